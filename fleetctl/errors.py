@@ -1,0 +1,134 @@
+"""Everything fleetctl raises on purpose, with the exit code a user sees.
+
+FleetError                      70  internal error unless a subclass says otherwise
+├── UsageError                   2  the command line asks for something that cannot be
+├── ManifestError               10  the manifest is invalid; carries every problem, not the first
+├── LockStale                   11  fleet.lock does not describe what the manifest asks for
+├── BuildError                  20  a model could not be built
+│   ├── GateRefused             21  built, but an acceptance gate said no
+│   └── ToolchainMissing        22  a tool the build needs is not here
+├── TransportError              30  boards could not be reached
+│   └── Refused                 31  a board or we refused: host key, permission
+├── SmokeFailed                 40  boards failed their proof and were rolled back
+│   └── RollbackFailed          41  ...and at least one could not be
+├── GatePaused                  42  the gate neither passed nor failed: a person decides
+└── LockHeld                    50  somebody else is at work on this fleet
+
+Exit 1 is not an error: `plan`, `status` and `drift` return it for "differs".
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class FleetError(Exception):
+    """Base of every error meant for a user: what is wrong, and what to try.
+
+    `message` is one sentence without a trailing period; `hint` is what to try next, or empty.
+    """
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(FleetError):
+    """The command line asks for something that cannot be."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong in a file a user wrote.
+
+    `line` and `column` count from 1; 0 means the file as a whole. `path` is the place inside
+    the document, such as `boards.luxor-01.model`.
+    """
+
+    file: str
+    line: int
+    column: int
+    path: str
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)])
+        subject = f"{self.path}: " if self.path else ""
+        advice = f"; {self.hint}" if self.hint else ""
+        return f"{place}: {subject}{self.what}{advice}"
+
+
+class ManifestError(FleetError):
+    """The manifest (or a template it uses) is invalid; carries every problem found."""
+
+    exit_code = 10
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = sorted(problems)
+        count = len(problems)
+        super().__init__(f"{count} problem{'s' if count != 1 else ''} in the manifest")
+
+
+class LockStale(FleetError):
+    """`fleet.lock` does not describe what the manifest asks for."""
+
+    exit_code = 11
+
+
+class BuildError(FleetError):
+    """A model could not be built."""
+
+    exit_code = 20
+
+
+class GateRefused(BuildError):
+    """A model was built, and an acceptance gate of the manifest said no."""
+
+    exit_code = 21
+
+
+class ToolchainMissing(BuildError):
+    """A tool or package the build needs is not installed."""
+
+    exit_code = 22
+
+
+class TransportError(FleetError):
+    """Boards could not be reached."""
+
+    exit_code = 30
+
+
+class Refused(TransportError):
+    """A board refused us, or we refused it: host key, permission."""
+
+    exit_code = 31
+
+
+class SmokeFailed(FleetError):
+    """At least one board failed its proof; every one that did was rolled back."""
+
+    exit_code = 40
+
+
+class RollbackFailed(SmokeFailed):
+    """At least one board failed its proof and could not be rolled back."""
+
+    exit_code = 41
+
+
+class GatePaused(FleetError):
+    """The gate could not decide; a person has to."""
+
+    exit_code = 42
+
+
+class LockHeld(FleetError):
+    """Somebody else is at work on the same fleet."""
+
+    exit_code = 50

@@ -1,0 +1,231 @@
+"""The manifest as typed, frozen values: what a fleet is, once it has been read and found valid.
+
+Units are in the type: durations are seconds (float), sizes are bytes (int), fractions lie in [0, 1].
+The YAML forms (`60s`, `2MiB`, `25`) are the loader's business.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+API_VERSION = "fleetctl/v1"
+
+
+class BoardKind(StrEnum):
+    """Hardware a board can be."""
+
+    RASPBERRYPI3 = "raspberrypi3"
+    RASPBERRYPI4 = "raspberrypi4"
+    RASPBERRYPI5 = "raspberrypi5"
+    CORAL_DEV_BOARD = "coral-dev-board"
+    CORAL_DEV_BOARD_MINI = "coral-dev-board-mini"
+    GENERIC = "generic"
+
+    @property
+    def has_edge_tpu(self) -> bool:
+        """True where an Edge TPU is soldered on."""
+        return self.value.startswith("coral-")
+
+
+class Via(StrEnum):
+    """How writes reach a board."""
+
+    ANSIBLE = "ansible"
+    IOTHUB = "iothub"
+
+
+class Accelerator(StrEnum):
+    """What a board's model must run on: `none` is the CPU, `required` never falls back to it."""
+
+    NONE = "none"
+    PREFERRED = "preferred"
+    REQUIRED = "required"
+
+
+class ServiceManager(StrEnum):
+    """Who keeps `serve` running on a board."""
+
+    SYSTEMD = "systemd"
+    PROCESS = "process"
+
+
+class Task(StrEnum):
+    CLASSIFICATION = "classification"
+    DETECTION = "detection"
+
+
+class VariantName(StrEnum):
+    FLOAT32 = "float32"
+    DYNAMIC = "dynamic"
+    FLOAT16 = "float16"
+    INT8 = "int8"
+    INT8_QAT = "int8-qat"
+    EDGETPU = "edgetpu"
+
+
+class OnInconclusive(StrEnum):
+    """What a gate does with boards that could not be asked."""
+
+    PAUSE = "pause"
+    FAIL = "fail"
+    PASS = "pass"
+
+
+class RevertPolicy(StrEnum):
+    """Which boards go back when a gate fails: the failed ones always do."""
+
+    FAILED = "failed"
+    WAVE = "wave"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedDataset:
+    """Signs drawn from an installed hieroglyph font."""
+
+    samples_per_sign: int = 120
+    signs: tuple[str, ...] = ()  # Gardiner codes; empty: the list the models are usually trained on
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FolderDataset:
+    """Photos on disk, `*_CODE.png` or `CODE/*.png`; `path` is relative to the file that says it."""
+
+    path: Path
+    evaluation: Path | None = None  # kept-out photos; none: a seeded, stratified fifth of `path`
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveDataset:
+    """A zip or tar fetched over https and checked before it is opened; same layouts as a folder."""
+
+    url: str
+    sha256: str
+    subfolder: str = ""
+    seed: int = 0
+
+
+Dataset = RenderedDataset | FolderDataset | ArchiveDataset
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The network: a name the builder knows, a width multiplier, and the input as (height, width, channels)."""
+
+    name: str = "mobilenet_v2"
+    alpha: float = 0.5
+    input: tuple[int, int, int] = (96, 96, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    epochs: int = 60
+    batch_size: int = 64
+    learning_rate: float = 0.002
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What a built model must reach. Accuracies and drops are fractions of 1; drops are against float32."""
+
+    min_accuracy: float | None = None
+    max_drop: float | None = None
+    max_class_drop: float | None = None
+    min_tpu_ops: float | None = None
+    max_size: int | None = None  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Smoke:
+    """The proof a board must give: golden samples answered as expected, fast enough."""
+
+    samples: int = 16
+    min_agreement: float = 0.98
+    max_p95_ms: Mapping[BoardKind, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A named recipe: what to train on, what to build, what it must reach."""
+
+    name: str
+    task: Task
+    dataset: Dataset
+    architecture: Architecture = field(default_factory=Architecture)
+    training: Training = field(default_factory=Training)
+    variants: tuple[VariantName, ...] = (VariantName.INT8,)
+    gates: Gates = field(default_factory=Gates)
+    smoke: Smoke = field(default_factory=Smoke)
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One board with every setting resolved (fleet < groups in manifest order < board)."""
+
+    name: str
+    board: BoardKind
+    model: str
+    variant: VariantName  # resolved: `edgetpu` where the kind has one and the model builds it, else `int8`
+    via: Via = Via.ANSIBLE
+    host: str = ""  # needed for `via: ansible`
+    port: int = 22
+    user: str = "root"
+    become: bool = False
+    python: str = "/opt/fleetctl/venv/bin/python"  # interpreter with numpy and a TFLite runtime
+    root: str = "/opt/fleetctl"
+    service: ServiceManager = ServiceManager.SYSTEMD
+    serve_port: int = 8091
+    accelerator: Accelerator = Accelerator.NONE
+    labels: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)  # reaches the templates
+    groups: tuple[str, ...] = ()  # that it is in, in manifest order
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """A slice of the fleet: a group, or everything up to a cumulative fraction of all boards."""
+
+    group: str | None = None
+    fraction: float | None = None
+    soak: float = 0.0  # seconds to watch before the gate decides
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """When the next wave may open. `success` is the fraction of a wave's boards that must be verified."""
+
+    canary_failures: int = 0
+    success: float = 0.95
+    inconclusive: OnInconclusive = OnInconclusive.PAUSE
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPolicy:
+    waves: tuple[Wave, ...] = (Wave(fraction=1.0),)
+    gate: Gate = field(default_factory=Gate)
+    revert: RevertPolicy = RevertPolicy.WAVE
+    confirm_timeout: float = 30.0  # seconds a board waits for the controller before it reverts itself
+    deadline: float = 300.0  # seconds a board has from push to proof
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A whole valid manifest. Mappings keep the order of the file."""
+
+    name: str
+    path: Path  # of fleet.yaml
+    models: Mapping[str, Model]
+    groups: Mapping[str, tuple[str, ...]]  # resolved members, in board order
+    boards: Mapping[str, Board]
+    rollout: RolloutPolicy
+    digest: str  # sha256 over the bytes of every file read
+
+    @property
+    def directory(self) -> Path:
+        """The folder of fleet.yaml: templates and known_hosts lie here."""
+        return self.path.parent

@@ -1,0 +1,92 @@
+"""The seam between deciding and doing: what every way of reaching boards offers, and the words it uses.
+
+Each verb takes many boards at once and yields one `Reply` a board, in the order they come, exactly one each.
+A transport never raises for the sake of one board; it raises `FleetError` only when it cannot work at all.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from fleetctl.manifest.schema import Board
+from fleetctl.release import Release
+
+
+class ReplyStatus(StrEnum):
+    """How asking a board ended. Only `OK` carries data."""
+
+    OK = "ok"
+    UNREACHABLE = "unreachable"  # no connection: the board counts as offline
+    REFUSED = "refused"  # host key, authentication or permission: a person must act
+    FAILED = "failed"  # reached, and the board said no
+    TIMED_OUT = "timed_out"  # reached, and silent past the deadline
+
+    @property
+    def is_offline(self) -> bool:
+        return self is ReplyStatus.UNREACHABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One board's answer. `data` is what the board said, as parsed JSON: untrusted, size-limited by the transport."""
+
+    board: str
+    status: ReplyStatus
+    data: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+    hint: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.status is ReplyStatus.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Put this release on this board, prove it, and confirm it if the proof holds."""
+
+    board: Board
+    release: Release
+    blobs: Path  # root of the BlobStore that holds the release's bytes
+    commit: str  # of the manifest; goes into the receipt
+    confirm_timeout: float  # seconds
+    deadline: float  # seconds
+
+
+class Transport(Protocol):
+    """How fleetctl reaches boards."""
+
+    name: str
+
+    def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
+        """What each board runs now: the reply of the board verb `observe`."""
+        ...
+
+    def release(self, orders: Sequence[Order]) -> Iterator[Reply]:
+        """Send what is missing, activate, prove, and confirm at once each board whose evidence passes
+        `fleetctl.smoke.judge`; a board whose evidence does not pass is told to revert.
+
+        Confirming belongs here because a board waits only `confirm_timeout` for it, and a wave can take longer.
+        The data is the reply of the board verb `activate`, with `state` as it ended.
+        """
+        ...
+
+    def confirm(self, boards: Sequence[Board], releases: Mapping[str, str], *, deadline: float) -> Iterator[Reply]:
+        """Keep the release (digest by board name) that a board has pending."""
+        ...
+
+    def revert(
+        self, boards: Sequence[Board], to: Mapping[str, str | None], *, reason: str, deadline: float
+    ) -> Iterator[Reply]:
+        """Go back to a release that the board still has (digest by board name; None: the one before)."""
+        ...
+
+    def probe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
+        """Golden samples through the serving process, changing nothing: the reply of the board verb `probe`."""
+        ...
+
+    def logs(self, boards: Sequence[Board], *, lines: int, deadline: float) -> Iterator[Reply]:
+        """The last lines the service wrote, as `{"lines": [...]}`."""
+        ...
