@@ -4,6 +4,7 @@ FleetError                      70  internal error unless a subclass says otherw
 ├── UsageError                   2  the command line asks for something that cannot be
 ├── ManifestError               10  the manifest is invalid; carries every problem, not the first
 ├── LockStale                   11  fleet.lock does not describe what the manifest asks for
+├── PlanStale                   11  a saved plan is not what would be done now
 ├── BuildError                  20  a model could not be built
 │   ├── GateRefused             21  built, but an acceptance gate said no
 │   └── ToolchainMissing        22  a tool the build needs is not here
@@ -76,6 +77,12 @@ class ManifestError(FleetError):
 
 class LockStale(FleetError):
     """`fleet.lock` does not describe what the manifest asks for."""
+
+    exit_code = 11
+
+
+class PlanStale(FleetError):
+    """A saved plan is not what would be done now."""
 
     exit_code = 11
 

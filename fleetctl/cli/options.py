@@ -1,0 +1,37 @@
+"""Options that many verbs share, spelled once."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fleetctl.project import DEFAULT_MANIFEST as DEFAULT_MANIFEST
+
+
+class Output(StrEnum):
+    """How results are written to standard output."""
+
+    TABLE = "table"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+class TransportKind(StrEnum):
+    """Where a verb looks for boards: as the manifest says, on the virtual lab, or on no board at all."""
+
+    MANIFEST = "manifest"
+    LAB = "lab"
+    FAKE = "fake"
+
+
+FileOption = Annotated[Path, typer.Option("-f", "--file", help="The fleet manifest.", show_default=True)]
+OnOption = Annotated[str, typer.Option("--on", help="Boards: names, globs, @groups, label=value, !not. Default: all.")]
+OutputOption = Annotated[Output, typer.Option("-o", "--output", help="Form of the result on stdout.")]
+TransportOption = Annotated[
+    TransportKind, typer.Option("--transport", envvar="FLEETCTL_TRANSPORT", help="Real boards, virtual ones, or none.")
+]
+FaultsOption = Annotated[
+    Path | None, typer.Option("--faults", help="With --transport fake: a YAML file of what goes wrong.")
+]
+YesOption = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]

@@ -1,0 +1,138 @@
+"""What a board said about itself, read with suspicion: every field is checked, nothing is taken on trust."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Reach(StrEnum):
+    """Whether a board could be asked."""
+
+    REACHED = "reached"
+    OFFLINE = "offline"  # no answer: deferred, neither a failure nor a success
+    REFUSED = "refused"  # host key or permission: a person must act
+    FAILED = "failed"  # answered, but not usefully
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the serving process has in memory, by its own account."""
+
+    release: str = ""
+    model_sha256: str = ""
+    accelerator: str = ""
+    since: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The board's vital signs; None where it has no such sensor. Celsius, bytes, seconds."""
+
+    temperature_c: float | None = None
+    throttled: bool | None = None
+    disk_free_bytes: int | None = None
+    memory_free_bytes: int | None = None
+    uptime_s: float | None = None
+    load1: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One board as it is: what it links to, what it has loaded, and what it last proved."""
+
+    board: str
+    reach: Reach = Reach.REACHED
+    error: str = ""
+    hint: str = ""
+    current: str | None = None
+    good: str | None = None
+    pending: str | None = None
+    foreign: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)  # path in the release -> sha256
+    config: Mapping[str, Any] = field(default_factory=dict)
+    service: str = "absent"
+    loaded: Loaded | None = None
+    receipt: Mapping[str, Any] = field(default_factory=dict)
+    health: Health = field(default_factory=Health)
+
+    @property
+    def adopted(self) -> bool:
+        """True once the board has run a release of ours."""
+        return self.current is not None
+
+    @classmethod
+    def parse(cls, board: str, data: Mapping[str, Any]) -> "Observed":
+        """Read the reply of the board verb `observe`; what has the wrong type counts as not said."""
+        service = _mapping(data.get("service"))
+        return cls(
+            board=board,
+            current=_digest(data.get("current")),
+            good=_digest(data.get("good")),
+            pending=_digest(_mapping(data.get("pending")).get("release")),
+            foreign=data.get("foreign") is True,
+            files=_file_digests(data.get("files")),
+            config=_mapping(data.get("config")),
+            service=_text(service.get("state")) or "absent",
+            loaded=_loaded(service.get("loaded")),
+            receipt=_mapping(data.get("receipt")),
+            health=_health(_mapping(data.get("health"))),
+        )
+
+
+def latency_p95_ms(receipt: Mapping[str, Any]) -> float | None:
+    """The 95th percentile latency that a receipt states, in milliseconds."""
+    return number(_mapping(receipt.get("latency_ms")).get("p95"))
+
+
+def number(value: object) -> float | None:
+    """A finite number as float; None for anything else (booleans too)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < 1e300 else None  # false for NaN and infinities too
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return value[:200] if isinstance(value, str) else ""
+
+
+def _digest(value: object) -> str | None:
+    is_digest = isinstance(value, str) and len(value) == 64 and all(c in "0123456789abcdef" for c in value)
+    return str(value) if is_digest else None
+
+
+def _file_digests(value: object) -> dict[str, str]:
+    found = ((path, _digest(_mapping(ref).get("sha256"))) for path, ref in _mapping(value).items())
+    return {path: digest for path, digest in found if digest}
+
+
+def _loaded(value: object) -> Loaded | None:
+    if not isinstance(value, dict):
+        return None
+    return Loaded(
+        release=_digest(value.get("release")) or "",
+        model_sha256=_digest(value.get("model_sha256")) or "",
+        accelerator=_text(value.get("accelerator")),
+        since=_text(value.get("started")),
+    )
+
+
+def _health(data: Mapping[str, Any]) -> Health:
+    throttled = data.get("throttled")
+    return Health(
+        temperature_c=number(data.get("temperature_c")),
+        throttled=throttled if isinstance(throttled, bool) else None,
+        disk_free_bytes=_whole(data.get("disk_free_bytes")),
+        memory_free_bytes=_whole(data.get("memory_free_bytes")),
+        uptime_s=number(data.get("uptime_s")),
+        load1=number(data.get("load1")),
+    )
+
+
+def _whole(value: object) -> int | None:
+    known = number(value)
+    return None if known is None else int(known)

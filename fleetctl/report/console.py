@@ -1,0 +1,158 @@
+"""Results go to standard output, talk to standard error; both read well without colour.
+
+`talk` is the one voice of every verb. Rich is imported on first use: a verb that says nothing does not pay.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def printable(text: str) -> str:
+    """`text` with control characters shown, not obeyed: boards and templates are not trusted with a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+class Talk:
+    """What fleetctl says while it works: five marks, one line each, on standard error."""
+
+    def __init__(self) -> None:
+        self.quiet = False
+
+    def step(self, text: str) -> None:
+        """A new stage begins."""
+        self._say("cyan", "→", text)
+
+    def done(self, text: str) -> None:
+        """Something was reached."""
+        self._say("green", "✓", text)
+
+    def warn(self, text: str) -> None:
+        """Something a person should know, though the work goes on."""
+        self._say("yellow", "!", text)
+
+    def fail(self, text: str) -> None:
+        """Something went wrong."""
+        self._say("red", "✗", text)
+
+    def note(self, text: str) -> None:
+        """A detail of the line above."""
+        self._say("", " ", text)
+
+    @contextmanager
+    def progress(self, label: str, total: float | None = None) -> Iterator[Callable[..., None]]:
+        """A progress bar on a terminal; elsewhere a line now and then. Yields `advance(n=1, *, total=, label=)`."""
+        if _is_terminal():
+            with self._bar(label, total) as advance:
+                yield advance
+        else:
+            yield _PlainProgress(label, total)
+
+    @contextmanager
+    def _bar(self, label: str, total: float | None) -> Iterator[Callable[..., None]]:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=_stderr(), transient=True) as bar:
+            task = bar.add_task(printable(label), total=total)
+
+            def advance(count: float = 1, *, total: float | None = None, label: str | None = None) -> None:
+                if label is not None or total is not None:
+                    bar.update(task, total=total, description=None if label is None else printable(label))
+                bar.advance(task, count)
+
+            yield advance
+
+    def _say(self, colour: str, mark: str, text: str) -> None:
+        if self.quiet:
+            return
+        line = printable(text)
+        if colour and _is_terminal() and not os.environ.get("NO_COLOR"):
+            from rich.text import Text
+
+            _stderr().print(Text.assemble((mark, colour), " ", line))
+        else:
+            print(f"{mark} {line}", file=sys.stderr, flush=True)
+
+
+class _PlainProgress:
+    """Progress for logs: a line at the start of each label and at every tenth of the way."""
+
+    def __init__(self, label: str, total: float | None) -> None:
+        self.label, self.total = label, total
+        self.reached, self.next = 0.0, 0.1
+        self._print()
+
+    def __call__(self, count: float = 1, *, total: float | None = None, label: str | None = None) -> None:
+        if label is not None and label != self.label:
+            self.label, self.reached, self.next = label, 0.0, 0.1
+            self.total = total
+            self._print()
+        elif total is not None:
+            self.total = total
+        self.reached += count
+        if self.total and self.reached / self.total >= self.next - 1e-9:
+            self.next = int(self.reached / self.total * 10) / 10 + 0.1
+            self._print()
+
+    def _print(self) -> None:
+        share = f" {100 * self.reached / self.total:3.0f} %" if self.total and self.reached else ""
+        print(f"  {printable(self.label)}{share}", file=sys.stderr, flush=True)
+
+
+talk = Talk()
+
+
+def _is_terminal() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _stderr() -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def emit_text(text: str) -> None:
+    """Print a result."""
+    print(text.rstrip("\n"))
+
+
+def emit_json(schema: str, data: dict[str, Any]) -> None:
+    """Print a result for machines: `data` with the name and version of its schema in front."""
+    print(json.dumps({"schema": schema, **data}, indent=2, ensure_ascii=False, default=str))
+
+
+def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print an aligned table: no box, no colour, cells never cut."""
+    print(table_text(columns, rows))
+
+
+def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The table of `emit_table`, as text."""
+    cells = [[name.upper() for name in columns], *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def emit_markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table for pull requests and step summaries."""
+    print(markdown_table(columns, rows))
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A GitHub table; what a board said cannot break out of its cell."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(_markdown_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _markdown_cell(text: str) -> str:
+    safe = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return safe.replace("\n", "<br>")

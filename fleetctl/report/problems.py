@@ -1,0 +1,33 @@
+"""How errors look: what is wrong, where, and what to try; never a traceback."""
+
+import sys
+import tempfile
+import traceback
+
+from fleetctl.errors import FleetError, ManifestError
+from fleetctl.report.console import printable
+
+
+def error_text(error: FleetError) -> str:
+    """The message of an error as a user sees it."""
+    lines = [str(problem) for problem in error.problems] if isinstance(error, ManifestError) else []
+    lines.append(f"error: {error.message}")
+    if error.hint:
+        lines.append(f"hint: {error.hint}")
+    return printable("\n".join(lines))
+
+
+def show_error(error: FleetError) -> None:
+    """Print an error on standard error."""
+    print(error_text(error), file=sys.stderr)
+
+
+def show_internal_error(error: BaseException) -> None:
+    """Say that fleetctl itself is at fault, and keep the traceback for the report."""
+    with tempfile.NamedTemporaryFile("w", prefix="fleetctl-", suffix=".log", delete=False) as log:
+        traceback.print_exception(error, file=log)
+    print(
+        printable(f"error: fleetctl failed in a way it should not: {type(error).__name__}: {error}\n")
+        + f"hint: please report it with {log.name}; FLEETCTL_DEBUG=1 shows the traceback here",
+        file=sys.stderr,
+    )
