@@ -1,10 +1,12 @@
-"""What must travel together with a model: the contract, and the artifact that binds it to the model's bytes."""
+"""What must travel together with a model: the contract, and the artifact that binds it to its bytes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fleetctl.store import canonical_json, sha256
+from fleetctl.document import Malformed, Node, parse
+from fleetctl.errors import BuildError
+from fleetctl.store import BlobStore, canonical_json, sha256
 
 CONTRACT_SCHEMA = "fleetctl.contract/v1"
 
@@ -15,7 +17,7 @@ GOLDEN_FILE = "golden.npy"
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One end of a model. `real = scale * (stored - zero_point)`; scale 0 means the tensor is not quantized."""
+    """One end of a model. `real = scale * (stored - zero_point)`; scale 0: the tensor is not quantized."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -68,6 +70,52 @@ class Contract:
             }
         )
 
+    @classmethod
+    def from_json(cls, data: bytes) -> "Contract":
+        """Read the bytes of a `contract.json`, checking every field.
+
+        Raises:
+            BuildError: the bytes are not a contract; the message names the place.
+        """
+        try:
+            return _contract(parse(data))
+        except Malformed as error:
+            raise BuildError(f"{CONTRACT_FILE}: {error}", hint="run `fleetctl build --force`") from None
+
+
+def _contract(root: Node) -> Contract:
+    root.key("schema").exactly(CONTRACT_SCHEMA)
+    labels = tuple(node.text() for node in root.key("labels").elements())
+    if not labels or len(set(labels)) != len(labels):
+        root.key("labels").refuse("expected at least one label, each once")
+    return Contract(
+        model=root.key("model").text(),
+        variant=root.key("variant").text(),
+        task=root.key("task").text(),
+        labels=labels,
+        preprocess=root.key("preprocess").mapping(),
+        input=_tensor(root.key("input")),
+        output=_tensor(root.key("output")),
+        golden=tuple(_answer(node, labels) for node in root.key("golden").elements()),
+        score_tolerance=root.key("score_tolerance").number(low=0.0, high=1.0),
+    )
+
+
+def _tensor(node: Node) -> Tensor:
+    return Tensor(
+        shape=tuple(size.integer(least=1) for size in node.key("shape").elements()),
+        dtype=node.key("dtype").text(),
+        scale=node.key("scale").number(low=0.0),
+        zero_point=node.key("zero_point").integer(),
+    )
+
+
+def _answer(node: Node, labels: tuple[str, ...]) -> GoldenAnswer:
+    label = node.key("label")
+    if label.text() not in labels:
+        label.refuse(f"{label.text()!r} is not one of the labels")
+    return GoldenAnswer(label.text(), node.key("score").number())
+
 
 def _tensor_json(tensor: Tensor) -> dict[str, Any]:
     return {
@@ -97,3 +145,17 @@ class Artifact:
     @property
     def digest(self) -> str:
         return sha256(canonical_json({name: ref.sha256 for name, ref in self.files.items()}))
+
+
+def verify_artifact(artifact: Artifact, store: BlobStore) -> None:
+    """Check that every file of an artifact is in the store, byte for byte.
+
+    Raises:
+        BuildError: a blob is absent, unreadable or altered; the message names the model, variant and file.
+    """
+    for name, ref in artifact.files.items():
+        try:
+            store.verify(ref.sha256)
+        except BuildError as error:
+            where = f"{artifact.model}/{artifact.variant}/{name}"
+            raise BuildError(f"{where}: {error.message}", hint=error.hint) from error

@@ -1,6 +1,7 @@
 """The one door through which state reaches disk, and the content-addressed blobs behind it."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -11,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fleetctl.errors import BuildError, LockHeld
+from fleetctl.errors import BuildError, FleetError, LockHeld
 
 _CHUNK = 1 << 20
+_POLL = 0.05  # seconds between two tries for a lock
 
 
 def sha256(data: bytes) -> str:
@@ -31,8 +33,13 @@ def sha256_file(path: Path) -> str:
 
 
 def canonical_json(value: object) -> bytes:
-    """The one JSON form that digests are taken of: sorted keys, no spaces, UTF-8, one final newline."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    """The one JSON form that digests are taken of: sorted keys, no spaces, UTF-8, one final newline.
+
+    Raises:
+        ValueError: NaN, an infinity or half a surrogate pair, which JSON in UTF-8 cannot hold.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"
 
 
 def _fsync_directory(path: Path) -> None:
@@ -44,11 +51,28 @@ def _fsync_directory(path: Path) -> None:
 
 
 def atomic_write(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
-    """Replace `path` with `data` so that a reader, or a power cut, sees the old bytes or the new, never a mix.
+    """Replace `path` with `data`: a reader, or a power cut, sees the old bytes or the new, never a mix.
 
     The rename is durable once the directory is synced; a drive that lies about flushing can still lose it.
+    A process killed between the two leaves a `.name.*` file behind, which nobody reads.
+
+    Raises:
+        FleetError: the file cannot be written (disk full, permission); the old bytes are still there.
     """
-    raw = data.encode() if isinstance(data, str) else data
+    with _naming(path):
+        _replace(path, data.encode() if isinstance(data, str) else data, mode)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to write into a sentence that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise FleetError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _replace(path: Path, raw: bytes, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -76,12 +100,13 @@ class BlobStore:
         return self.root / "sha256" / digest
 
     def has(self, digest: str) -> bool:
+        """True where a blob of that name lies; whether it is whole, only `verify` knows."""
         return self.path(digest).is_file()
 
     def put(self, data: bytes) -> str:
-        """Keep `data` and return its digest; a blob already there is not written again."""
+        """Keep `data` and return its digest; a whole blob is not written again, a damaged one is replaced."""
         digest = sha256(data)
-        if not self.has(digest):
+        if not _holds(self.path(digest), data):
             atomic_write(self.path(digest), data, mode=0o444)
         return digest
 
@@ -89,22 +114,33 @@ class BlobStore:
         """The bytes of a blob.
 
         Raises:
-            BuildError: the blob is absent, or its bytes are no longer what its name says.
+            BuildError: the blob is absent, unreadable, or its bytes are no longer what its name says.
         """
         try:
             data = self.path(digest).read_bytes()
         except FileNotFoundError:
-            raise BuildError(f"blob {digest[:12]} is not in the store {self.root}", hint="run `fleetctl build`") from None
+            raise BuildError(
+                f"blob {digest[:12]} is not in the store {self.root}", hint="run `fleetctl build`"
+            ) from None
+        except OSError as error:
+            raise BuildError(f"blob {digest[:12]} in {self.root} cannot be read: {error.strerror}") from error
         if sha256(data) != digest:
             raise BuildError(
                 f"blob {digest[:12]} in {self.root} was altered: its bytes no longer match its name",
-                hint=f"delete {self.path(digest)} and run `fleetctl build`",
+                hint="run `fleetctl build`, which makes it anew",
             )
         return data
 
     def verify(self, digest: str) -> None:
         """Raise `BuildError` unless the blob is here and whole."""
         self.get(digest)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 class Journal:
@@ -117,14 +153,18 @@ class Journal:
         self.path = path
 
     def append(self, record: Mapping[str, Any]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         line = canonical_json(dict(record))
-        with self.path.open("ab+") as stream:
-            if stream.tell() and not _ends_with_newline(stream.fileno()):
-                line = b"\n" + line
-            stream.write(line)
-            stream.flush()
-            os.fsync(stream.fileno())
+        with _naming(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab+") as stream:
+                is_new = not stream.tell()
+                if not is_new and not _ends_with_newline(stream.fileno()):
+                    line = b"\n" + line
+                stream.write(line)
+                stream.flush()
+                os.fsync(stream.fileno())
+            if is_new:
+                _fsync_directory(self.path.parent)  # else a power cut may take the file with its first record
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Every whole record, oldest first."""
@@ -144,16 +184,18 @@ def _ends_with_newline(handle: int) -> bool:
 
 
 class Lock:
-    """Mutual exclusion between controllers on one machine: a file that names its owner and outlives no one.
+    """Mutual exclusion between commands at work on one fleet: a file that says who holds it.
 
-    The lock is taken by creating the file exclusively. It is free again when its owner's process is gone
-    (same host) or when `ttl` seconds passed since it was taken or renewed (any host).
+    The kernel holds the lock (`flock`), so it is free the moment its owner's process is gone, however that
+    ended, and nothing is ever judged stale by a clock or a process id. The text in the file is for people.
     """
 
-    def __init__(self, path: Path, purpose: str, *, ttl: float = 3600.0) -> None:
+    def __init__(self, path: Path, purpose: str, *, wait: float = 0.0) -> None:
+        """`purpose` is the command, for the message others get; `wait` is how many seconds to keep trying."""
         self.path = path
         self.purpose = purpose
-        self.ttl = ttl
+        self.wait = wait
+        self._handle: int | None = None
 
     def __enter__(self) -> "Lock":
         self.acquire()
@@ -166,79 +208,69 @@ class Lock:
         """Take the lock.
 
         Raises:
-            LockHeld: a live owner has it; the message says who, for what, and since when.
+            LockHeld: another holds it; the message says who, for what, and since when.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        for _ in range(3):
-            if self._create():
-                return
-            owner = self._owner()
-            if owner is not None and not self._is_stale(owner):
-                since = time.strftime("%H:%M:%S", time.localtime(owner.get("since", 0)))
-                raise LockHeld(
-                    f"{owner.get('purpose', 'another command')} has been running since {since} "
-                    f"(pid {owner.get('pid')} on {owner.get('host')})",
-                    hint=f"wait for it, or stop it; if it is gone for good, delete {self.path}",
-                )
-            self._break(owner)
-        raise LockHeld("the lock changes hands too quickly to be taken", hint="try again")
+        if self._handle is not None:
+            raise LockHeld(f"{self.purpose} already holds {self.path}")
+        give_up = time.monotonic() + self.wait
+        while not self._try():
+            if time.monotonic() >= give_up:
+                raise self._held()
+            time.sleep(_POLL)
 
     def release(self) -> None:
-        """Give the lock back, if it is still ours."""
-        owner = self._owner()
-        if owner and owner.get("pid") == os.getpid() and owner.get("host") == socket.gethostname():
-            with contextlib.suppress(FileNotFoundError):
-                self.path.unlink()
+        """Give the lock back, if it is ours."""
+        if self._handle is not None:
+            os.ftruncate(
+                self._handle, 0
+            )  # the file stays: removing it would let two hold two files of one name
+            os.close(self._handle)
+            self._handle = None
 
-    def _create(self) -> bool:
-        # Written aside and linked, so that nobody ever reads a lock without its owner in it.
-        record = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": self.purpose, "since": time.time()}
-        handle, name = tempfile.mkstemp(prefix=".lock.", dir=self.path.parent)
+    def _try(self) -> bool:
+        with _naming(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(canonical_json(record))
-            os.link(name, self.path)
-        except FileExistsError:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
             return False
-        finally:
-            Path(name).unlink()
+        if not _is_file_at(handle, self.path):
+            os.close(handle)  # somebody deleted the file meanwhile: what we locked, nobody else will look at
+            return self._try()
+        record = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "purpose": self.purpose,
+            "since": time.time(),
+        }
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, canonical_json(record), 0)
+        self._handle = handle
         return True
 
-    def _owner(self) -> dict[str, Any] | None:
+    def _held(self) -> LockHeld:
+        owner = self._owner()
+        pid, since = owner.get("pid", "unknown"), owner.get("since")
+        started = time.strftime("%H:%M:%S", time.localtime(since)) if isinstance(since, float) else "just now"
+        return LockHeld(
+            f"{owner.get('purpose', 'another command')} has been running since {started} "
+            f"(pid {pid} on {owner.get('host', 'this machine')})",
+            hint="wait for it, or stop it; the lock goes with its process",
+        )
+
+    def _owner(self) -> dict[str, Any]:
+        # Read while another writes it: half a record is no record.
         try:
             record = json.loads(self.path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except ValueError:
+        except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}
 
-    def _is_stale(self, owner: Mapping[str, Any]) -> bool:
-        try:
-            since, pid = float(owner["since"]), int(owner["pid"])
-        except (KeyError, TypeError, ValueError):
-            return True
-        if time.time() - since > self.ttl:
-            return True
-        return owner.get("host") == socket.gethostname() and not _is_alive(pid)
 
-    def _break(self, seen: Mapping[str, Any] | None) -> None:
-        # Renaming first lets exactly one of several waiters remove the stale file.
-        grave = self.path.with_name(f"{self.path.name}.stale.{os.getpid()}")
-        if seen is None:
-            return
-        with contextlib.suppress(FileNotFoundError):
-            self.path.rename(grave)
-            grave.unlink()
-
-
-def _is_alive(pid: int) -> bool:
+def _is_file_at(handle: int, path: Path) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
         return False
-    except PermissionError:
-        return True
-    return True
-
-

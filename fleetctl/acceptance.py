@@ -1,0 +1,63 @@
+"""The gates between a built model and the lock: each measured number against the limit the manifest sets.
+
+Pure, and fed from the metrics in the lock: a changed gate is judged again without building anything.
+"""
+
+from collections.abc import Iterator
+
+from fleetctl.lockfile import Metrics
+from fleetctl.manifest.schema import Gates, VariantName
+
+MIN_CLASS_SAMPLES = 10
+"""Signs with fewer evaluation samples have no say in `max_class_drop`: one photo would be over ten points."""
+
+
+def refusals(variant: VariantName, metrics: Metrics, gates: Gates) -> tuple[str, ...]:
+    """Why a variant may not be released, one sentence a gate; empty where every gate lets it pass.
+
+    A gate that cannot be judged refuses: nothing passes because it was not measured.
+    """
+    return tuple(_refusals(variant, metrics, gates))
+
+
+def _refusals(variant: VariantName, metrics: Metrics, gates: Gates) -> Iterator[str]:
+    if not metrics.samples:
+        yield "there are no evaluation samples to judge it by"
+    if gates.min_accuracy is not None and metrics.top1 < gates.min_accuracy:
+        value, limit = _apart(metrics.top1, gates.min_accuracy)
+        yield f"top-1 {value} % is under min_accuracy {limit} %"
+    if gates.max_drop is not None and metrics.drop > gates.max_drop:
+        value, limit = _apart(metrics.drop, gates.max_drop)
+        yield f"top-1 is {value} points under float32, over max_drop {limit}"
+    if gates.max_class_drop is not None:
+        yield from _class_drop(metrics, gates.max_class_drop)
+    if gates.max_size is not None and metrics.size > gates.max_size:
+        yield f"{metrics.size:,} bytes is over max_size {gates.max_size:,}"
+    if gates.min_tpu_ops is not None and variant is VariantName.EDGETPU:
+        yield from _tpu_ops(metrics, gates.min_tpu_ops)
+
+
+def _class_drop(metrics: Metrics, most: float) -> Iterator[str]:
+    worst = metrics.worst_class
+    if worst is None:
+        yield f"max_class_drop cannot be judged: no sign has {MIN_CLASS_SAMPLES} evaluation samples"
+    elif worst.drop > most:
+        value, limit = _apart(worst.drop, most)
+        yield f"sign {worst.label} is recognised {value} points less than by float32, over max_class_drop {limit}"
+
+
+def _tpu_ops(metrics: Metrics, least: float) -> Iterator[str]:
+    if metrics.tpu_ops is None:
+        yield "min_tpu_ops cannot be judged: the compiler did not say where operations run"
+    elif metrics.tpu_ops < least:
+        value, limit = _apart(metrics.tpu_ops, least)
+        yield f"{value} % of operations run on the Edge TPU, under min_tpu_ops {limit} %"
+
+
+def _apart(value: float, limit: float) -> tuple[str, str]:
+    """Two fractions in percent, with as many decimals as it takes to tell them apart (at least one)."""
+    for decimals in range(1, 5):
+        texts = f"{100 * value:.{decimals}f}", f"{100 * limit:.{decimals}f}"
+        if texts[0] != texts[1]:
+            break
+    return texts

@@ -1,0 +1,189 @@
+"""`model_artifacts/fleet.lock`: which built bytes the manifest stands for. One reader, one writer.
+
+The lock is JSON text made for review: sorted, indented, one number a line, so that a pull request shows what
+a change of recipe did to the model's accuracy and size.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef
+from fleetctl.document import Malformed, Node, parse
+from fleetctl.errors import ManifestError, Problem
+from fleetctl.store import atomic_write
+
+LOCK_SCHEMA = "fleetctl.lock/v1"
+
+_ARTIFACT_FILES = {CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE}
+_DECIMALS = 6  # of every fraction: gates judge what reviewers read
+
+
+@dataclass(frozen=True, slots=True)
+class ClassDrop:
+    """The sign that lost most recall against float32: `drop` is a fraction of 1, negative if all gained."""
+
+    label: str
+    drop: float
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What a variant measured, on the evaluation samples. Accuracies and drops are fractions of 1.
+
+    `worst_class` is None where no class has enough samples to be judged (see `fleetctl.build`).
+    `tpu_ops` is the fraction of operations that the compiler mapped to the Edge TPU; None for other variants.
+    """
+
+    samples: int
+    top1: float
+    drop: float
+    worst_class: ClassDrop | None
+    size: int  # bytes of model.tflite
+    tpu_ops: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "top1", round(self.top1, _DECIMALS))
+        object.__setattr__(self, "drop", round(self.drop, _DECIMALS))
+        if self.worst_class:
+            rounded = ClassDrop(self.worst_class.label, round(self.worst_class.drop, _DECIMALS))
+            object.__setattr__(self, "worst_class", rounded)
+
+
+@dataclass(frozen=True, slots=True)
+class LockedVariant:
+    artifact: Artifact
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class LockedModel:
+    """One model as built: from which inputs, with which tools (name -> version), into which variants."""
+
+    input_digest: str
+    toolchain: Mapping[str, str]
+    variants: Mapping[str, LockedVariant]
+
+
+@dataclass(frozen=True, slots=True)
+class FleetLock:
+    """Everything built for a fleet, by model name."""
+
+    models: Mapping[str, LockedModel] = field(default_factory=dict)
+
+
+def read(path: Path) -> FleetLock:
+    """The lock at `path`; an empty one where there is no file.
+
+    Raises:
+        ManifestError: the file is not a lock; the problem names the place.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return FleetLock()
+    except OSError as error:
+        raise _problem(path, Malformed(f"cannot be read: {error.strerror}"), "") from error
+    try:
+        return _lock(parse(data))
+    except Malformed as error:
+        raise _problem(path, error, _advice(data)) from None
+
+
+def write(path: Path, lock: FleetLock) -> None:
+    """Replace the lock at `path`, atomically."""
+    atomic_write(path, dumps(lock))
+
+
+def dumps(lock: FleetLock) -> str:
+    """The text of a lock: a pure function of what it says."""
+    models = {name: model_json(model) for name, model in lock.models.items()}
+    document = {"schema": LOCK_SCHEMA, "models": models}
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def model_json(model: LockedModel) -> dict[str, Any]:
+    """One model's part of the lock, as plain JSON values."""
+    return {
+        "input": model.input_digest,
+        "toolchain": dict(model.toolchain),
+        "variants": {name: _variant_json(variant) for name, variant in model.variants.items()},
+    }
+
+
+def model_from(node: Node, name: str) -> LockedModel:
+    """Read what `model_json` wrote.
+
+    Raises:
+        Malformed: it is something else.
+    """
+    return LockedModel(
+        input_digest=node.key("input").digest(),
+        toolchain={tool: version.text() for tool, version in node.key("toolchain").items()},
+        variants={key: _variant(child, name, key) for key, child in node.key("variants").items()},
+    )
+
+
+def _variant_json(variant: LockedVariant) -> dict[str, Any]:
+    metrics = variant.metrics
+    worst = metrics.worst_class
+    return {
+        "artifact": variant.artifact.digest,
+        "files": {
+            name: {"sha256": ref.sha256, "size": ref.size} for name, ref in variant.artifact.files.items()
+        },
+        "metrics": {
+            "samples": metrics.samples,
+            "top1": metrics.top1,
+            "drop": metrics.drop,
+            "worst_class": {"label": worst.label, "drop": worst.drop} if worst else None,
+            "size": metrics.size,
+            "tpu_ops": metrics.tpu_ops,
+        },
+    }
+
+
+def _lock(root: Node) -> FleetLock:
+    root.key("schema").exactly(LOCK_SCHEMA)
+    return FleetLock({name: model_from(node, name) for name, node in root.key("models").items()})
+
+
+def _variant(node: Node, model: str, name: str) -> LockedVariant:
+    files = {
+        file: BlobRef(child.key("sha256").digest(), child.key("size").integer(least=0))
+        for file, child in node.key("files").items()
+    }
+    if set(files) != _ARTIFACT_FILES:
+        node.key("files").refuse(f"expected exactly {', '.join(sorted(_ARTIFACT_FILES))}")
+    artifact = Artifact(model, name, files)
+    if node.key("artifact").digest() != artifact.digest:
+        node.key("artifact").refuse("does not match the files below it: was this edited or merged by hand?")
+    return LockedVariant(artifact, _metrics(node.key("metrics")))
+
+
+def _metrics(node: Node) -> Metrics:
+    worst = node.optional("worst_class")
+    tpu_ops = node.optional("tpu_ops")
+    return Metrics(
+        samples=node.key("samples").integer(least=0),
+        top1=node.key("top1").number(low=0.0, high=1.0),
+        drop=node.key("drop").number(low=-1.0, high=1.0),
+        worst_class=ClassDrop(worst.key("label").text(), worst.key("drop").number(low=-1.0, high=1.0))
+        if worst
+        else None,
+        size=node.key("size").integer(least=0),
+        tpu_ops=tpu_ops.number(low=0.0, high=1.0) if tpu_ops else None,
+    )
+
+
+def _problem(path: Path, error: Malformed, hint: str) -> ManifestError:
+    file = f"{path.parent.name}/{path.name}"
+    return ManifestError([Problem(file, error.line, error.column, error.place, error.what, hint)])
+
+
+def _advice(data: bytes) -> str:
+    if any(line.startswith((b"<<<<<<< ", b">>>>>>> ")) for line in data.splitlines()):
+        return "a merge left both sides in it: take either side whole, then run `fleetctl build`"
+    return "take it back from git, or delete it and run `fleetctl build`"
