@@ -90,3 +90,7 @@ class Transport(Protocol):
     def logs(self, boards: Sequence[Board], *, lines: int, deadline: float) -> Iterator[Reply]:
         """The last lines the service wrote, as `{"lines": [...]}`."""
         ...
+
+    def history(self, boards: Sequence[Board], *, last: int, deadline: float) -> Iterator[Reply]:
+        """The last receipts each board wrote, oldest first, as `{"receipts": [...]}`."""
+        ...

@@ -1,0 +1,78 @@
+"""`fleetctl history`: which releases boards ran, when, and what they proved."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from fleetctl.cli.options import (
+    DEFAULT_MANIFEST,
+    FaultsOption,
+    FileOption,
+    OnOption,
+    Output,
+    OutputOption,
+    TransportKind,
+    TransportOption,
+)
+
+
+def history(
+    file: FileOption = DEFAULT_MANIFEST,
+    on: OnOption = "",
+    last: Annotated[int, typer.Option("-n", "--last", min=1, help="Receipts to show of each board.")] = 10,
+    transport: TransportOption = TransportKind.MANIFEST,
+    faults: FaultsOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the releases that boards ran, with their proof.
+
+    The boards themselves keep this record; it does not depend on who rolled out from where.
+    """
+    from fleetctl.cli.session import READ_DEADLINE, open_session
+    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table, talk
+
+    session = open_session(file, on, transport, faults)
+    receipts: list[Mapping[str, Any]] = []
+    silent = 0
+    for reply in session.transport.history(session.boards, last=last, deadline=READ_DEADLINE):
+        if not reply.ok:
+            talk.warn(f"{reply.board}: {reply.error or reply.status.value}")
+            silent += 1
+            continue
+        said = reply.data.get("receipts")
+        known = [r for r in said if isinstance(r, dict)] if isinstance(said, list) else []
+        receipts += [{**receipt, "board": reply.board} for receipt in known[-last:]]
+    receipts.sort(key=lambda receipt: str(receipt.get("time")), reverse=True)
+    columns = ["time", "board", "release", "before", "outcome", "p95", "commit", "why"]
+    match output:
+        case Output.JSON:
+            emit_json("fleetctl.history/v1", {"receipts": receipts})
+        case Output.MARKDOWN:
+            emit_markdown_table(columns, [_row(receipt) for receipt in receipts])
+        case Output.TABLE:
+            emit_table(columns, [_row(receipt) for receipt in receipts])
+    if silent:
+        raise typer.Exit(1)
+
+
+def _row(receipt: Mapping[str, Any]) -> list[str]:
+    from fleetctl.observation import latency_p95_ms
+
+    p95 = latency_p95_ms(receipt)
+    reasons = receipt.get("reasons")
+    return [
+        _text(receipt, "time"),
+        _text(receipt, "board"),
+        _text(receipt, "release")[:8] or "none",
+        _text(receipt, "previous")[:8] or "none",
+        f"{_text(receipt, 'outcome')} {_text(receipt, 'state')}".strip(),
+        f"{p95:.1f} ms" if p95 is not None else "",
+        _text(receipt, "commit")[:12],
+        "; ".join(str(reason) for reason in reasons)[:200] if isinstance(reasons, list) else "",
+    ]
+
+
+def _text(receipt: Mapping[str, Any], key: str) -> str:
+    value = receipt.get(key)
+    return value[:100] if isinstance(value, str) else ""

@@ -1,0 +1,53 @@
+"""`fleetctl plan`: what would change, and why."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fleetctl.cli.options import (
+    DEFAULT_MANIFEST,
+    FaultsOption,
+    FileOption,
+    OnOption,
+    Output,
+    OutputOption,
+    TransportKind,
+    TransportOption,
+)
+
+
+def plan(
+    file: FileOption = DEFAULT_MANIFEST,
+    on: OnOption = "",
+    transport: TransportOption = TransportKind.MANIFEST,
+    faults: FaultsOption = None,
+    save: Annotated[Path | None, typer.Option("--save", help="Keep the plan for `rollout --plan`.")] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Say what a rollout would change, board by board, and why.
+
+    Reads every selected board and writes to none. Exits 0 when nothing would change, 1 when something would.
+    """
+    from fleetctl.cli.session import open_session
+    from fleetctl.desired import plan_fleet
+    from fleetctl.plan import PLAN_SCHEMA
+    from fleetctl.report.console import emit_json, emit_text, talk
+    from fleetctl.report.plan import plan_markdown, plan_text
+    from fleetctl.store import atomic_write
+
+    session = open_session(file, on, transport, faults)
+    made, _ = plan_fleet(session.project, session.fleet, session.selection.boards, session.observe())
+    if save is not None:
+        atomic_write(save, json.dumps({"schema": PLAN_SCHEMA, **made.to_json()}, indent=2) + "\n")
+        talk.done(f"plan saved to {save}; `fleetctl rollout --plan {save}` does exactly this or refuses")
+    match output:
+        case Output.JSON:
+            emit_json(PLAN_SCHEMA, {"digest": made.digest, **made.to_json()})
+        case Output.MARKDOWN:
+            emit_text(plan_markdown(made))
+        case Output.TABLE:
+            emit_text(plan_text(made))
+    if not made.is_empty:
+        raise typer.Exit(1)

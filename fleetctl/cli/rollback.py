@@ -1,0 +1,87 @@
+"""`fleetctl rollback`: put boards back on a release they still have."""
+
+from typing import Annotated, Any
+
+import typer
+
+from fleetctl.cli.options import (
+    DEFAULT_MANIFEST,
+    FaultsOption,
+    FileOption,
+    OnOption,
+    Output,
+    OutputOption,
+    TransportKind,
+    TransportOption,
+    YesOption,
+)
+from fleetctl.errors import RollbackFailed, TransportError, UsageError
+
+
+def rollback(
+    file: FileOption = DEFAULT_MANIFEST,
+    on: OnOption = "",
+    to: Annotated[str, typer.Option("--to", help="Digest, or its start, of a release the boards have.")] = "",
+    transport: TransportOption = TransportKind.MANIFEST,
+    faults: FaultsOption = None,
+    yes: YesOption = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Put boards back on a release they still have, without waiting for git.
+
+    Without --to each board goes back to the release it ran before. Git still says what it said: revert the commit
+    too, or the next rollout brings the release back.
+    """
+    from fleetctl.cli.rollout import ask
+    from fleetctl.cli.session import READ_DEADLINE, open_session
+    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table, talk
+    from fleetctl.store import Lock
+
+    session = open_session(file, on, transport, faults)
+    ask(yes, f"Roll back {session.selection}?")
+    with Lock(session.project.state / "lock", f"rollback of {session.fleet.name}"):
+        targets = _targets(session, to, READ_DEADLINE)
+        replies = session.transport.revert(
+            session.boards, targets, reason="asked for by `fleetctl rollback`", deadline=session.fleet.rollout.deadline
+        )
+        results: list[dict[str, Any]] = []
+        for reply in replies:
+            ok = reply.ok and reply.data.get("state") == "reverted"
+            (talk.done if ok else talk.fail)(f"{reply.board}: {'rolled back' if ok else reply.error or 'not rolled back'}")
+            release = (reply.data.get("receipt") or {}).get("release") if ok else None
+            results.append({"board": reply.board, "rolled_back": ok, "release": release, "error": reply.error})
+    columns = ["board", "result", "release"]
+    rows = [[r["board"], "rolled back" if r["rolled_back"] else "failed", str(r["release"] or "none")[:8]] for r in results]
+    match output:
+        case Output.JSON:
+            emit_json("fleetctl.rollback/v1", {"boards": results})
+        case Output.MARKDOWN:
+            emit_markdown_table(columns, rows)
+        case Output.TABLE:
+            emit_table(columns, rows)
+    if failed := [r["board"] for r in results if not r["rolled_back"]]:
+        raise RollbackFailed(f"not rolled back: {', '.join(failed)}", hint="`fleetctl status` says what they run")
+
+
+def _targets(session: Any, to: str, deadline: float) -> dict[str, str | None]:
+    """The full digest for each board, from the start of one: looked up in what the board says it ran."""
+    names = [board.name for board in session.boards]
+    if not to:
+        return dict.fromkeys(names)
+    if len(to) < 6 or any(c not in "0123456789abcdef" for c in to):
+        raise UsageError(f"{to!r} is not the start of a digest", hint="give at least six hexadecimal digits")
+    found: dict[str, str | None] = {}
+    for reply in session.transport.history(session.boards, last=1000, deadline=deadline):
+        if not reply.ok:
+            raise TransportError(f"{reply.board}: {reply.error or reply.status.value}", hint="leave it out with --on")
+        found[reply.board] = _match(reply.board, to, reply.data.get("receipts"))
+    return found
+
+
+def _match(board: str, prefix: str, receipts: object) -> str:
+    said = [r.get("release") for r in receipts if isinstance(r, dict)] if isinstance(receipts, list) else []
+    matches = {release for release in said if isinstance(release, str) and release.startswith(prefix)}
+    if len(matches) != 1:
+        what = "no release" if not matches else "several releases"
+        raise UsageError(f"{board} has run {what} that {prefix} stands for", hint=f"see `fleetctl history --on {board}`")
+    return matches.pop()

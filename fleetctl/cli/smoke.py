@@ -1,0 +1,73 @@
+"""`fleetctl smoke`: the golden questions, asked of what is serving now."""
+
+from typing import Any
+
+import typer
+
+from fleetctl.cli.options import (
+    DEFAULT_MANIFEST,
+    FaultsOption,
+    FileOption,
+    OnOption,
+    Output,
+    OutputOption,
+    TransportKind,
+    TransportOption,
+)
+from fleetctl.transports.base import Order, Reply
+
+
+def smoke(
+    file: FileOption = DEFAULT_MANIFEST,
+    on: OnOption = "",
+    transport: TransportOption = TransportKind.MANIFEST,
+    faults: FaultsOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Ask the serving processes the golden questions, changing nothing.
+
+    The answers are held against the release that git says each board should run. Exits 1 when one does not pass.
+    """
+    from fleetctl.cli.session import READ_DEADLINE, open_session
+    from fleetctl.desired import desired_fleet
+    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table
+    from fleetctl.revision import commit_of
+
+    session = open_session(file, on, transport, faults)
+    desired = desired_fleet(session.project, session.fleet, session.selection.boards)
+    orders = desired.orders_for(
+        session.project, session.fleet, session.selection.boards, commit_of(session.project.root)
+    )
+    replies = session.transport.probe(session.boards, deadline=READ_DEADLINE)
+    results = [_judged(orders[reply.board], reply) for reply in replies if reply.board in orders]
+    results.sort(key=lambda result: result["outcome"] == "passed")
+    rows = [[r["board"], r["outcome"], r["agreement"], r["p95"], "; ".join(r["reasons"])] for r in results]
+    columns = ["board", "outcome", "agreement", "p95", "why"]
+    match output:
+        case Output.JSON:
+            emit_json("fleetctl.smoke/v1", {"boards": results})
+        case Output.MARKDOWN:
+            emit_markdown_table(columns, rows)
+        case Output.TABLE:
+            emit_table(columns, rows)
+    if any(result["outcome"] != "passed" for result in results) or len(results) < len(session.boards):
+        raise typer.Exit(1)
+
+
+def _judged(order: Order, reply: Reply) -> dict[str, Any]:
+    from fleetctl.observation import latency_p95_ms
+    from fleetctl.smoke import judge_order
+
+    if not reply.ok:
+        return {"board": reply.board, "outcome": reply.status.value, "reasons": [reply.error], "agreement": "", "p95": ""}
+    judgement = judge_order(order, reply.data)
+    receipt = reply.data.get("receipt")
+    p95 = latency_p95_ms(receipt) if isinstance(receipt, dict) else None
+    agreement = next((f"{check.measured}" for check in judgement.checks if check.name == "agreement"), "")
+    return {
+        "board": reply.board,
+        "outcome": judgement.outcome,
+        "reasons": list(judgement.reasons),
+        "agreement": agreement,
+        "p95": f"{p95:.1f} ms" if p95 is not None else "",
+    }

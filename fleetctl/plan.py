@@ -1,0 +1,275 @@
+"""What a rollout would do, and why: desired releases against observed boards. No I/O, no clock."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from fleetctl.errors import PlanStale
+from fleetctl.manifest.schema import Fleet, Wave
+from fleetctl.observation import Observed, Reach
+from fleetctl.release import Release
+from fleetctl.store import canonical_json, sha256
+
+PLAN_SCHEMA = "fleetctl.plan/v1"
+
+
+class Action(StrEnum):
+    """What is to be done with one board."""
+
+    NOTHING = "nothing"  # it runs what git says, and has proved it
+    INSTALL = "install"  # it has never run a release of ours
+    UPDATE = "update"  # it runs another release
+    REPROVE = "reprove"  # the files are right, but not what is loaded, or not proved
+    DEFER = "defer"  # it is offline
+    BLOCKED = "blocked"  # a person has to act first
+
+    @property
+    def touches(self) -> bool:
+        """True where the board is written to."""
+        return self in (Action.INSTALL, Action.UPDATE, Action.REPROVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One board's part of a plan. `send_bytes` counts file bytes that the board's current release lacks."""
+
+    board: str
+    action: Action
+    reasons: tuple[str, ...]
+    current: str | None
+    desired: str
+    send_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WaveSteps:
+    """The boards of one wave, in manifest order. `number` counts from 1; wave 1 is the canary."""
+
+    number: int
+    name: str
+    soak: float
+    steps: tuple[Step, ...]
+
+    @property
+    def is_canary(self) -> bool:
+        return self.number == 1
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        return tuple(step.board for step in self.steps if step.action.touches)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Waves in order. Two plans are the same when they would do the same to the same boards."""
+
+    fleet: str
+    waves: tuple[WaveSteps, ...]
+
+    @property
+    def steps(self) -> Iterator[Step]:
+        return (step for wave in self.waves for step in wave.steps)
+
+    @property
+    def is_empty(self) -> bool:
+        """True where no board would be written to."""
+        return not any(step.action.touches for step in self.steps)
+
+    def count(self, action: Action) -> int:
+        return sum(step.action is action for step in self.steps)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `--output json` and for saved plans."""
+        return {
+            "fleet": self.fleet,
+            "waves": [
+                {
+                    "number": wave.number,
+                    "name": wave.name,
+                    "soak": wave.soak,
+                    "boards": [
+                        {
+                            "board": step.board,
+                            "action": step.action.value,
+                            "reasons": list(step.reasons),
+                            "current": step.current,
+                            "desired": step.desired,
+                            "send_bytes": step.send_bytes,
+                        }
+                        for step in wave.steps
+                    ],
+                }
+                for wave in self.waves
+            ],
+        }
+
+    @property
+    def digest(self) -> str:
+        return sha256(canonical_json(self.to_json()))
+
+
+def make_plan(
+    fleet: Fleet,
+    desired: Mapping[str, Release],
+    observed: Mapping[str, Observed],
+    configs: Mapping[str, Mapping[str, Any]],
+) -> Plan:
+    """Hold what git says against what boards are.
+
+    Args:
+        fleet: the whole fleet; waves are cut from all of it.
+        desired: release by board; boards that are not in it are left out of the plan.
+        observed: what each of those boards said.
+        configs: the parsed `config/serve.json` of each desired release, to name the values that change.
+    """
+    waves = []
+    for number, (wave, boards) in enumerate(waves_of(fleet), start=1):
+        steps = tuple(
+            _step(board, desired[board], observed[board], configs.get(board, {})) for board in boards if board in desired
+        )
+        if steps:
+            waves.append(WaveSteps(number, wave_name(wave), wave.soak, steps))
+    return Plan(fleet.name, tuple(waves))
+
+
+def waves_of(fleet: Fleet) -> list[tuple[Wave, tuple[str, ...]]]:
+    """Which boards each wave holds: every board in exactly one, the first that takes it.
+
+    A percentage is of the whole fleet and cumulative: the wave takes boards in manifest order until that share,
+    rounded up, has been taken by it and the waves before.
+    """
+    left = list(fleet.boards)
+    taken: set[str] = set()
+    waves = []
+    for wave in fleet.rollout.waves:
+        if wave.group is not None:
+            members = set(fleet.groups[wave.group])
+            boards = [board for board in left if board in members]
+        else:
+            target = math.ceil((wave.fraction or 0) * len(fleet.boards) - 1e-9)
+            boards = left[: max(0, target - len(taken))]
+        taken.update(boards)
+        left = [board for board in left if board not in taken]
+        waves.append((wave, tuple(boards)))
+    return waves
+
+
+def wave_name(wave: Wave) -> str:
+    return wave.group if wave.group is not None else f"{100 * (wave.fraction or 0):g} %"
+
+
+def refuse_if_stale(saved: Plan, now: Plan) -> None:
+    """Raise `PlanStale` unless the saved plan is what would be done now, naming the first boards that differ."""
+    if saved.digest == now.digest:
+        return
+    before = {step.board: step for step in saved.steps}
+    after = {step.board: step for step in now.steps}
+    differing = [board for board in {**before, **after} if before.get(board) != after.get(board)]
+    named = ", ".join(differing[:3]) + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
+    raise PlanStale(
+        f"the saved plan no longer holds for {named or 'the waves'}",
+        hint="the manifest, the lock or the boards changed since; make a new plan with `fleetctl plan --save`",
+    )
+
+
+def plan_from_json(data: Mapping[str, Any]) -> Plan:
+    """Read what `Plan.to_json` wrote; raises KeyError, TypeError or ValueError on anything else."""
+    waves = tuple(
+        WaveSteps(
+            number=int(wave["number"]),
+            name=str(wave["name"]),
+            soak=float(wave["soak"]),
+            steps=tuple(_step_from_json(step) for step in wave["boards"]),
+        )
+        for wave in data["waves"]
+    )
+    return Plan(str(data["fleet"]), waves)
+
+
+def _step_from_json(data: Mapping[str, Any]) -> Step:
+    current = data["current"]
+    return Step(
+        board=str(data["board"]),
+        action=Action(data["action"]),
+        reasons=tuple(str(reason) for reason in data["reasons"]),
+        current=None if current is None else str(current),
+        desired=str(data["desired"]),
+        send_bytes=int(data["send_bytes"]),
+    )
+
+
+def _step(board: str, release: Release, seen: Observed, config: Mapping[str, Any]) -> Step:
+    action, reasons = _decide(release, seen, config)
+    send = _missing_bytes(release, seen) if action.touches else 0
+    return Step(board, action, tuple(reasons), seen.current, release.digest, send)
+
+
+def _decide(release: Release, seen: Observed, config: Mapping[str, Any]) -> tuple[Action, list[str]]:
+    if seen.reach is Reach.OFFLINE:
+        return Action.DEFER, [seen.error or "offline"]
+    if seen.reach is not Reach.REACHED:
+        return Action.BLOCKED, [seen.error or "could not be asked"]
+    if not seen.adopted:
+        reasons = ["runs nothing of ours yet"]
+        if seen.foreign:
+            reasons.append("what others put there is kept in a snapshot first")
+        return Action.INSTALL, reasons
+    if seen.current != release.digest:
+        return Action.UPDATE, list(_differences(release, seen, config))
+    unproved = list(_doubts(release, seen))
+    return (Action.REPROVE, unproved) if unproved else (Action.NOTHING, [])
+
+
+def _doubts(release: Release, seen: Observed) -> Iterator[str]:
+    """Why a board whose files are right may still not do what git says."""
+    if seen.pending:
+        yield "its release is still on probation"
+    elif seen.good != release.digest:
+        yield "its release was never confirmed"
+    if seen.service != "running":
+        yield f"its service is {seen.service}"
+    elif seen.loaded is None:
+        yield "its service does not say what it has loaded"
+    elif seen.loaded.release != release.digest:
+        yield f"its service still has {seen.loaded.release[:12] or 'another release'} loaded"
+
+
+def _differences(release: Release, seen: Observed, config: Mapping[str, Any]) -> Iterator[str]:
+    """What is new, coarse parts first: model, config values, runtime, other files."""
+    changed = [path for path, ref in release.files.items() if seen.files.get(path) != ref.sha256]
+    gone = [path for path in seen.files if path not in release.files]
+    if "model/model.tflite" in changed:
+        old = seen.files.get("model/model.tflite", "")
+        yield f"model {old[:8] or 'none'} -> {release.files['model/model.tflite'].sha256[:8]}"
+    elif any(path.startswith("model/") for path in changed):
+        yield "model contract"
+    if "config/serve.json" in changed:
+        yield from _config_changes(seen.config, config)
+    if any(path.startswith("runtime/") for path in [*changed, *gone]):
+        yield "board runtime"
+    yield from (path for path in sorted([*changed, *gone]) if path.startswith("unit/") or _is_other_config(path))
+
+
+def _is_other_config(path: str) -> bool:
+    return path.startswith("config/") and path != "config/serve.json"
+
+
+def _config_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    keys = [key for key in [*new, *(k for k in old if k not in new)] if old.get(key) != new.get(key)]
+    for key in keys:
+        yield f"{key}: {_shown(old.get(key))} -> {_shown(new.get(key))}"
+    if not keys:
+        yield "config/serve.json"
+
+
+def _shown(value: object) -> str:
+    text = "unset" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _missing_bytes(release: Release, seen: Observed) -> int:
+    held = set(seen.files.values())
+    return sum({ref.sha256: ref.size for ref in release.files.values() if ref.sha256 not in held}.values())

@@ -1,0 +1,59 @@
+"""How a plan looks: in a terminal, and in a pull request. Boards with nothing to do fold into a line."""
+
+from collections.abc import Iterator
+
+from fleetctl.plan import Action, Plan, Step, WaveSteps
+from fleetctl.report.console import markdown_table, table_text
+from fleetctl.report.units import bytes_text, plural, short
+
+_COLUMNS = ["wave", "board", "action", "release", "send", "why"]
+
+
+def plan_text(plan: Plan) -> str:
+    """A plan as a table with a closing sentence."""
+    rows = list(_rows(plan))
+    return "\n".join([*([table_text(_COLUMNS, rows), ""] if rows else []), plan_summary(plan)])
+
+
+def plan_markdown(plan: Plan) -> str:
+    """A plan as a pull request comment."""
+    rows = list(_rows(plan))
+    body = [markdown_table(_COLUMNS, rows), ""] if rows else []
+    return "\n".join([f"### Plan for {plan.fleet}", "", *body, plan_summary(plan)])
+
+
+def plan_summary(plan: Plan) -> str:
+    """One sentence: how many boards change, and how many do not."""
+    total = sum(1 for _ in plan.steps)
+    touched = [step for step in plan.steps if step.action.touches]
+    parts = []
+    if touched:
+        counts = ", ".join(
+            f"{plan.count(action)} {action.value}"
+            for action in (Action.INSTALL, Action.UPDATE, Action.REPROVE)
+            if plan.count(action)
+        )
+        waves = sum(1 for wave in plan.waves if wave.touched)
+        size = bytes_text(sum(step.send_bytes for step in touched))
+        parts.append(f"{len(touched)} of {plural(total, 'board')} would change ({counts}) in {plural(waves, 'wave')}, {size} to send")
+    if same := plan.count(Action.NOTHING):
+        parts.append(f"{plural(same, 'board')} already {'does' if same == 1 else 'do'} what git says")
+    if offline := plan.count(Action.DEFER):
+        parts.append(f"{plural(offline, 'board')} offline, deferred")
+    if blocked := plan.count(Action.BLOCKED):
+        parts.append(f"{plural(blocked, 'board')} blocked: see to {'it' if blocked == 1 else 'them'} first")
+    return "; ".join(parts) or "the selection holds no board"
+
+
+def _rows(plan: Plan) -> Iterator[list[str]]:
+    for wave in plan.waves:
+        for step in wave.steps:
+            if step.action is not Action.NOTHING:
+                yield _row(wave, step)
+
+
+def _row(wave: WaveSteps, step: Step) -> list[str]:
+    name = f"{wave.number} {wave.name}"
+    release = f"{short(step.current)} -> {short(step.desired)}" if step.action.touches else short(step.current)
+    send = bytes_text(step.send_bytes) if step.action.touches else ""
+    return [name, step.board, step.action.value, release, send, "; ".join(step.reasons)]
