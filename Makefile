@@ -1,0 +1,49 @@
+# Two commands matter: `make demo` does the main job on virtual boards, `make test` runs the suite.
+# Both set themselves up in .venv; nothing else of the machine is changed.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help setup demo test test-full lint format bench lock clean
+
+help: ## say what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## make .venv with the locked dependencies, and find a hieroglyph font
+
+$(READY): pyproject.toml .ci/requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and f"Python 3.11 is needed (TensorFlow 2.15 ends there), this is {v[0]}.{v[1]}: try make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r .ci/requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m fleetctl.models.fonts --install
+	@touch $@
+
+demo: $(READY) ## build a model, roll it out to four virtual boards, watch a bad one be refused
+	PATH="$(CURDIR)/$(BIN):$$PATH" docs/demo/run
+
+test: $(READY) lint ## lint, then the whole suite
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-full: $(READY) ## the suite with its long matrices
+	FLEETCTL_TEST_FULL=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(READY) ## style, types, playbooks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy fleetctl
+
+format: $(READY) ## put the code into the one form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## measured ratios against named peers
+	$(BIN)/python benchmarks/startup.py
+
+lock: $(READY) ## resolve the dependencies again
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra build --extra lab --extra dev --output-file .ci/requirements.lock pyproject.toml
+
+clean: ## remove everything that was made here
+	rm -rf .venv .demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
