@@ -1,0 +1,164 @@
+"""`fleetctl lab`: virtual boards on this machine."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, OnOption, Output, OutputOption
+from fleetctl.project import Project
+
+if TYPE_CHECKING:
+    from fleetctl.lab.state import LabFiles, LabState
+
+app = typer.Typer(
+    help="Start and stop virtual boards on this machine.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+
+class Driver(StrEnum):
+    """What a virtual board is made of."""
+
+    PROCESS = "process"  # an ssh server on loopback whose commands run as the current user
+
+
+BoardsArgument = Annotated[list[str], typer.Argument(metavar="BOARD...", help="Names of virtual boards.")]
+DriverOption = Annotated[Driver, typer.Option("--driver", help="What virtual boards are made of.")]
+KeepOption = Annotated[
+    bool, typer.Option("--keep", help="Keep the boards' folders and ports for the next `lab up`.")
+]
+
+
+@app.command()
+def up(file: FileOption = DEFAULT_MANIFEST, on: OnOption = "", driver: DriverOption = Driver.PROCESS) -> None:
+    """Start a virtual board for each board of the manifest; add those that are new."""
+    from fleetctl.lab import control
+    from fleetctl.manifest.loader import load
+    from fleetctl.report.console import talk
+    from fleetctl.selector import select
+
+    del driver  # there is one so far
+    wanted = select(load(file), on).boards
+    files = _files(file)
+    if control.status(files) is None:
+        talk.step(f"starting {_count(len(wanted))}")
+    lab = control.up(files, wanted)
+    if lab.was_running and not lab.added:
+        talk.done(f"the lab is up already, with {_count(len(lab.state.boards))}")
+    else:
+        talk.done(f"the lab is up, with {_count(len(lab.state.boards))} ({len(lab.added)} new)")
+    talk.note("use it with `--transport lab`, or FLEETCTL_TRANSPORT=lab for every verb")
+
+
+@app.command()
+def down(file: FileOption = DEFAULT_MANIFEST, keep: KeepOption = False) -> None:
+    """Stop the lab and everything that runs on its boards, and remove them."""
+    from fleetctl.lab import control
+    from fleetctl.report.console import talk
+
+    ended = control.down(_files(file), keep=keep)
+    if ended:
+        talk.done(f"the lab is down; {_count(ended)} {'kept' if keep else 'removed'}")
+    else:
+        talk.done("there is no lab")
+
+
+@app.command()
+def status(file: FileOption = DEFAULT_MANIFEST, output: OutputOption = Output.TABLE) -> None:
+    """List the virtual boards, and how to log in to one; exits 1 when the lab is not up or a board is off."""
+    from fleetctl.lab import control
+    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table, talk
+
+    files = _files(file)
+    state = control.status(files)
+    columns = ["board", "state", "address", "user", "serve port", "root"]
+    match output:
+        case Output.JSON:
+            emit_json("fleetctl.lab-status/v1", _status_json(files, state))
+        case Output.MARKDOWN:
+            emit_markdown_table(columns, _status_rows(state))
+        case Output.TABLE:
+            emit_table(columns, _status_rows(state))
+    if state is None:
+        talk.warn("the lab is not up: start it with `fleetctl lab up`")
+    elif first := next(iter(state.boards), None):
+        talk.note(f"log in to {first}: {control.ssh_command(files, state.boards[first])}")
+    if state is None or not all(board.online for board in state.boards.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def stop(boards: BoardsArgument, file: FileOption = DEFAULT_MANIFEST) -> None:
+    """Cut the power of virtual boards: no answer, every process killed, files left as they are."""
+    _switch(file, boards, online=False)
+
+
+@app.command()
+def start(boards: BoardsArgument, file: FileOption = DEFAULT_MANIFEST) -> None:
+    """Give virtual boards their power back: they boot, recover, and answer again."""
+    _switch(file, boards, online=True)
+
+
+@app.command()
+def ssh(
+    board: Annotated[str, typer.Argument(help="Name of a virtual board.")],
+    file: FileOption = DEFAULT_MANIFEST,
+) -> None:
+    """Print the ssh command that logs in to a virtual board."""
+    from fleetctl.lab import control
+    from fleetctl.report.console import emit_text
+
+    files = _files(file)
+    emit_text(control.ssh_command(files, control.member(control.require(files), board)))
+
+
+def _switch(file: FileOption, boards: Sequence[str], *, online: bool) -> None:
+    from fleetctl.lab import control
+    from fleetctl.report.console import talk
+
+    control.switch(_files(file), boards, online=online)
+    talk.done(f"{', '.join(boards)}: power {'on' if online else 'off'}")
+
+
+def _files(file: FileOption) -> "LabFiles":
+    from fleetctl.lab.state import LabFiles
+
+    return LabFiles.of(Project(file))
+
+
+def _count(number: int) -> str:
+    return f"{number} virtual board{'s' if number != 1 else ''}"
+
+
+def _status_rows(state: "LabState | None") -> list[list[str]]:
+    if state is None:
+        return []
+    return [
+        [
+            name,
+            "on" if board.online else "off",
+            f"{board.host}:{board.port}",
+            board.user,
+            str(board.serve_port),
+            board.root,
+        ]
+        for name, board in state.boards.items()
+    ]
+
+
+def _status_json(files: "LabFiles", state: "LabState | None") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from fleetctl.lab import control
+
+    if state is None:
+        return {"up": False, "boards": {}}
+    boards = {
+        name: {**asdict(board), "ssh": control.ssh_command(files, board)}
+        for name, board in state.boards.items()
+    }
+    return {"up": True, "driver": state.driver, "pid": state.pid, "boards": boards}

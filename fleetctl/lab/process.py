@@ -1,0 +1,130 @@
+"""The lab's daemon, `python -m fleetctl.lab.process FOLDER`: keeps the boards that `wanted.json` asks for.
+
+One process serves all boards. SIGHUP makes it read `wanted.json` again; SIGTERM switches everything off.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+from fleetctl.lab import processes
+from fleetctl.lab.board import PoweredBoard
+from fleetctl.lab.state import LabFiles, LabState
+
+_BOOTS_AT_ONCE = 2 * (os.cpu_count() or 1)
+_LOCK_PATIENCE = 2.0  # seconds
+
+
+class Daemon:
+    """Makes the boards follow `wanted.json`, one change at a time."""
+
+    def __init__(self, files: LabFiles) -> None:
+        self._files = files
+        self._boards: dict[str, PoweredBoard] = {}
+        self._asked = asyncio.Event()
+        self._ending = False
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._asked.set)
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(ending, self._end)
+        with _only_one(self._files.daemon):
+            self._asked.set()
+            while True:
+                await self._asked.wait()
+                self._asked.clear()
+                if self._ending:
+                    break
+                await self._follow()
+            await self._switch_off(list(self._boards.values()))
+
+    def _end(self) -> None:
+        self._ending = True
+        self._asked.set()
+
+    async def _follow(self) -> None:
+        """Switch boards on and off as wanted, and write down how it is now."""
+        wanted = LabState.read(self._files.wanted)
+        if wanted is None:
+            return
+        for name, record in wanted.boards.items():
+            if name not in self._boards or not self._boards[name].record.online:
+                self._boards[name] = PoweredBoard(name, record, self._files)
+        on = [
+            board
+            for name, board in self._boards.items()
+            if name in wanted.boards and wanted.boards[name].online
+        ]
+        await self._switch_off(
+            [board for board in self._boards.values() if board.record.online and board not in on]
+        )
+        await self._switch_on([board for board in on if not board.record.online])
+        boards = {name: self._boards[name].record for name in wanted.boards}
+        replace(wanted, boards=boards, pid=os.getpid()).write(self._files.state)
+
+    async def _switch_on(self, boards: list[PoweredBoard]) -> None:
+        slots = asyncio.Semaphore(_BOOTS_AT_ONCE)
+
+        async def boot(board: PoweredBoard) -> None:
+            async with slots:
+                await board.switch_on()
+
+        await asyncio.gather(*(boot(board) for board in boards))
+
+    async def _switch_off(self, boards: list[PoweredBoard]) -> None:
+        for board in boards:
+            await board.switch_off()
+        if boards:
+            await asyncio.to_thread(processes.kill_all, [board.home for board in boards])
+
+
+@contextlib.contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Hold the daemon's lock; it names us, and the system drops it when we are gone, however that came."""
+    with path.open("a+b") as stream:
+        _lock(stream)
+        stream.truncate(0)
+        stream.write(f"{os.getpid()}\n".encode())
+        stream.flush()
+        yield
+
+
+def _lock(stream: IO[bytes]) -> None:
+    give_up = time.monotonic() + _LOCK_PATIENCE
+    while True:
+        try:
+            return fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # another daemon, or merely somebody looking whether there is one
+            if time.monotonic() > give_up:
+                sys.exit("the lab is running already")
+            time.sleep(0.01)
+
+
+def owner(path: Path) -> int | None:
+    """Pid of the daemon that holds the lock at `path`; None when no daemon runs."""
+    try:
+        with path.open("rb") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(stream.read() or 0) or None
+    except FileNotFoundError:
+        return None
+    return None
+
+
+def main() -> None:
+    asyncio.run(Daemon(LabFiles(Path(sys.argv[1]))).run())
+
+
+if __name__ == "__main__":
+    main()

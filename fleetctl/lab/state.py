@@ -1,0 +1,118 @@
+"""What the lab is made of and where it lies: the records that its daemon and its callers share.
+
+Two files of one shape: `wanted.json`, written by `fleetctl lab`, says what there should be; `lab.json`,
+written by the daemon, says what there is. `generation` ties an answer to its question.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fleetctl.errors import FleetError
+from fleetctl.project import Project
+from fleetctl.store import atomic_write
+
+SCHEMA = "fleetctl.lab/v1"
+DRIVER = "process"
+
+
+@dataclass(frozen=True, slots=True)
+class LabFiles:
+    """The lab's folder, `.fleetctl/lab` in a fleet's repository."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, project: Project) -> "LabFiles":
+        return cls(project.state / "lab")
+
+    @property
+    def identity(self) -> Path:
+        """The client's private key; its public half is beside it."""
+        return self.folder / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.folder / "known_hosts"
+
+    @property
+    def wanted(self) -> Path:
+        return self.folder / "wanted.json"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "lab.json"
+
+    @property
+    def daemon(self) -> Path:
+        """Held locked by the daemon as long as it lives, with its pid inside."""
+        return self.folder / "daemon.lock"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "daemon.log"
+
+    @property
+    def boards(self) -> Path:
+        return self.folder / "boards"
+
+    def home(self, board: str) -> Path:
+        """A board's own folder: its HOME and first working directory."""
+        return self.boards / board
+
+    def host_key(self, board: str) -> Path:
+        return self.folder / "host_keys" / board
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualBoard:
+    """How to reach one virtual board, and whether it is switched on."""
+
+    host: str
+    port: int
+    user: str
+    root: str  # what `root` is on a real board
+    python: str
+    serve_port: int
+    online: bool = True
+    error: str = ""  # why a board that should be online is not
+
+    @property
+    def address(self) -> str:
+        """The form in which known_hosts files name a host."""
+        return self.host if self.port == 22 else f"[{self.host}]:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class LabState:
+    """All virtual boards, by name. `pid` is the daemon's, 0 in a wish."""
+
+    boards: Mapping[str, VirtualBoard]
+    generation: int = 0
+    pid: int = 0
+    driver: str = DRIVER
+
+    def write(self, path: Path) -> None:
+        boards = {name: asdict(board) for name, board in self.boards.items()}
+        record = {"schema": SCHEMA, "driver": self.driver, "pid": self.pid, "generation": self.generation}
+        atomic_write(path, json.dumps({**record, "boards": boards}, indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "LabState | None":
+        """The state on disk, or None where there is none.
+
+        Raises:
+            FleetError: the file is not one that this version wrote.
+        """
+        try:
+            record = json.loads(path.read_bytes())
+            boards = {str(name): VirtualBoard(**board) for name, board in record["boards"].items()}
+            return cls(boards, int(record["generation"]), int(record["pid"]), str(record["driver"]))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise FleetError(
+                f"{path} is not a lab of this version ({error})",
+                hint="start over with `fleetctl lab down` and `fleetctl lab up`",
+            ) from error
