@@ -43,7 +43,7 @@ def _class_drop(metrics: Metrics, most: float) -> Iterator[str]:
         yield f"max_class_drop cannot be judged: no sign has {MIN_CLASS_SAMPLES} evaluation samples"
     elif worst.drop > most:
         value, limit = _apart(worst.drop, most)
-        yield f"sign {worst.label} is recognised {value} points less than by float32, over max_class_drop {limit}"
+        yield f"sign {worst.label} is read {value} points worse than by float32, over max_class_drop {limit}"
 
 
 def _tpu_ops(metrics: Metrics, least: float) -> Iterator[str]:

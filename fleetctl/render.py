@@ -1,0 +1,225 @@
+"""From a board and its artifact to the release it gets, a pure function of what both say.
+
+No clock, no environment, and no blob is opened, once templates and runtime are read: the releases of ten
+thousand boards cost what differs between them, which is the rendered files.
+"""
+
+import importlib.resources
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fleetctl.artifact import Artifact, BlobRef, verify_artifact
+from fleetctl.document import Malformed, parse
+from fleetctl.errors import ManifestError, Problem
+from fleetctl.filters import MAX_TEXT
+from fleetctl.manifest.schema import Board, Smoke
+from fleetctl.release import Release
+from fleetctl.sandbox import CompiledTemplate, compile_template
+from fleetctl.store import BlobStore, canonical_json, sha256
+
+SERVE_CONFIG = "config/serve.json"
+SERVICE_CONFIG = "config/service.json"
+SMOKE_CONFIG = "config/smoke.json"
+UNIT_NAME = "fleetctl-serve.service"
+UNIT = f"unit/{UNIT_NAME}"
+
+_FOLDER = "inventory/templates"
+_SUFFIX = ".j2"
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_GENERATED = frozenset({SERVICE_CONFIG, SMOKE_CONFIG})
+
+
+class Renderer:
+    """Templates compiled and runtime hashed once, for any number of boards."""
+
+    def __init__(self, templates: Mapping[str, str], runtime: Mapping[str, bytes]) -> None:
+        """
+        Args:
+            templates: text by file name, such as `serve.json.j2`.
+            runtime: bytes by path in the release, such as `runtime/serve.py`.
+
+        Raises:
+            ManifestError: every problem of every template.
+        """
+        self.templates = _compiled(templates)
+        self.runtime = dict(runtime)
+        self._runtime_refs = {path: _ref(data) for path, data in runtime.items()}
+
+    @classmethod
+    def of(cls, folder: Path) -> "Renderer":
+        """With the templates of a fleet (`Project.templates`) and the runtime this fleetctl carries."""
+        return cls(read_templates(folder), board_runtime())
+
+    def render(self, board: Board, artifact: Artifact, smoke: Smoke) -> dict[str, bytes]:
+        """The files that are made for this board alone: path in the release -> bytes.
+
+        Raises:
+            ManifestError: a template failed, or made a `*.json` that is not a JSON object.
+        """
+        values = _template_values(board, artifact)
+        files = {path: self._fill(path, board, values) for path in self.templates}
+        files[SERVICE_CONFIG] = canonical_json(
+            {"manager": board.service.value, "unit": UNIT_NAME, "python": board.python}
+        )
+        files[SMOKE_CONFIG] = canonical_json(_smoke_budget(board, smoke))
+        return files
+
+    def release(self, board: Board, artifact: Artifact, smoke: Smoke) -> Release:
+        """The whole release of one board, by digests; its bytes are stored by `keep`."""
+        return self._assemble(artifact, self.render(board, artifact, smoke))
+
+    def keep(self, board: Board, artifact: Artifact, smoke: Smoke, store: BlobStore) -> Release:
+        """The release of one board, with all its bytes in `store`, each checked: ready to be sent.
+
+        Raises:
+            BuildError: a file of the artifact is absent or was altered.
+        """
+        verify_artifact(artifact, store)
+        rendered = self.render(board, artifact, smoke)
+        for data in (*self.runtime.values(), *rendered.values()):
+            store.put(data)
+        return self._assemble(artifact, rendered)
+
+    def _assemble(self, artifact: Artifact, rendered: Mapping[str, bytes]) -> Release:
+        model = {f"model/{name}": ref for name, ref in artifact.files.items()}
+        return Release(
+            {**model, **self._runtime_refs, **{path: _ref(data) for path, data in rendered.items()}}
+        )
+
+    def _fill(self, path: str, board: Board, values: Mapping[str, Any]) -> bytes:
+        template = self.templates[path]
+        try:
+            text = template.render(values)
+        except ManifestError as error:
+            raise ManifestError([_for_board(problem, board) for problem in error.problems]) from None
+        return _encoded(template.file, text, board)
+
+
+def _compiled(templates: Mapping[str, str]) -> dict[str, CompiledTemplate]:
+    """Templates by the path they render to; every problem of every template is raised at once."""
+    compiled, problems = {}, []
+    for name, text in sorted(templates.items()):
+        path = _destination(name)
+        if path in _GENERATED:
+            what = f"{path} is made from the manifest, not from a template"
+            problems.append(Problem(f"{_FOLDER}/{name}", 0, 0, "", what, "delete the template"))
+            continue
+        try:
+            compiled[path] = compile_template(f"{_FOLDER}/{name}", text)
+        except ManifestError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ManifestError(problems)
+    return compiled
+
+
+def _destination(name: str) -> str:
+    plain = name.removesuffix(_SUFFIX)
+    return UNIT if plain == UNIT_NAME else f"config/{plain}"
+
+
+def _template_values(board: Board, artifact: Artifact) -> dict[str, Any]:
+    """All that a template can know, as plain data."""
+    return {
+        "board": {
+            "name": board.name,
+            "kind": board.board.value,
+            "groups": list(board.groups),
+            "accelerator": board.accelerator.value,
+            "service": board.service.value,
+            "serve_port": board.serve_port,
+            "python": board.python,
+            "root": board.root,
+        },
+        "model": {"name": artifact.model, "variant": artifact.variant, "artifact": artifact.digest},
+        "config": board.config,
+        "labels": board.labels,
+    }
+
+
+def _smoke_budget(board: Board, smoke: Smoke) -> dict[str, Any]:
+    return {
+        "samples": smoke.samples,
+        "min_agreement": smoke.min_agreement,
+        "max_p95_ms": smoke.max_p95_ms.get(board.board),
+        "accelerator": board.accelerator.value,
+    }
+
+
+def _ref(data: bytes) -> BlobRef:
+    return BlobRef(sha256(data), len(data))
+
+
+def _for_board(problem: Problem, board: Board) -> Problem:
+    return replace(problem, what=f"{problem.what} (rendering for {board.name})")
+
+
+def _encoded(file: str, text: str, board: Board) -> bytes:
+    """The bytes of a rendered file; `*.json` must be a JSON object."""
+    try:
+        data = text.encode()
+        if len(data) > MAX_TEXT:
+            raise Malformed(f"what it renders to is over {MAX_TEXT:,} bytes")
+        if file.endswith(f".json{_SUFFIX}"):
+            parse(data).mapping()
+    except UnicodeEncodeError:
+        what, place = "a value holds half a character (a lone surrogate)", ""
+    except Malformed as error:
+        what, place = error.what, f", line {error.line} of the result" if error.line else ""
+    else:
+        return data
+    problem = Problem(file, 0, 0, "", f"{what}{place}", f"see `fleetctl render {board.name}`")
+    raise ManifestError([_for_board(problem, board)])
+
+
+def board_runtime() -> dict[str, bytes]:
+    """What runs on a board: every module of `fleetctl.device`, by its path in the release."""
+    modules = (
+        file for file in importlib.resources.files("fleetctl.device").iterdir() if file.name.endswith(".py")
+    )
+    return {
+        f"runtime/{module.name}": module.read_bytes()
+        for module in sorted(modules, key=lambda module: module.name)
+        if module.name != "__init__.py"  # on a board the modules are scripts side by side, not a package
+    }
+
+
+def packaged_templates() -> dict[str, str]:
+    """The templates that fleetctl brings along: in a wheel, and in a source tree."""
+    inside = importlib.resources.files("fleetctl") / "_templates"
+    folder = inside if inside.is_dir() else Path(__file__).parents[1] / _FOLDER
+    return {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(_SUFFIX)}
+
+
+def read_templates(folder: Path) -> dict[str, str]:
+    """The templates of a fleet: those in `folder`, and the packaged ones for what it does not have.
+
+    Raises:
+        ManifestError: a template is no plain UTF-8 file, is too large, or has a name no file should have.
+    """
+    own, problems = {}, []
+    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+        try:
+            own[path.name] = _read_template(path)
+        except Malformed as error:
+            problems.append(Problem(f"{_FOLDER}/{path.name}", error.line, 0, "", error.what))
+    if problems:
+        raise ManifestError(problems)
+    return {**packaged_templates(), **own}
+
+
+def _read_template(path: Path) -> str:
+    if not _FILE_NAME.fullmatch(path.name):
+        raise Malformed("its name is not made of letters, digits, dots, dashes and underscores alone")
+    if path.is_symlink() or not path.is_file():
+        raise Malformed("not a plain file: a template is text of this repository, not a way to other files")
+    try:
+        data = path.read_bytes()
+        return data.decode()
+    except OSError as error:
+        raise Malformed(f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Malformed("not UTF-8", line=data.count(b"\n", 0, error.start) + 1) from None
