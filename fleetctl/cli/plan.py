@@ -31,14 +31,15 @@ def plan(
     Reads every selected board and writes to none. Exits 0 when nothing would change, 1 when something would.
     """
     from fleetctl.cli.session import open_session
-    from fleetctl.desired import plan_fleet
+    from fleetctl.desired import desired_fleet
     from fleetctl.plan import PLAN_SCHEMA
     from fleetctl.report.console import emit_json, emit_text, talk
     from fleetctl.report.plan import plan_markdown, plan_text
     from fleetctl.store import atomic_write
 
     session = open_session(file, on, transport, faults)
-    made, _ = plan_fleet(session.project, session.fleet, session.selection.boards, session.observe())
+    desired = desired_fleet(session.project, session.fleet, session.selection.boards)
+    made = desired.plan(session.observe())
     if save is not None:
         atomic_write(save, json.dumps({"schema": PLAN_SCHEMA, **made.to_json()}, indent=2) + "\n")
         talk.done(f"plan saved to {save}; `fleetctl rollout --plan {save}` does exactly this or refuses")

@@ -41,7 +41,7 @@ def rollout(
     """
     from fleetctl import events
     from fleetctl.cli.session import open_session
-    from fleetctl.desired import plan_fleet
+    from fleetctl.desired import desired_fleet
     from fleetctl.report.console import emit_json, emit_table, emit_text, talk
     from fleetctl.report.plan import plan_summary, plan_text
     from fleetctl.report.rollout import ROLLOUT_SCHEMA, VERDICT_COLUMNS, Narrator, rollout_json, verdict_rows
@@ -51,8 +51,9 @@ def rollout(
 
     session = open_session(file, on, transport, faults)
     with Lock(session.project.state / "lock", f"rollout of {session.fleet.name}"):
+        desired = desired_fleet(session.project, session.fleet, session.selection.boards)
         observed = session.observe()
-        made, desired = plan_fleet(session.project, session.fleet, session.selection.boards, observed)
+        made = desired.plan(observed)
         if saved is not None:
             refuse_if_stale(_read_plan(saved), made)
         _refuse_blocked(made, observed)
@@ -62,7 +63,7 @@ def rollout(
             print(plan_text(made), file=sys.stderr if output is not Output.TABLE else sys.stdout)
             ask(yes, f"Roll out to {len([s for s in made.steps if s.action.touches])} boards?")
         commit = commit_of(session.project.root)
-        orders = desired.orders(session.project, session.fleet, made, commit)
+        orders = desired.orders([step.board for step in made.steps if step.action.touches], commit)
         journal = Journal(session.project.state / "journal" / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.jsonl")
         narrate = Narrator(talk)
 

@@ -35,9 +35,7 @@ def smoke(
 
     session = open_session(file, on, transport, faults)
     desired = desired_fleet(session.project, session.fleet, session.selection.boards)
-    orders = desired.orders_for(
-        session.project, session.fleet, session.selection.boards, commit_of(session.project.root)
-    )
+    orders = desired.orders(session.selection.boards, commit_of(session.project.root))
     replies = session.transport.probe(session.boards, deadline=READ_DEADLINE)
     results = [_judged(orders[reply.board], reply) for reply in replies if reply.board in orders]
     results.sort(key=lambda result: result["outcome"] == "passed")

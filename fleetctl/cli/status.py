@@ -26,7 +26,7 @@ def status(
     Asks every selected board at once what its serving process has loaded. Exits 1 when something is off.
     """
     from fleetctl.cli.session import open_session
-    from fleetctl.desired import desired_digests
+    from fleetctl.desired import desired_fleet
     from fleetctl.errors import BuildError, LockStale
     from fleetctl.report.console import emit_json, emit_text, talk
     from fleetctl.report.status import status_markdown, status_text
@@ -34,7 +34,8 @@ def status(
 
     session = open_session(file, on, transport, faults)
     try:
-        desired = desired_digests(session.project, session.fleet, session.selection.boards)
+        releases = desired_fleet(session.project, session.fleet, session.selection.boards).releases
+        desired = {board: release.digest for board, release in releases.items()}
     except (LockStale, BuildError) as error:
         talk.warn(f"what git says is not known: {error.message}" + (f" ({error.hint})" if error.hint else ""))
         desired = {}

@@ -1,0 +1,77 @@
+"""What git says each board should run: lock, templates and runtime put together into releases."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fleetctl.artifact import Artifact
+from fleetctl.build import resolve
+from fleetctl.manifest.schema import Fleet
+from fleetctl.observation import Observed
+from fleetctl.plan import Plan, make_plan
+from fleetctl.project import Project
+from fleetctl.release import Release
+from fleetctl.render import SERVE_CONFIG, Renderer
+from fleetctl.store import BlobStore
+from fleetctl.transports.base import Order
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The releases of some boards, known by digest; `order` puts their bytes into the store."""
+
+    project: Project
+    fleet: Fleet
+    renderer: Renderer
+    artifacts: Mapping[str, Artifact]
+    releases: Mapping[str, Release]
+    configs: Mapping[str, Mapping[str, Any]]  # the parsed config/serve.json of each
+
+    def plan(self, observed: Mapping[str, Observed]) -> Plan:
+        """What would have to change on the boards observed."""
+        return make_plan(self.fleet, self.releases, observed, self.configs)
+
+    def orders(self, boards: Collection[str], commit: str) -> dict[str, Order]:
+        """Orders for these boards, their bytes in the store and checked.
+
+        Raises:
+            BuildError: a file of an artifact is absent or was altered; nothing was sent.
+        """
+        return {name: self._order(name, commit) for name in boards}
+
+    def _order(self, name: str, commit: str) -> Order:
+        board = self.fleet.boards[name]
+        store = BlobStore(self.project.store)
+        return Order(
+            board=board,
+            release=self.renderer.keep(board, self.artifacts[name], self.fleet.models[board.model].smoke, store),
+            blobs=store.root,
+            commit=commit,
+            confirm_timeout=self.fleet.rollout.confirm_timeout,
+            deadline=self.fleet.rollout.deadline,
+        )
+
+
+def desired_fleet(project: Project, fleet: Fleet, boards: Collection[str]) -> Desired:
+    """Work out what these boards should run.
+
+    Raises:
+        LockStale: a model was not built as the manifest now says.
+        ManifestError: a template fails.
+    """
+    renderer = Renderer.of(project.templates)
+    resolved = resolve(fleet, project)
+    artifacts = {name: resolved[name] for name in boards}
+    releases, configs = {}, {}
+    for name, artifact in artifacts.items():
+        board = fleet.boards[name]
+        rendered = renderer.render(board, artifact, fleet.models[board.model].smoke)
+        releases[name] = renderer.assemble(artifact, rendered)
+        configs[name] = json.loads(rendered[SERVE_CONFIG])
+    return Desired(project, fleet, renderer, artifacts, releases, configs)
+
+
+def desired_orders(project: Project, fleet: Fleet, boards: Collection[str], commit: str) -> list[Order]:
+    """Orders for these boards: what plain `ansible-playbook playbooks/release.yml` carries out."""
+    return list(desired_fleet(project, fleet, boards).orders(boards, commit).values())
