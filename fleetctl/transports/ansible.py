@@ -1,0 +1,317 @@
+"""Writes to boards through Ansible: one task a board, on one connection, with results as they come.
+
+ansible-runner starts Ansible; the playbooks are those that plain `ansible-playbook` runs too. Ansible is handed
+the boards of one call, never the fleet, and none of its arithmetic of failures is used: each board's result is
+a reply, and a board without a result is a failure.
+"""
+
+import json
+import math
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+import fleetctl
+from fleetctl.errors import TransportError
+from fleetctl.manifest.schema import Board
+from fleetctl.store import atomic_write
+from fleetctl.transports.base import Order, Reply, ReplyStatus
+from fleetctl.transports.hostkeys import fault_of
+from fleetctl.transports.orders import Goal, Work, reply_from_json, work_to_json
+from fleetctl.transports.wire import BoardFault, printable
+
+WORK_SCHEMA = "fleetctl.work/v1"
+
+_SHARD = 500  # boards that Ansible gets at once; its memory grows with every host it knows
+_GRACE = 30.0  # seconds beyond the boards' own deadlines until Ansible itself is given up
+_POLL = 0.2  # seconds between looks at the clock
+_PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "SSH_AUTH_SOCK")
+_RUNNERS = (
+    "AWX_ISOLATED_DATA_DIR",
+    "ANSIBLE_STDOUT_CALLBACK",
+    "RUNNER_OMIT_EVENTS",
+    "RUNNER_ONLY_FAILED_EVENTS",
+)
+_PLAYBOOKS = {Goal.RELEASED: "release.yml", Goal.CONFIRMED: "confirm.yml", Goal.REVERTED: "rollback.yml"}
+_SOCKET_ROOM = 70  # characters; ssh appends up to 30, and a socket's path ends at 104 on macOS
+
+
+class Reader(Protocol):
+    """The verbs that change nothing; they need no Ansible."""
+
+    def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]: ...
+
+    def probe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]: ...
+
+    def logs(self, boards: Sequence[Board], *, lines: int, deadline: float) -> Iterator[Reply]: ...
+
+
+class AnsibleTransport:
+    """Reads over plain ssh, writes through Ansible."""
+
+    name = "ansible"
+
+    def __init__(
+        self,
+        reader: Reader,
+        known_hosts: Path,
+        identity: Path | None = None,
+        *,
+        run_dir: Path,
+        forks: int = 32,
+    ) -> None:
+        """Args:
+        reader: answers `observe`, `probe` and `logs`.
+        known_hosts: the only host keys that are trusted.
+        identity: a private key; None leaves the choice to ssh and its agent.
+        run_dir: Ansible's private files lie here while it runs, and are gone afterwards.
+        forks: boards at work at once.
+        """
+        self.reader = reader
+        self.known_hosts = known_hosts
+        self.identity = identity
+        self.run_dir = run_dir
+        self.forks = forks
+
+    def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
+        return self.reader.observe(boards, deadline=deadline)
+
+    def probe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
+        return self.reader.probe(boards, deadline=deadline)
+
+    def logs(self, boards: Sequence[Board], *, lines: int, deadline: float) -> Iterator[Reply]:
+        return self.reader.logs(boards, lines=lines, deadline=deadline)
+
+    def release(self, orders: Sequence[Order]) -> Iterator[Reply]:
+        return self._play(
+            Goal.RELEASED,
+            [Work(o.board, Goal.RELEASED, o.deadline, self.known_hosts, order=o) for o in orders],
+        )
+
+    def confirm(
+        self, boards: Sequence[Board], releases: Mapping[str, str], *, deadline: float
+    ) -> Iterator[Reply]:
+        return self._play(
+            Goal.CONFIRMED,
+            [Work(b, Goal.CONFIRMED, deadline, self.known_hosts, release=releases[b.name]) for b in boards],
+        )
+
+    def revert(
+        self, boards: Sequence[Board], to: Mapping[str, str | None], *, reason: str, deadline: float
+    ) -> Iterator[Reply]:
+        return self._play(
+            Goal.REVERTED,
+            [
+                Work(b, Goal.REVERTED, deadline, self.known_hosts, release=to.get(b.name), reason=reason)
+                for b in boards
+            ],
+        )
+
+    def _play(self, goal: Goal, work: Sequence[Work]) -> Iterator[Reply]:
+        for start in range(0, len(work), _SHARD):
+            shard = {w.board.name: w for w in work[start : start + _SHARD]}
+            yield from self._play_shard(goal, shard)
+
+    def _play_shard(self, goal: Goal, work: Mapping[str, Work]) -> Iterator[Reply]:
+        forks = min(self.forks, len(work))
+        budget = max(w.deadline for w in work.values()) * math.ceil(len(work) / forks) + _GRACE
+        left = dict(work)
+        with _private_folders(self.run_dir) as folders:
+            run = _Run(
+                folders, playbooks() / _PLAYBOOKS[goal], _work_file(folders, work, self.identity), forks
+            )
+            for event in run.events(budget):
+                reply = reply_of(event, left)
+                if reply is not None:
+                    del left[reply.board]
+                    yield reply
+        yield from (_unanswered(board, run) for board in left)
+
+
+def playbooks() -> Path:
+    """The folder of playbooks: inside an installed package, beside it in a clone."""
+    package = Path(fleetctl.__file__).parent
+    installed = package / "_playbooks"
+    return installed if installed.is_dir() else package.parent / "playbooks"
+
+
+def reply_of(event: Mapping[str, Any], work: Mapping[str, Work]) -> Reply | None:
+    """The reply that an event of ansible-runner brings, or None when it brings none for a board in `work`."""
+    data = event.get("event_data") or {}
+    board = data.get("host")
+    if board not in work or event.get("event") not in (
+        "runner_on_ok",
+        "runner_on_failed",
+        "runner_on_unreachable",
+    ):
+        return None
+    result = data.get("res") or {}
+    if isinstance(result.get("reply"), str):
+        return reply_from_json(result["reply"])
+    message = str(result.get("msg", ""))
+    if result.get("unreachable"):
+        fault = fault_of(message, work[board].board, work[board].known_hosts)
+    else:
+        fault = BoardFault(ReplyStatus.FAILED, printable(message) or "Ansible gave no reason")
+    return Reply(board, fault.status, error=fault.error, hint=fault.hint)
+
+
+def _unanswered(board: str, run: "_Run") -> Reply:
+    """A board Ansible never spoke of is a failure, and says so."""
+    if run.out_of_time:
+        return Reply(board, ReplyStatus.TIMED_OUT, error="Ansible did not finish within the deadline")
+    tail = printable(" ".join(run.tail))
+    return Reply(
+        board, ReplyStatus.FAILED, error=f"Ansible gave no result for it: {tail or 'it said nothing'}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Folders:
+    """Private places of one run: `run` for its files, `sockets` with a path short enough for ssh."""
+
+    run: Path
+    sockets: Path
+
+    def __enter__(self) -> "_Folders":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for folder in (self.run, self.sockets):
+            shutil.rmtree(folder, ignore_errors=True)  # ssh may be removing its socket at this very moment
+
+
+def _private_folders(run_dir: Path) -> _Folders:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    short = len(tempfile.gettempdir()) <= _SOCKET_ROOM - len("/fleetctl-xxxxxxxx")
+    return _Folders(
+        run=Path(tempfile.mkdtemp(prefix="ansible-", dir=run_dir)).absolute(),
+        sockets=Path(tempfile.mkdtemp(prefix="fleetctl-", dir=None if short else "/tmp")),
+    )
+
+
+def _work_file(folders: _Folders, work: Mapping[str, Work], identity: Path | None) -> Path:
+    """The inventory of one run; `playbooks/inventory_plugins/fleetctl.py` reads it."""
+    path = folders.run / "work.json"
+    document = {
+        "schema": WORK_SCHEMA,
+        "identity": str(identity.absolute()) if identity else None,
+        "work": {name: work_to_json(w) for name, w in work.items()},
+    }
+    atomic_write(path, json.dumps(document), mode=0o600)
+    return path
+
+
+@dataclass(slots=True)
+class _Run:
+    """One playbook under ansible-runner, in a thread of its own."""
+
+    folders: _Folders
+    playbook: Path
+    inventory: Path
+    forks: int
+    out_of_time: bool = False
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=10))  # of what Ansible said outside results
+    _queue: "SimpleQueue[Mapping[str, Any] | BaseException | None]" = field(default_factory=SimpleQueue)
+    _cancel: threading.Event = field(default_factory=threading.Event)
+
+    def events(self, budget: float) -> Iterator[Mapping[str, Any]]:
+        """Events as they come, until Ansible ends or `budget` seconds passed.
+
+        Raises:
+            TransportError: ansible-runner could not run Ansible at all.
+        """
+        until = time.monotonic() + budget
+        thread = threading.Thread(target=self._run, name="ansible-runner", daemon=True)
+        thread.start()
+        try:
+            while (event := self._next(until)) is not None:
+                yield event
+        finally:
+            # Also when the consumer stops early: boards that are not confirmed revert themselves.
+            self._cancel.set()
+            thread.join()
+
+    def _next(self, until: float) -> Mapping[str, Any] | None:
+        while True:
+            try:
+                item = self._queue.get(timeout=_POLL)
+            except Empty:
+                if time.monotonic() < until:
+                    continue
+                self.out_of_time = True
+                return None
+            if isinstance(item, BaseException):
+                raise TransportError(f"Ansible could not be started: {printable(item)}") from item
+            return item
+
+    def _run(self) -> None:
+        from ansible_runner import Runner, RunnerConfig
+
+        try:
+            config = RunnerConfig(
+                private_data_dir=str(self.folders.run),
+                project_dir=str(self.playbook.parent),
+                playbook=str(self.playbook),
+                inventory=str(self.inventory),
+                forks=self.forks,
+                quiet=True,
+                suppress_env_files=True,
+                settings={"pexpect_timeout": _POLL, "suppress_output_file": True},
+            )
+            config.prepare()
+            # ansible-runner would pass on, and write down, the whole environment.
+            config.env = _environment(config.env, self.folders)
+            config.command = [*_ansible_playbook(), *config.command[1:]]
+            Runner(config, event_handler=self._keep, cancel_callback=self._cancel.is_set).run()
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that waits, and raised there
+            self._queue.put(error)
+        else:
+            self._queue.put(None)
+
+    def _keep(self, event: dict[str, Any]) -> bool:
+        if "host" in (event.get("event_data") or {}):
+            self._queue.put(event)
+        elif event.get("stdout"):
+            self.tail.append(event["stdout"])
+        return False  # not written to the run's folder
+
+
+def _ansible_playbook() -> list[str]:
+    """The `ansible-playbook` that belongs to this interpreter, whatever PATH says."""
+    script = Path(sysconfig.get_path("scripts")) / "ansible-playbook"
+    return (
+        [sys.executable, str(script)] if script.is_file() else [sys.executable, "-m", "ansible", "playbook"]
+    )
+
+
+def _environment(prepared: Mapping[str, str], folders: _Folders) -> dict[str, str]:
+    """Everything Ansible may know of our environment: a few named variables, and settings of ours."""
+    from ansible_runner.utils import get_callback_dir
+
+    passed_on = {key: os.environ[key] for key in _PASSED_ON if key in os.environ}
+    utf8 = "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"
+    return {
+        **passed_on,
+        **{key: prepared[key] for key in _RUNNERS},
+        "ANSIBLE_CALLBACK_PLUGINS": get_callback_dir(),
+        "LC_ALL": utf8,
+        "PYTHONPATH": str(Path(fleetctl.__file__).parents[1]),  # the workers run the very same fleetctl
+        "ANSIBLE_CONFIG": str(playbooks() / "ansible.cfg"),
+        "ANSIBLE_HOME": str(folders.run / "home"),
+        "ANSIBLE_LOCAL_TEMP": str(folders.run / "tmp"),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folders.sockets),
+        "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_DEPRECATION_WARNINGS": "False",
+        "ANSIBLE_CACHE_PLUGIN": "memory",
+    }

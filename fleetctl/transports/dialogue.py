@@ -1,0 +1,129 @@
+"""What is said to one board to bring it to a release, whatever carries the words.
+
+    missing -> activate -> judge here -> confirm, or revert
+
+The evidence is judged on this side against the contract that was sent, never against one the board shows.
+Confirming follows at once: a board waits only `confirm_timeout` before it goes back by itself.
+"""
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from fleetctl.device.judge import PASSED, judge
+from fleetctl.errors import BuildError
+from fleetctl.release import Release
+from fleetctl.store import BlobStore
+from fleetctl.transports.base import Order, Reply, ReplyStatus
+from fleetctl.transports.orders import Goal, Work
+from fleetctl.transports.wire import BoardFault, BoardSaidNo
+
+
+class Ask(Protocol):
+    """Sends one verb to a board and returns its reply; raises `BoardFault` when there is none to use."""
+
+    def __call__(self, verb: str, request: Mapping[str, Any], payload: bytes = b"") -> Mapping[str, Any]: ...
+
+
+def carry_out(work: Work, ask: Ask) -> Reply:
+    """Bring the board behind `ask` to what `work` says; every way this can end is a reply."""
+    try:
+        return Reply(work.board.name, ReplyStatus.OK, _do(work, ask))
+    except BoardFault as fault:
+        return Reply(work.board.name, fault.status, error=fault.error, hint=fault.hint)
+    except BuildError as error:
+        return Reply(work.board.name, ReplyStatus.FAILED, error=error.message, hint=error.hint)
+
+
+def _do(work: Work, ask: Ask) -> Mapping[str, Any]:
+    match work.goal:
+        case Goal.RELEASED:
+            if work.order is None:
+                raise ValueError("a release needs an order")
+            return release_to(work.order, ask)
+        case Goal.CONFIRMED:
+            return ask("confirm", {"release": work.release})
+        case Goal.REVERTED:
+            return ask("revert", {"to": work.release, "reason": work.reason})
+
+
+def release_to(order: Order, ask: Ask) -> dict[str, Any]:
+    """Put `order` on the board behind `ask`, and leave it confirmed or reverted.
+
+    Returns the board's reply to `activate`, its `state` as it ended: `confirmed`, `unchanged`, `reverted` or
+    `revert_failed`; with `sent` (bytes of the bundle) and `judgement` (of `device.judge`) added.
+
+    Raises:
+        BoardFault: the board could not be asked, or declined.
+        BuildError: a blob of the release is absent here, or altered.
+    """
+    ordered, contract, smoke = _terms(order)
+    bundle = _bundle(BlobStore(order.blobs), _missing(order.release, ask))
+    reply = dict(ask("activate", _activate_request(order, len(bundle)), bundle))
+    receipt = reply.get("receipt")
+    judgement = judge(contract, smoke, receipt if isinstance(receipt, dict) else {}, ordered)
+    if reply.get("state") == "pending":
+        reply["state"] = _settle(order, judgement, ask)
+    return {**reply, "sent": len(bundle), "judgement": judgement}
+
+
+def _terms(order: Order) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
+    """What was ordered, the contract and the smoke budget: from the very bytes that are sent."""
+    files, blobs = order.release.files, BlobStore(order.blobs)
+    ordered = {
+        "board": order.board.name,
+        "release": order.release.digest,
+        "model_sha256": files["model/model.tflite"].sha256,
+    }
+    contract, smoke = (
+        json.loads(blobs.get(files[path].sha256)) for path in ("model/contract.json", "config/smoke.json")
+    )
+    return ordered, contract, smoke
+
+
+def _missing(release: Release, ask: Ask) -> list[str]:
+    ours = {ref.sha256 for ref in release.files.values()}
+    said = ask("missing", {"blobs": sorted(ours)}).get("missing")
+    if not isinstance(said, list) or not all(isinstance(digest, str) for digest in said):
+        raise BoardFault(ReplyStatus.FAILED, "missing: the board did not say which blobs it lacks")
+    return sorted(ours.intersection(said))
+
+
+def _bundle(blobs: BlobStore, digests: Sequence[str]) -> bytes:
+    """The blobs as an uncompressed tar whose members are named by digest; no bytes at all for no blobs."""
+    if not digests:
+        return b""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for digest in digests:
+            data = blobs.get(digest)
+            member = tarfile.TarInfo(digest)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return stream.getvalue()
+
+
+def _activate_request(order: Order, bundle_bytes: int) -> dict[str, Any]:
+    return {
+        "board": order.board.name,
+        "release": order.release.digest,
+        "manifest": order.release.manifest.decode(),
+        "bundle_bytes": bundle_bytes,
+        "commit": order.commit,
+        "confirm_timeout": order.confirm_timeout,
+        "deadline": order.deadline,
+    }
+
+
+def _settle(order: Order, judgement: Mapping[str, Any], ask: Ask) -> str:
+    """Tell a board with a release on probation to keep it or to go back; returns the state it ends in."""
+    if judgement["outcome"] == PASSED:
+        ask("confirm", {"release": order.release.digest})
+        return "confirmed"
+    try:
+        ask("revert", {"to": None, "reason": "; ".join(judgement["reasons"])})
+    except BoardSaidNo:
+        return "revert_failed"
+    return "reverted"

@@ -1,0 +1,125 @@
+"""Orders, work and replies as JSON: what this process and an Ansible worker say to each other, in one place."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from fleetctl.artifact import BlobRef
+from fleetctl.manifest.schema import Accelerator, Board, BoardKind, ServiceManager, VariantName, Via
+from fleetctl.release import Release
+from fleetctl.transports.base import Order, Reply, ReplyStatus
+
+
+class Goal(StrEnum):
+    """What a board is to be brought to."""
+
+    RELEASED = "released"
+    CONFIRMED = "confirmed"
+    REVERTED = "reverted"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One board's share of a run.
+
+    `order` comes with `RELEASED`. `release` is the digest to confirm, or to go back to (None: the one before).
+    """
+
+    board: Board
+    goal: Goal
+    deadline: float  # seconds for everything said to this board
+    known_hosts: Path
+    order: Order | None = None
+    release: str | None = None
+    reason: str = ""
+
+
+def work_to_json(work: Work) -> dict[str, Any]:
+    """`work` as plain JSON values."""
+    return {
+        "board": board_to_json(work.board),
+        "goal": work.goal.value,
+        "deadline": work.deadline,
+        "known_hosts": str(work.known_hosts),
+        "order": order_to_json(work.order) if work.order else None,
+        "release": work.release,
+        "reason": work.reason,
+    }
+
+
+def work_from_json(data: Mapping[str, Any]) -> Work:
+    """The work that `work_to_json` wrote."""
+    return Work(
+        board=board_from_json(data["board"]),
+        goal=Goal(data["goal"]),
+        deadline=data["deadline"],
+        known_hosts=Path(data["known_hosts"]),
+        order=order_from_json(data["order"]) if data["order"] else None,
+        release=data["release"],
+        reason=data["reason"],
+    )
+
+
+def order_to_json(order: Order) -> dict[str, Any]:
+    """`order` as plain JSON values."""
+    return {
+        "board": board_to_json(order.board),
+        "release": {path: [ref.sha256, ref.size] for path, ref in order.release.files.items()},
+        "blobs": str(order.blobs),
+        "commit": order.commit,
+        "confirm_timeout": order.confirm_timeout,
+        "deadline": order.deadline,
+    }
+
+
+def order_from_json(data: Mapping[str, Any]) -> Order:
+    """The order that `order_to_json` wrote."""
+    return Order(
+        board=board_from_json(data["board"]),
+        release=Release({path: BlobRef(sha256, size) for path, (sha256, size) in data["release"].items()}),
+        blobs=Path(data["blobs"]),
+        commit=data["commit"],
+        confirm_timeout=data["confirm_timeout"],
+        deadline=data["deadline"],
+    )
+
+
+def board_to_json(board: Board) -> dict[str, Any]:
+    """`board` as plain JSON values."""
+    # asdict copies field by field and would stumble over read-only mappings.
+    fields = {name: getattr(board, name) for name in Board.__slots__}
+    return {
+        **fields,
+        "labels": dict(board.labels),
+        "config": dict(board.config),
+        "groups": list(board.groups),
+    }
+
+
+def board_from_json(data: Mapping[str, Any]) -> Board:
+    """The board that `board_to_json` wrote."""
+    return Board(
+        **{
+            **data,
+            "board": BoardKind(data["board"]),
+            "variant": VariantName(data["variant"]),
+            "via": Via(data["via"]),
+            "service": ServiceManager(data["service"]),
+            "accelerator": Accelerator(data["accelerator"]),
+            "groups": tuple(data["groups"]),
+        }
+    )
+
+
+def reply_to_json(reply: Reply) -> str:
+    """`reply` as ASCII text: what a board said may hold anything, halves of surrogate pairs too."""
+    return json.dumps({**asdict(reply), "data": dict(reply.data)})
+
+
+def reply_from_json(text: str) -> Reply:
+    """The reply that `reply_to_json` wrote."""
+    fields = json.loads(text)
+    return Reply(**{**fields, "status": ReplyStatus(fields["status"])})

@@ -1,0 +1,88 @@
+"""The words of docs/board-protocol.md as bytes: what goes to a board's standard input, and what comes back.
+
+Nothing needs to be installed on a board beforehand: `activate.py` travels ahead of the request on the same
+standard input, and any `python3` on the board runs it.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any, NoReturn
+
+from fleetctl.store import canonical_json
+from fleetctl.transports.base import ReplyStatus
+
+REPLY_LIMIT = 4 << 20  # bytes; the largest honest reply, ten thousand log lines, stays below
+_ERROR_LIMIT = 500  # characters of a board's words that reach a person
+_LAUNCH = "import sys;exec(compile(sys.stdin.buffer.read({size}),'activate.py','exec'))"
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
+
+
+class BoardFault(Exception):
+    """Asking a board ended without a usable answer; the fields are those of the `Reply` to give."""
+
+    def __init__(self, status: ReplyStatus, error: str, hint: str = "") -> None:
+        super().__init__(error)
+        self.status = status
+        self.error = error
+        self.hint = hint
+
+
+class BoardSaidNo(BoardFault):
+    """The board understood and declined: `{"ok": false, "code", "error"}`."""
+
+    def __init__(self, verb: str, code: str, error: str) -> None:
+        super().__init__(ReplyStatus.FAILED, f"{verb}: {error}" if error else f"{verb}: {code}")
+        self.code = code
+
+
+def board_script() -> bytes:
+    """The source of `activate.py`, as it runs on every board."""
+    return files("fleetctl.device").joinpath("activate.py").read_bytes()
+
+
+def command(verb: str, root: str, script: bytes) -> list[str]:
+    """The argv that runs `verb` on a board, reading `script` and then the request from standard input."""
+    return ["python3", "-c", _LAUNCH.format(size=len(script)), verb, "--root", root]
+
+
+def standard_input(script: bytes, request: Mapping[str, Any], payload: bytes = b"") -> bytes:
+    """Everything `command` reads: the script, the request as one line, and for `activate` the bundle."""
+    return script + canonical_json(dict(request)) + payload
+
+
+def parse_reply(verb: str, stdout: bytes) -> dict[str, Any]:
+    """The reply of a board, from its last line: a login script may have talked before.
+
+    Raises:
+        BoardSaidNo: the board declined.
+        BoardFault: it said something that is no reply.
+    """
+    if len(stdout) > REPLY_LIMIT:
+        raise BoardFault(ReplyStatus.FAILED, f"{verb}: the board said more than {REPLY_LIMIT >> 20} MiB")
+    lines = stdout.strip().splitlines()
+    try:
+        reply = json.loads(lines[-1], parse_constant=_refuse_constant) if lines else None
+    except (ValueError, RecursionError):
+        reply = None
+    if not isinstance(reply, dict) or not isinstance(reply.get("ok"), bool):
+        raise BoardFault(ReplyStatus.FAILED, f"{verb}: the board's answer is not a reply: {_excerpt(stdout)}")
+    if not reply["ok"]:
+        raise BoardSaidNo(verb, printable(reply.get("code")), printable(reply.get("error")))
+    return reply
+
+
+def printable(said: object, limit: int = _ERROR_LIMIT) -> str:
+    """What a board said, fit for a terminal: one line, no control or direction characters, not endless."""
+    text = said if isinstance(said, str) else "" if said is None else str(said)
+    text = _UNPRINTABLE.sub(" ", text[: limit * 4]).strip()
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _excerpt(stdout: bytes) -> str:
+    return repr(printable(stdout[-200:].decode(errors="replace"), 120)) if stdout.strip() else "nothing"
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,201 @@
+"""A board's whole release in one task: Ansible's connection carries the words of `fleetctl.transports.dialogue`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+
+from fleetctl.transports import wire
+from fleetctl.transports.base import Reply, ReplyStatus
+from fleetctl.transports.dialogue import carry_out
+from fleetctl.transports.hostkeys import fault_of
+from fleetctl.transports.orders import Goal, Work, reply_to_json, work_from_json
+
+_TICK = 0.2  # seconds between looks at the clock, the memory and the controller while a board is talking
+_MEMORY = 64 << 20  # bytes that ssh's output may take in memory before the board counts as endless
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of getrusage(2): bytes on macOS, KiB elsewhere
+
+
+class ActionModule(ActionBase):
+    """Asks the board in Ansible's own way, so that connection plugins and become work as everywhere."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = True
+    _supports_check_mode = False
+    _supports_async = False
+
+    def run(self, tmp=None, task_vars=None):
+        """Bring the board to what the task says, and report the reply."""
+        super().run(tmp, task_vars)
+        if self._task.timeout:
+            raise AnsibleActionFail("this action keeps its own deadline: remove the task keyword `timeout`")
+        work = self._work(task_vars["inventory_hostname"])
+        self._script = wire.board_script()
+        self._until = time.monotonic() + work.deadline
+        self._board, self._known_hosts = work.board, work.known_hosts
+        return _result(carry_out(work, self._ask))
+
+    def _work(self, host: str) -> Work:
+        validation, arguments = self.validate_argument_spec(
+            {
+                "state": {"type": "str", "choices": [goal.value for goal in Goal], "default": "released"},
+                "manifest": {"type": "path"},
+                "release": {"type": "str"},
+                "reason": {"type": "str", "default": ""},
+                "deadline": {"type": "float", "default": 300.0},
+                "work": {"type": "str"},
+            },
+            required_one_of=[["work", "manifest"]],
+        )
+        if arguments["work"]:
+            return work_from_json(json.loads(arguments["work"]))
+        return _work_by_hand(host, arguments)
+
+    def _ask(self, verb, request, payload=b""):
+        """One verb over Ansible's connection."""
+        command = shlex.join(wire.command(verb, self._board.root, self._script))
+        stdin = wire.standard_input(self._script, request, payload)
+        try:
+            with _watch(verb, self._until), self._explained(verb):
+                done = self._low_level_execute_command(command, in_data=stdin, executable="/bin/sh")
+        except _Stop as stop:
+            raise stop.fault from None
+        if done["rc"] not in (0, 1):
+            raise self._broken(verb, done["rc"], done["stderr"])
+        return wire.parse_reply(verb, done["stdout"].encode(errors="replace"))
+
+    @contextlib.contextmanager
+    def _explained(self, verb):
+        """Ansible's ways of failing to ask, as faults."""
+        try:
+            yield
+        except AnsibleConnectionFailure as error:
+            fault = fault_of(str(error), self._board, self._known_hosts)
+            if verb != "missing" and fault.status is ReplyStatus.UNREACHABLE:
+                raise wire.BoardFault(
+                    ReplyStatus.FAILED, f"{verb}: the connection broke", _UNCONFIRMED
+                ) from error
+            raise fault from error
+        except AnsibleError as error:
+            raise fault_of(str(error), self._board, self._known_hosts) from error
+
+    def _broken(self, verb, code, stderr):
+        fault = fault_of(stderr, self._board, self._known_hosts)
+        if fault.status is ReplyStatus.REFUSED:
+            return fault
+        said = wire.printable(stderr[-300:])
+        return wire.BoardFault(
+            ReplyStatus.FAILED, f"{verb}: the board's python3 ended with {code}: {said or 'no message'}"
+        )
+
+
+_UNCONFIRMED = "a release that is not confirmed in time is reverted by the board itself"
+
+
+class _Stop(BaseException):
+    """Passes through Ansible's `except Exception` handlers, which would try again."""
+
+    def __init__(self, fault: wire.BoardFault) -> None:
+        self.fault = fault
+
+
+@contextlib.contextmanager
+def _watch(verb: str, until: float):
+    """Stop ssh, and give up, at the deadline, when the board does not stop talking, or when fleetctl is gone.
+
+    Ansible's ssh connection has none of the three: it keeps whatever comes, for as long as it comes.
+    """
+    ceiling = _peak_memory() + _MEMORY
+    parent = os.getppid()
+
+    def look(*_):
+        if time.monotonic() > until:
+            fault = wire.BoardFault(
+                ReplyStatus.TIMED_OUT, f"{verb}: no answer within the deadline", _UNCONFIRMED
+            )
+        elif _peak_memory() > ceiling:
+            fault = wire.BoardFault(
+                ReplyStatus.FAILED, f"{verb}: the board does not stop talking", _UNCONFIRMED
+            )
+        elif os.getppid() != parent:
+            fault = wire.BoardFault(ReplyStatus.FAILED, f"{verb}: interrupted", _UNCONFIRMED)
+        else:
+            return
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _stop_children()
+        raise _Stop(fault)
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, _TICK, _TICK)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _peak_memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
+
+
+def _stop_children() -> None:
+    """End the ssh client at work. A worker of Ansible leads a process group in which there is nothing else."""
+    if os.getpgrp() == os.getpid():
+        before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(0, signal.SIGTERM)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _work_by_hand(host: str, arguments: dict) -> Work:
+    """What a plain playbook asks for, looked up in the manifest."""
+    from fleetctl.desired import desired_orders
+    from fleetctl.errors import FleetError
+    from fleetctl.manifest.loader import load
+    from fleetctl.project import Project
+    from fleetctl.revision import commit_of
+
+    goal = Goal(arguments["state"])
+    project = Project(Path(arguments["manifest"]))
+    try:
+        fleet = load(project.manifest)
+        board = fleet.boards[host]
+        order = None
+        if goal is Goal.RELEASED:
+            (order,) = desired_orders(project, fleet, [board], commit_of(project.root))
+    except FleetError as error:
+        raise AnsibleActionFail(f"{error.message}. {error.hint}") from error
+    deadline = order.deadline if order else arguments["deadline"]
+    return Work(board, goal, deadline, project.known_hosts, order, arguments["release"], arguments["reason"])
+
+
+def _result(reply: Reply) -> dict:
+    """The reply as a task's result: small for people, whole (as text, so that nothing is read into it) for fleetctl."""
+    result = {"reply": reply_to_json(reply), "changed": False}
+    if not reply.ok:
+        down = reply.status in (ReplyStatus.UNREACHABLE, ReplyStatus.REFUSED)
+        return {
+            **result,
+            "unreachable" if down else "failed": True,
+            "msg": ". ".join(filter(None, (reply.error, reply.hint))),
+        }
+    state = wire.printable(reply.data.get("state"), 40)
+    result.update(
+        board_state=state, changed=state in ("confirmed", "reverted"), sent=reply.data.get("sent", 0)
+    )
+    judgement = reply.data.get("judgement")
+    if judgement is None:
+        return result
+    result["reasons"] = [wire.printable(reason) for reason in judgement["reasons"]]
+    if judgement["outcome"] != "passed":
+        result.update(failed=True, msg=f"{state}: {'; '.join(result['reasons'])}")
+    return result
