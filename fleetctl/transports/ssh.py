@@ -1,0 +1,173 @@
+"""Reads over plain ssh: what boards run, prove, log and have run; and commands of the user's own.
+
+A board that has a release of ours answers with that release's own `activate.py`, so that a read costs a few
+hundred bytes. One that has none is sent the script, and answers all the same.
+"""
+
+import shlex
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from fleetctl.manifest.schema import Board
+from fleetctl.store import canonical_json
+from fleetctl.transports import wire
+from fleetctl.transports.base import Reply, ReplyStatus
+from fleetctl.transports.hostkeys import fault_of
+from fleetctl.transports.known_hosts import KnownHosts
+from fleetctl.transports.ssh_connection import Deadline, Outcome, Run, Trust, connected
+from fleetctl.transports.wire import BoardFault
+
+_CONNECTIONS = 256  # boards asked at once: a silent one costs a thread that sleeps, and nobody's turn
+_NO_RELEASE = 93  # exit status of `_ASK` where the board has no release of ours
+_ASK = (
+    'script="$1/current/runtime/activate.py"; '
+    f'[ -f "$script" ] || exit {_NO_RELEASE}; '
+    '[ -x "$2" ] && exec "$2" "$script" "$3" --root "$1"; '
+    'exec python3 "$script" "$3" --root "$1"'
+)
+
+
+class SshReader:
+    """Asks many boards at once; each answers, or fails, on its own."""
+
+    def __init__(self, known_hosts: Path, identity: Path | None, workers: int = 32) -> None:
+        """Args:
+        known_hosts: the only host keys that are trusted.
+        identity: a private key; None leaves the choice to the agent and the default keys.
+        workers: key exchanges at once.
+        """
+        self.known_hosts = known_hosts
+        self.identity = identity
+        self.workers = workers
+
+    def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
+        """What each board runs now."""
+        return self._ask(boards, "observe", {}, deadline)
+
+    def probe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
+        """Golden samples through each board's serving process."""
+        return self._ask(boards, "probe", {}, deadline)
+
+    def logs(self, boards: Sequence[Board], *, lines: int, deadline: float) -> Iterator[Reply]:
+        """The last lines of each board's service, as `{"lines": [...]}`."""
+        return self._ask(boards, "logs", {"lines": lines}, deadline)
+
+    def history(self, boards: Sequence[Board], *, last: int, deadline: float) -> Iterator[Reply]:
+        """Each board's last receipts, as `{"receipts": [...]}`."""
+        return self._ask(boards, "history", {"last": last}, deadline)
+
+    def run(self, boards: Sequence[Board], command: str, *, deadline: float) -> Iterator[Reply]:
+        """Run a shell command on each board, as `{"exit": int or null, "stdout": str, "stderr": str}`.
+
+        A command that ran is `OK` whatever its exit status, which is null where a signal ended it.
+        """
+
+        def converse(board: Board, run: Run) -> Mapping[str, Any]:
+            outcome = run(user_command(board, command), b"")
+            text = {
+                "stdout": outcome.stdout.decode(errors="replace"),
+                "stderr": outcome.stderr.decode(errors="replace"),
+            }
+            return {"exit": outcome.status, **text}
+
+        return self._each(boards, converse, deadline)
+
+    def _ask(
+        self, boards: Sequence[Board], verb: str, request: Mapping[str, Any], deadline: float
+    ) -> Iterator[Reply]:
+        def converse(board: Board, run: Run) -> Mapping[str, Any]:
+            outcome = run(ask_command(board, verb), canonical_json(dict(request)))
+            if outcome.status == _NO_RELEASE:
+                script = wire.board_script()
+                command = sent_script_command(board, verb, script)
+                outcome = run(command, wire.standard_input(script, request))
+            return self._reply(board, verb, outcome)
+
+        return self._each(boards, converse, deadline)
+
+    def _reply(self, board: Board, verb: str, outcome: Outcome) -> dict[str, Any]:
+        if not outcome.stdout.strip() and outcome.status != 0:
+            raise _failure(board, verb, outcome, self.known_hosts)
+        return wire.parse_reply(verb, outcome.stdout)
+
+    def _each(self, boards: Sequence[Board], converse: "Converse", deadline: float) -> Iterator[Reply]:
+        """Have the same conversation with every board; replies come as boards answer."""
+        trust = Trust.load(self.known_hosts, self.identity)
+        known = KnownHosts.read(self.known_hosts)
+        turns = threading.BoundedSemaphore(self.workers)
+
+        def reply(board: Board) -> Reply:
+            limit = Deadline(deadline)
+            try:
+                with connected(board, known.keys(board.host, board.port), trust, limit, turns) as run:
+                    data = converse(board, run)
+            except BoardFault as fault:
+                return Reply(board.name, fault.status, error=fault.error, hint=fault.hint)
+            return Reply(board.name, ReplyStatus.OK, data)
+
+        return _as_they_come(boards, reply)
+
+
+Converse = Callable[[Board, Run], Mapping[str, Any]]
+
+
+def ask_command(board: Board, verb: str) -> str:
+    """The shell line that runs a board verb with the release the board has; exits 93 when it has none."""
+    return _as_root(board, ["sh", "-c", _ASK, "fleetctl", board.root, board.python, verb])
+
+
+def sent_script_command(board: Board, verb: str, script: bytes) -> str:
+    """The shell line that runs a board verb with the script that we send."""
+    return _as_root(board, wire.command(verb, board.root, script))
+
+
+def user_command(board: Board, command: str) -> str:
+    """The shell line for a command of the user's own."""
+    return _as_root(board, ["sh", "-c", command])
+
+
+def _as_root(board: Board, argv: Sequence[str]) -> str:
+    return shlex.join(["sudo", "-n", *argv] if board.become else argv)
+
+
+def _failure(board: Board, verb: str, outcome: Outcome, known_hosts: Path) -> BoardFault:
+    """Why a board said nothing on standard output: sudo wants a password, python is missing, or else."""
+    said = outcome.stderr.decode(errors="replace")
+    fault = fault_of(said, board, known_hosts)
+    if fault.status is ReplyStatus.REFUSED:
+        return fault
+    ended = "a signal ended it" if outcome.status is None else f"exit status {outcome.status}"
+    words = wire.printable(said.strip().rpartition("\n")[2], 200)
+    return BoardFault(ReplyStatus.FAILED, f"{verb}: {ended}" + (f": {words}" if words else ""))
+
+
+def _as_they_come(boards: Sequence[Board], reply: Callable[[Board], Reply]) -> Iterator[Reply]:
+    """`reply` for every board, in threads.
+
+    They are daemons: when the caller gives up, so does the process, without waiting for silent boards.
+    """
+    waiting = deque(boards)
+    replies: SimpleQueue[Reply | BaseException] = SimpleQueue()
+
+    def work() -> None:
+        while waiting:
+            try:
+                board = waiting.popleft()
+            except IndexError:  # another thread was faster
+                return
+            try:
+                replies.put(reply(board))
+            except BaseException as error:  # noqa: BLE001 - raised again where the replies are awaited
+                replies.put(error)
+
+    for _ in range(min(len(boards), _CONNECTIONS)):
+        threading.Thread(target=work, daemon=True).start()
+    for _ in boards:
+        came = replies.get()
+        if isinstance(came, BaseException):
+            raise came
+        yield came
