@@ -61,9 +61,10 @@ def open_session(file: Path, on: str, kind: TransportKind, faults: Path | None =
 
 
 def _fake(project: Project, faults: Path | None) -> Transport:
-    from fleetctl.transports.fake import FakeTransport, load_faults
+    from fleetctl.transports.fake import FakeTransport
+    from fleetctl.transports.faults import Faults
 
-    return FakeTransport(project.state / "fake.json", load_faults(faults))
+    return FakeTransport(project.state / "fake", Faults.load(faults) if faults else Faults())
 
 
 def _lab(project: Project, fleet: Fleet, selection: Selection) -> tuple[Fleet, Transport]:
@@ -78,7 +79,8 @@ def _ansible(project: Project, *, known_hosts: Path, identity: Path | None) -> T
     from fleetctl.transports.ansible import AnsibleTransport
     from fleetctl.transports.ssh import SshReader
 
-    return AnsibleTransport(SshReader(known_hosts, identity), known_hosts=known_hosts, identity=identity)
+    reader = SshReader(known_hosts, identity)
+    return AnsibleTransport(reader, known_hosts, identity, run_dir=project.state / "run")
 
 
 def _refuse_unreachable_kinds(boards: list[Board]) -> None:
