@@ -96,6 +96,7 @@ class FolderDataset:
 
     path: Path
     evaluation: Path | None = None  # kept-out photos; none: a seeded, stratified fifth of `path`
+    rendered: int = 0  # drawn samples of each sign to learn from besides; helps signs with few photos or none
     seed: int = 0
 
 

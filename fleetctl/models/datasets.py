@@ -1,0 +1,109 @@
+"""From what a manifest says about data to samples, and to the one digest that names them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from fleetctl.errors import BuildError
+from fleetctl.manifest.schema import ArchiveDataset, Dataset, FolderDataset, RenderedDataset
+from fleetctl.models import archive, fonts, gardiner, photos, rendered
+from fleetctl.models.folder_digest import folder_digest
+from fleetctl.models.progress import Progress, silent
+from fleetctl.models.samples import Samples, Split, stratified
+from fleetctl.store import canonical_json, sha256, sha256_file
+
+
+def load(dataset: Dataset, *, base: Path, cache: Path, progress: Progress = silent) -> Split:
+    """The samples of a dataset, split into those to learn from and those kept out.
+
+    Args:
+        base: folder that relative paths of the dataset start from.
+        cache: folder for downloads.
+
+    Raises:
+        BuildError: there is no usable data; the message names the file or folder.
+        ToolchainMissing: signs are to be drawn and no font has them.
+    """
+    match dataset:
+        case RenderedDataset():
+            split = _load_rendered(dataset, progress)
+        case FolderDataset():
+            split = _load_folder(dataset, base, progress)
+        case ArchiveDataset():
+            folder = archive.fetch(dataset.url, dataset.sha256, cache=cache, progress=progress)
+            split = stratified(photos.read(folder / dataset.subfolder), seed=dataset.seed)
+    _demand_something_to_learn(split)
+    return split
+
+
+def digest(dataset: Dataset, *, base: Path, cache: Path) -> str:
+    """sha256 that changes whenever `load` would give other samples.
+
+    It imports no heavy package and downloads nothing.
+
+    Raises:
+        BuildError, ToolchainMissing: as `load`, for a missing folder or font.
+    """
+    match dataset:
+        case RenderedDataset():
+            parts: dict[str, object] = {
+                "samples": dataset.samples_per_sign,
+                "signs": list(_signs(dataset)),
+                "drawing": _drawing(),
+            }
+        case FolderDataset():
+            parts = {"photos": folder_digest(base / dataset.path, cache=cache)}
+            if dataset.evaluation is not None:
+                parts["evaluation"] = folder_digest(base / dataset.evaluation, cache=cache)
+            if dataset.rendered:
+                parts |= {"rendered": dataset.rendered, "drawing": _drawing()}
+        case ArchiveDataset():
+            parts = {"sha256": dataset.sha256, "subfolder": dataset.subfolder}
+    return sha256(canonical_json({"kind": type(dataset).__name__, "seed": dataset.seed, **parts}))
+
+
+def _drawing() -> dict[str, object]:
+    return {"font": sha256_file(fonts.find()), "generator": rendered.GENERATOR_VERSION}
+
+
+def _signs(dataset: RenderedDataset) -> tuple[str, ...]:
+    return dataset.signs or gardiner.USUAL_SIGNS
+
+
+def _load_rendered(dataset: RenderedDataset, progress: Progress) -> Split:
+    samples = _draw(_signs(dataset), dataset.samples_per_sign, dataset.seed, progress)
+    return stratified(samples, seed=dataset.seed)
+
+
+def _load_folder(dataset: FolderDataset, base: Path, progress: Progress) -> Split:
+    samples = photos.read(base / dataset.path)
+    if dataset.evaluation is None:
+        split = stratified(samples, seed=dataset.seed)
+    else:
+        split = Split(samples, photos.read(base / dataset.evaluation))
+    if not dataset.rendered:
+        return split
+    signs = rendered.drawable(sorted({*gardiner.USUAL_SIGNS, *split.train.labels}))
+    return Split(split.train + _draw(signs, dataset.rendered, dataset.seed, progress), split.evaluation)
+
+
+def _draw(signs: Iterable[str], count: int, seed: int, progress: Progress) -> Samples:
+    carver = rendered.Carver(fonts.find(), seed=seed)
+    wanted = [(sign, index) for sign in signs for index in range(count)]
+    samples = Samples([], [], [])
+    for done, (sign, index) in enumerate(wanted, start=1):
+        samples.images.append(carver.sample(sign, index))
+        samples.labels.append(sign)
+        samples.names.append(f"rendered/{sign}/{index:04d}")
+        progress("draw", done, len(wanted))
+    return samples
+
+
+def _demand_something_to_learn(split: Split) -> None:
+    if len(split.train.counts) < 2:
+        raise BuildError(
+            f"the dataset has {len(split.train.counts)} sign(s) to learn", hint="a reader needs at least two"
+        )
+    if not len(split.evaluation):
+        raise BuildError(
+            "the dataset keeps no sample out for evaluation", hint="give at least two samples of some sign"
+        )

@@ -1,0 +1,99 @@
+"""What a built model answers, and how often it is right, by the very path a board takes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleetctl.artifact import GoldenAnswer, Tensor
+from fleetctl.device.preprocess import from_output, prepare, to_input
+from fleetctl.errors import BuildError
+from fleetctl.models import runtime
+from fleetctl.models.gardiner import UNKNOWN
+from fleetctl.models.progress import Progress, silent
+from fleetctl.models.samples import Grey, Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How a model did on labelled photos.
+
+    `top1` counts every labelled photo: a sign the model was never taught is an error. `top1_seen` counts only
+    signs it was taught. `per_class` is sign -> (photos, right answers), in the order of the signs.
+    """
+
+    n: int
+    top1: float
+    n_seen: int
+    top1_seen: float
+    per_class: Mapping[str, tuple[int, int]]
+
+
+def evaluate(
+    model: bytes,
+    labels: Sequence[str],
+    preprocess: Mapping[str, Any],
+    input: Tensor,
+    output: Tensor,
+    samples: Samples,
+    *,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Measure a TFLite model on samples; those labelled UNKNOWN are left out.
+
+    Raises:
+        BuildError: no labelled sample, or a model that does not fit its labels.
+    """
+    labelled = samples.pick(i for i, label in enumerate(samples.labels) if label != UNKNOWN)
+    if not len(labelled):
+        raise BuildError("there is no labelled photo to evaluate on")
+    scored = scores(model, labels, preprocess, input, output, labelled.images, progress=progress)
+    return judge(labelled.labels, [labels[i] for i in scored.argmax(axis=1)], taught=labels)
+
+
+def judge(truth: Sequence[str], answered: Sequence[str], *, taught: Sequence[str]) -> Evaluation:
+    """Count right answers, in all, among the taught signs, and for each sign."""
+    per_class = {
+        sign: (
+            sum(1 for t in truth if t == sign),
+            sum(1 for t, a in zip(truth, answered, strict=True) if t == a == sign),
+        )
+        for sign in sorted(set(truth))
+    }
+    right = sum(correct for _, correct in per_class.values())
+    n_seen = sum(n for sign, (n, _) in per_class.items() if sign in set(taught))
+    return Evaluation(len(truth), right / len(truth), n_seen, right / n_seen if n_seen else 0.0, per_class)
+
+
+def scores(
+    model: bytes,
+    labels: Sequence[str],
+    preprocess: Mapping[str, Any],
+    input: Tensor,
+    output: Tensor,
+    images: Sequence[Grey],
+    *,
+    progress: Progress = silent,
+) -> NDArray[np.float32]:
+    """Dequantized scores of each image, float32 (images, labels).
+
+    Raises:
+        BuildError: the model's output has another length than `labels`.
+    """
+    if output.shape[-1] != len(labels):
+        raise BuildError(f"the model gives {output.shape[-1]} scores for {len(labels)} labels")
+    made = runtime.interpreter(model)
+    described_input, described_output = asdict(input), asdict(output)
+    rows = np.empty((len(images), len(labels)), np.float32)
+    for number, image in enumerate(images):
+        value = to_input(prepare(image, preprocess), described_input)
+        rows[number] = from_output(runtime.run(made, value), described_output)
+        progress("evaluate", number + 1, len(images))
+    return rows
+
+
+def answers(scored: NDArray[np.float32], labels: Sequence[str]) -> list[GoldenAnswer]:
+    """The best label of each row of scores, with its score."""
+    return [GoldenAnswer(labels[int(row.argmax())], float(row.max())) for row in scored]

@@ -1,0 +1,49 @@
+"""What a folder of photos holds, as one sha256, without reading again what has not changed."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from fleetctl.models import photos
+from fleetctl.store import atomic_write, canonical_json, sha256, sha256_file
+
+# A file written within this time of being read may change once more without its times showing it.
+_SETTLED_NS = 2_000_000_000
+
+
+def folder_digest(folder: Path, *, cache: Path) -> str:
+    """sha256 over every photo's name and contents.
+
+    `cache` is a folder for what earlier runs learnt: a photo whose size, inode and times are as they were
+    then is not read again. Losing the cache costs time only.
+    """
+    memory = cache / f"digests-{sha256(str(folder.absolute()).encode())[:16]}.json"
+    known = _remembered(memory)
+    fresh: dict[str, list[Any]] = {}
+    for photo in photos.find(folder):
+        stamp = _stamp(photo.path)
+        record = known.get(photo.name)
+        digest = record[1] if record is not None and record[0] == stamp else sha256_file(photo.path)
+        fresh[photo.name] = [stamp, digest]
+    settled = {name: record for name, record in fresh.items() if _is_settled(record[0])}
+    if settled != known:
+        atomic_write(memory, canonical_json(settled))
+    return sha256(canonical_json({name: record[1] for name, record in fresh.items()}))
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _is_settled(stamp: list[int]) -> bool:
+    return time.time_ns() - max(stamp[2], stamp[3]) > _SETTLED_NS
+
+
+def _remembered(memory: Path) -> dict[str, list[Any]]:
+    try:
+        known = json.loads(memory.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

@@ -1,0 +1,62 @@
+"""Photos with their labels, as every later step takes them."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Grey = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Three parallel lists: grey uint8 (H, W) images of any size, labels, and names to report them by."""
+
+    images: list[Grey]
+    labels: list[str]
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __add__(self, other: "Samples") -> "Samples":
+        return Samples(self.images + other.images, self.labels + other.labels, self.names + other.names)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many samples each label has."""
+        return Counter(self.labels)
+
+    def pick(self, indices: Iterable[int]) -> "Samples":
+        """The samples at `indices`, in that order."""
+        chosen = list(indices)
+        return Samples(
+            [self.images[i] for i in chosen],
+            [self.labels[i] for i in chosen],
+            [self.names[i] for i in chosen],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What a model learns from, and what it never sees until it is measured."""
+
+    train: Samples
+    evaluation: Samples
+
+
+def stratified(samples: Samples, *, seed: int, fraction: float = 0.2) -> Split:
+    """Keep a seeded fraction of each label out for evaluation; a label with one sample is trained on."""
+    rng = np.random.default_rng(seed)
+    by_label: dict[str, list[int]] = {}
+    for index in sorted(range(len(samples)), key=samples.names.__getitem__):
+        by_label.setdefault(samples.labels[index], []).append(index)
+    kept_out: set[int] = set()
+    for label in sorted(by_label):
+        members = by_label[label]
+        count = min(len(members) - 1, max(1, round(fraction * len(members))))
+        kept_out.update(int(i) for i in rng.choice(members, count, replace=False))
+    train = [i for i in range(len(samples)) if i not in kept_out]
+    return Split(samples.pick(train), samples.pick(sorted(kept_out)))
