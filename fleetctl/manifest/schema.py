@@ -115,7 +115,7 @@ Dataset = RenderedDataset | FolderDataset | ArchiveDataset
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """The network: a name the builder knows, a width multiplier, and the input as (height, width, channels)."""
+    """The network: a name the builder knows, a width multiplier, and the input (height, width, channels)."""
 
     name: str = "mobilenet_v2"
     alpha: float = 0.5

@@ -1,0 +1,308 @@
+"""The manifest as people write it: every key with its kind, its meaning and whether it must be there.
+
+This is the one description. The decoder, `inventory/schema.json` and the tables of docs/manifest.md are read
+off it; the values it builds are those of `fleetctl.manifest.schema`, except that boards and groups stay plain
+dicts of settings until they are merged.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from fleetctl.manifest.compounds import Field, ListOf, MapOf, Named, Record, Tagged
+from fleetctl.manifest.kinds import (
+    BYTES,
+    SECONDS,
+    Anything,
+    Boolean,
+    Choice,
+    Constant,
+    Integer,
+    Number,
+    Quantity,
+    Text,
+)
+from fleetctl.manifest.schema import (
+    API_VERSION,
+    Accelerator,
+    Architecture,
+    ArchiveDataset,
+    Board,
+    BoardKind,
+    FolderDataset,
+    Gate,
+    Gates,
+    OnInconclusive,
+    RenderedDataset,
+    RevertPolicy,
+    RolloutPolicy,
+    ServiceManager,
+    Smoke,
+    Task,
+    Training,
+    VariantName,
+    Via,
+    Wave,
+)
+
+_VISIBLE = r"[^\x00-\x1f\x7f]"
+
+
+def _fraction_hint(value: float) -> str:
+    return f"write {value / 100:g}" if 1 < value <= 100 else ""
+
+
+NAME = Text(
+    "name of lower-case letters, digits and hyphens, at most 63",
+    r"[a-z0-9][a-z0-9-]{0,62}",
+    "begin with a letter or a digit",
+)
+GLOB = Text("name or glob such as `luxor-*`", r"[a-z0-9*?\[\]!-]{1,100}")
+LABEL = Text(
+    "label name", r"[A-Za-z_][A-Za-z0-9_.-]{0,62}", "begin with a letter; letters, digits, `_`, `.` and `-`"
+)
+LABEL_VALUE = Text("text without commas, at most 256 characters", r"[^,\x00-\x1f\x7f]{0,256}")
+CONFIG_KEY = Text(
+    "config name", r"[A-Za-z_][A-Za-z0-9_-]{0,62}", "begin with a letter; letters, digits, `_` and `-`"
+)
+HOST = Text("host name or IP address", r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]{0,252}")
+USER = Text("user name", r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
+INTERPRETER = Text(
+    "absolute path or command name", rf"/{_VISIBLE}{{1,1000}}|[A-Za-z0-9_][A-Za-z0-9_.-]{{0,100}}"
+)
+BOARD_FOLDER = Text(
+    "absolute path without `..`, not `/`",
+    rf"(?!.*/\.\.(?:/|$))/(?!/*$){_VISIBLE}{{1,1000}}",
+)
+LOCAL_PATH = Text("path", rf"{_VISIBLE}{{1,1000}}")
+INNER_PATH = Text("relative path without `..`", rf"(?:(?!/)(?!(?:.*/)?\.\.(?:/|$)){_VISIBLE}{{1,1000}})?")
+INCLUDE = Text("relative path or glob", rf"(?!/){_VISIBLE}{{1,1000}}")
+HTTPS_URL = Text(
+    "address that begins with `https://`",
+    r"https://[A-Za-z0-9.-]+(?::[0-9]+)?/[!-~]*",
+    "plain http is not taken",
+)
+SHA256 = Text("sha256 in 64 lower-case hex digits", r"[0-9a-f]{64}")
+SIGN = Text("Gardiner code such as `G17`", r"(?:Aa|N[LU]|[A-Z])[0-9]{1,3}[A-Za-z]?")
+# One name for now: the builder knows no other.
+ARCHITECTURE = Text("architecture the builder knows: `mobilenet_v2`", r"mobilenet_v2")
+
+FRACTION = Number(0, 1, hint=_fraction_hint)
+PERCENT = Number(0, 100, above=True, scale=100)
+PORT = Integer(1, 65535)
+SEED = Integer(0, 2**32 - 1)
+DURATION = Quantity("duration", SECONDS, "30s", most=7 * 24 * 3600)
+SOAK = Quantity("duration", SECONDS, "60s", most=7 * 24 * 3600, zero=True)
+SIZE = Quantity("size", BYTES, "2MiB", most=2.0**34, whole=True)
+SIDE = Integer(1, 1024)
+
+
+def _folder(path: str, evaluation: str | None = None, seed: int = 0) -> FolderDataset:
+    # Still relative to the file that says it; the loader knows which that is.
+    return FolderDataset(Path(path), Path(evaluation) if evaluation else None, seed)
+
+
+def _wave(percent: float | None = None, **values: Any) -> Wave:
+    return Wave(fraction=percent, **values)
+
+
+RENDERED = Record(
+    "rendered dataset",
+    (
+        Field("samples_per_sign", Integer(1, 100_000), "pictures drawn of each sign"),
+        Field(
+            "signs", ListOf(SIGN, unique=True), "which signs; absent: the list models are usually trained on"
+        ),
+        Field("seed", SEED, "the same seed draws the same pictures"),
+    ),
+    build=RenderedDataset,
+    defaults=RenderedDataset,
+)
+FOLDER = Record(
+    "folder dataset",
+    (
+        Field(
+            "path", LOCAL_PATH, "folder of `*_CODE.png` or `CODE/*.png`, relative to this file", required=True
+        ),
+        Field("evaluation", LOCAL_PATH, "folder of photos kept out of training; absent: a fifth of `path`"),
+        Field("seed", SEED, "decides which fifth"),
+    ),
+    build=_folder,
+    defaults=FolderDataset,
+)
+ARCHIVE = Record(
+    "archive dataset",
+    (
+        Field("url", HTTPS_URL, "where the zip or tar is fetched", required=True),
+        Field("sha256", SHA256, "of the archive; checked before it is opened", required=True),
+        Field("subfolder", INNER_PATH, "where in the archive the pictures are"),
+        Field("seed", SEED, "decides which fifth is kept out of training"),
+    ),
+    build=ArchiveDataset,
+    defaults=ArchiveDataset,
+)
+ARCHITECTURE_RECORD = Record(
+    "architecture",
+    (
+        Field("name", ARCHITECTURE, "the network"),
+        Field("alpha", Number(0, 4, above=True), "width multiplier"),
+        Field("input", ListOf(SIDE, exactly=3), "height, width, channels"),
+    ),
+    build=Architecture,
+    defaults=Architecture,
+)
+TRAINING = Record(
+    "training",
+    (
+        Field("epochs", Integer(1, 100_000), "passes over the training pictures, at most"),
+        Field("batch_size", Integer(1, 65_536), "pictures in one step"),
+        Field("learning_rate", Number(0, 10, above=True), "of the optimiser, at the start"),
+        Field("seed", SEED, "of weights, order and augmentation"),
+    ),
+    build=Training,
+    defaults=Training,
+)
+GATES = Record(
+    "gates",
+    (
+        Field("min_accuracy", FRACTION, "least accuracy on kept-out photos"),
+        Field("max_drop", FRACTION, "most accuracy a variant may lose against float32"),
+        Field("max_class_drop", FRACTION, "the same for any one class"),
+        Field("min_tpu_ops", FRACTION, "least share of operations mapped to the Edge TPU"),
+        Field("max_size", SIZE, "largest model file; a bare number is bytes"),
+    ),
+    build=Gates,
+    defaults=Gates,
+)
+SMOKE = Record(
+    "smoke",
+    (
+        Field("samples", Integer(1, 1024), "golden samples that a board must answer"),
+        Field("min_agreement", FRACTION, "least share of them answered as on the build host"),
+        Field(
+            "max_p95_ms",
+            MapOf(Text("board kind", "|".join(BoardKind)), Number(0, 600_000, above=True)),
+            "95th percentile of latency, in milliseconds, by board kind",
+        ),
+    ),
+    build=lambda max_p95_ms=None, **values: Smoke(
+        max_p95_ms={BoardKind(kind): budget for kind, budget in (max_p95_ms or {}).items()}, **values
+    ),
+    defaults=Smoke,
+)
+MODEL = Record(
+    "model",
+    (
+        Field("task", Choice(Task, "task"), "what the model does", required=True),
+        Field(
+            "dataset",
+            Tagged("kind", {"rendered": RENDERED, "folder": FOLDER, "archive": ARCHIVE}),
+            "what it is trained on, by `kind`: `rendered`, `folder` or `archive`",
+            required=True,
+        ),
+        Field("architecture", ARCHITECTURE_RECORD, "the network and its input"),
+        Field("training", TRAINING, "how it is trained"),
+        Field(
+            "variants",
+            ListOf(Choice(VariantName, "variant"), unique=True),
+            "files to build; absent: `[int8]`",
+        ),
+        Field("gates", GATES, "what a built model must reach; a gate that is absent is not checked"),
+        Field("smoke", SMOKE, "the proof that a board must give"),
+    ),
+)
+
+_SETTINGS = (
+    Field("board", Choice(BoardKind, "board kind"), "the hardware"),
+    Field("model", NAME, "which of `models` it runs"),
+    Field("variant", Choice(VariantName, "variant"), "which file of the model; absent: see below"),
+    Field("via", Choice(Via, "transport"), "how writes reach it"),
+    Field("host", HOST, "its address; needed for `via: ansible`"),
+    Field("port", PORT, "of its ssh server"),
+    Field("user", USER, "to log in as"),
+    Field("become", Boolean(), "use sudo on the board"),
+    Field("python", INTERPRETER, "interpreter with numpy and a TFLite runtime"),
+    Field("root", BOARD_FOLDER, "folder that holds everything fleetctl puts on the board"),
+    Field("service", Choice(ServiceManager, "service manager"), "who keeps the model server running"),
+    Field("serve_port", PORT, "of the model server, on the board's loopback"),
+    Field("accelerator", Choice(Accelerator, "accelerator"), "what the model must run on; absent: see below"),
+    Field("labels", MapOf(LABEL, LABEL_VALUE), "words to select boards by; layers add to each other"),
+    Field("config", MapOf(CONFIG_KEY, Anything()), "values for templates; layers merge, key by key"),
+)
+SETTINGS = Record("board settings", _SETTINGS, defaults=Board)
+MATCH_FIELDS = ("board", "model", "via")  # every other key of `match` is a label
+GROUP = Record(
+    "group",
+    (
+        Field("boards", ListOf(GLOB, unique=True), "members by name or glob"),
+        Field(
+            "match",
+            MapOf(LABEL, Text("text or glob", rf"{_VISIBLE}{{1,256}}")),
+            "members by `board`, `model`, `via` or a label: all of them must match",
+        ),
+        *_SETTINGS,
+    ),
+    defaults=Board,
+)
+WAVE = Record(
+    "wave",
+    (
+        Field("group", NAME, "the boards of this group"),
+        Field("percent", PERCENT, "boards up to this share of the whole fleet, earlier waves counted"),
+        Field("soak", SOAK, "time to watch before the gate decides"),
+    ),
+    build=_wave,
+    defaults=Wave,
+    one_of=("group", "percent"),
+)
+GATE = Record(
+    "gate",
+    (
+        Field("canary_failures", Integer(0, 1_000_000), "boards of the first wave that may fail"),
+        Field("success", FRACTION, "least share of a wave that must be verified"),
+        Field("inconclusive", Choice(OnInconclusive, "action"), "when boards could not be asked"),
+    ),
+    build=Gate,
+    defaults=Gate,
+)
+ROLLOUT = Record(
+    "rollout",
+    (
+        Field("waves", ListOf(WAVE), "slices of the fleet in order; absent: one wave of everything"),
+        Field("gate", GATE, "when the next wave may open"),
+        Field("revert", Choice(RevertPolicy, "revert policy"), "which boards go back when a gate fails"),
+        Field(
+            "confirm_timeout", DURATION, "a board reverts itself unless the controller confirms in this time"
+        ),
+        Field("deadline", DURATION, "time a board has from push to proof"),
+    ),
+    build=RolloutPolicy,
+    defaults=RolloutPolicy,
+)
+METADATA = Record("metadata", (Field("name", NAME, "of the fleet", required=True),))
+
+_PARTS = (
+    Field(
+        "include",
+        ListOf(INCLUDE, unique=True),
+        "files with more models, groups and boards, read in this order",
+    ),
+    Field("models", Named(NAME, MODEL, "model"), "recipes by name"),
+    Field(
+        "groups",
+        Named(NAME, GROUP, "group"),
+        "boards that share settings; a later group wins over an earlier",
+    ),
+    Field("boards", Named(NAME, SETTINGS, "board"), "boards by name"),
+)
+FLEET = Record(
+    "fleet",
+    (
+        Field("apiVersion", Constant(API_VERSION), "version of this format", required=True),
+        Field("kind", Constant("Fleet"), "what the file is", required=True),
+        Field("metadata", METADATA, "about the fleet", required=True),
+        Field("defaults", SETTINGS, "settings of every board, unless a group or the board says otherwise"),
+        *_PARTS,
+        Field("rollout", ROLLOUT, "how releases go out"),
+    ),
+)
+PART = Record("included file", _PARTS)

@@ -1,0 +1,397 @@
+"""Kinds of single values: each reads a node, gives its JSON Schema, and names itself for the manual.
+
+A kind's `decode` returns the value, or notes what is wrong and returns `INVALID`; it never raises. Kinds are
+the one description of the manifest: decoder, schema and reference are three readings of it.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Protocol
+
+from fleetctl.manifest.complaints import INVALID, Complaint, unknown
+from fleetctl.manifest.plain import Word, boolean, sort_of
+from fleetctl.manifest.tree import Items, Node, Pairs, Scalar
+
+Complaints = list[Complaint]
+JsonSchema = dict[str, Any]
+
+
+class Kind(Protocol):
+    """A description of values."""
+
+    @property
+    def label(self) -> str:
+        """What the manual calls it, in Markdown."""
+        ...
+
+    def decode(self, node: Node, complaints: Complaints) -> Any:
+        """The value of `node`, or `INVALID` after a complaint."""
+        ...
+
+    def json_schema(self) -> JsonSchema:
+        """The same as JSON Schema, draft 2020-12, of the document as YAML 1.2 reads it."""
+        ...
+
+
+def shown(node: Node) -> str:
+    """What a node is, in a few words of a message."""
+    if isinstance(node, Items):
+        return "a list"
+    if isinstance(node, Pairs):
+        return "a mapping"
+    if not node.plain:
+        return f"the text {_cut(node.text)!r}"
+    match sort_of(node.text):
+        case Word.NULL:
+            return "nothing"
+        case Word.BOOLEAN | Word.SLIPPERY_BOOLEAN:
+            return f"the boolean `{node.text}`"
+        case Word.INTEGER | Word.NUMBER | Word.NOT_FINITE | Word.SLIPPERY_NUMBER:
+            return f"the number `{_cut(node.text)}`"
+    return f"`{_cut(node.text)}`"
+
+
+def _cut(text: str) -> str:
+    line = text if len(text) <= 40 else text[:37] + "..."
+    return line.replace("\n", "\\n")
+
+
+def refuse(node: Node, wanted: str, complaints: Complaints, hint: str = "") -> Any:
+    """Note that `node` is not `wanted`, and give `INVALID`."""
+    complaints.append(Complaint(node, f"must be {_article(wanted)}, not {shown(node)}", hint))
+    return INVALID
+
+
+def _article(noun: str) -> str:
+    if not noun[0].isalpha():
+        return noun
+    return f"an {noun}" if noun[0].lower() in "aeio" else f"a {noun}"
+
+
+_UNQUOTED = {
+    Word.NULL: ("nothing", "give it a value, or remove the key"),
+    Word.BOOLEAN: ("a boolean", 'quote it: "{0}"'),
+    Word.SLIPPERY_BOOLEAN: ("a boolean to many YAML readers", 'quote it: "{0}"'),
+    Word.INTEGER: ("a number", 'quote it: "{0}"'),
+    Word.NUMBER: ("a number", 'quote it: "{0}"'),
+    Word.NOT_FINITE: ("a number", 'quote it: "{0}"'),
+    Word.SLIPPERY_NUMBER: ("a number to some YAML readers", 'quote it: "{0}"'),
+}
+
+
+def text_of(node: Node, wanted: str, complaints: Complaints) -> Any:
+    """The text of a scalar that every YAML reader takes for text, else `INVALID` after a complaint."""
+    if type(node) is not Scalar:
+        return refuse(node, wanted, complaints)
+    if node.plain and (sort := sort_of(node.text)) is not Word.TEXT:
+        what, hint = _UNQUOTED[sort]
+        said = what if sort is Word.NULL else f"`{_cut(node.text)}`, which unquoted is {what}"
+        complaints.append(
+            Complaint(node, f"must be {_article(wanted)}, not {said}", hint.format(_cut(node.text)))
+        )
+        return INVALID
+    return node.text
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text that matches `pattern` whole. `what` is said where it does not, and in the manual."""
+
+    what: str
+    pattern: str
+    hint: str = ""
+
+    @cached_property
+    def _match(self) -> Callable[[str], object]:
+        return re.compile(rf"(?:{self.pattern})\Z").match
+
+    @property
+    def label(self) -> str:
+        return self.what
+
+    def decode(self, node: Node, complaints: Complaints) -> Any:
+        text = text_of(node, self.what, complaints)
+        if text is INVALID or self._match(text):
+            return text
+        return refuse(node, self.what, complaints, self.hint)
+
+    def json_schema(self) -> JsonSchema:
+        # `(?!\n)` because `$` also matches before a final newline in Python's readers of JSON Schema.
+        return {"type": "string", "pattern": rf"^(?:{self.pattern})$(?!\n)"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words."""
+
+    options: type[StrEnum]
+    noun: str
+
+    @cached_property
+    def _values(self) -> dict[str, StrEnum]:
+        return {option.value: option for option in self.options}
+
+    @property
+    def label(self) -> str:
+        return ", ".join(f"`{value}`" for value in self._values)
+
+    def decode(self, node: Node, complaints: Complaints) -> Any:
+        if type(node) is Scalar and (value := self._values.get(node.text)) is not None:
+            return value
+        text = text_of(node, self.noun, complaints)
+        if text is INVALID:
+            return INVALID
+        complaints.append(
+            unknown(node, self.noun, _cut(text), self._values, f"one of {', '.join(self._values)}")
+        )
+        return INVALID
+
+    def json_schema(self) -> JsonSchema:
+        return {"enum": list(self._values)}
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Exactly this word."""
+
+    value: str
+
+    @property
+    def label(self) -> str:
+        return f"`{self.value}`"
+
+    def decode(self, node: Node, complaints: Complaints) -> Any:
+        if type(node) is Scalar and node.text == self.value:
+            return self.value
+        return refuse(node, f"`{self.value}`", complaints)
+
+    def json_schema(self) -> JsonSchema:
+        return {"const": self.value}
+
+
+@dataclass(frozen=True)
+class Boolean:
+    """`true` or `false`, and none of YAML 1.1's other words for them."""
+
+    label: str = "`true` or `false`"
+
+    def decode(self, node: Node, complaints: Complaints) -> Any:
+        if type(node) is Scalar and node.plain:
+            sort = sort_of(node.text)
+            if sort is Word.BOOLEAN:
+                return boolean(node.text)
+            if sort is Word.SLIPPERY_BOOLEAN:
+                truth = "true" if node.text.lower() in ("yes", "on") else "false"
+                return refuse(node, "`true` or `false`", complaints, f"write `{truth}`")
+        return refuse(node, "`true` or `false`", complaints)
+
+    def json_schema(self) -> JsonSchema:
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True)
+class Integer:
+    """A whole number, both ends included."""
+
+    least: int
+    most: int
+
+    @property
+    def label(self) -> str:
+        return f"whole number, {self.least} to {self.most}"
+
+    def decode(self, node: Node, complaints: Complaints) -> Any:
+        if type(node) is Scalar and node.plain and sort_of(node.text) is Word.INTEGER:
+            value = int(node.text)
+            if self.least <= value <= self.most:
+                return value
+        return refuse(node, self.label, complaints, _plain_number_hint(node))
+
+    def json_schema(self) -> JsonSchema:
+        return {"type": "integer", "minimum": self.least, "maximum": self.most}
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number. `least` is left out of the range where `above` is true; `scale` divides what is written."""
+
+    least: float
+    most: float
+    above: bool = False
+    scale: float = 1.0
+    hint: Callable[[float], str] = lambda _: ""  # for a number out of range
+
+    @property
+    def label(self) -> str:
+        start = f"above {self.least:g} up" if self.above else f"from {self.least:g}"
+        return f"number {start} to {self.most:g}"
+
+    def decode(self, node: Node, complaints: Complaints) -> Any:
+        if (
+            type(node) is not Scalar
+            or not node.plain
+            or sort_of(node.text) not in (Word.INTEGER, Word.NUMBER)
+        ):
+            return refuse(node, self.label, complaints, _plain_number_hint(node))
+        value = float(node.text)
+        if value < self.least or value > self.most or (self.above and value == self.least):
+            return refuse(node, self.label, complaints, self.hint(value))
+        return value / self.scale
+
+    def json_schema(self) -> JsonSchema:
+        return {
+            "type": "number",
+            "exclusiveMinimum" if self.above else "minimum": self.least,
+            "maximum": self.most,
+        }
+
+
+def _plain_number_hint(node: Node) -> str:
+    if type(node) is not Scalar:
+        return ""
+    bare = node.text.strip().rstrip("%").rstrip()
+    if not node.plain and sort_of(bare) in (Word.INTEGER, Word.NUMBER):
+        return f"write it without quotes: {bare}"
+    if bare != node.text and sort_of(bare) in (Word.INTEGER, Word.NUMBER):
+        return f"write {bare}, without the sign"
+    if node.plain and sort_of(node.text) is Word.SLIPPERY_NUMBER:
+        return "write it in plain decimal digits, such as 10 or 0.001"
+    return ""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number with a unit, in text such as `1.5s`; decodes to `number * unit`. Zero only with `zero`."""
+
+    what: str
+    units: dict[str, float]
+    example: str
+    most: float
+    zero: bool = False
+    whole: bool = False  # decode to int, and take a bare whole number for the basic unit
+
+    @cached_property
+    def _pattern(self) -> str:
+        units = "|".join(sorted(self.units, key=len, reverse=True))
+        return rf"[0-9]{{1,15}}(?:\.[0-9]{{1,9}})? ?(?:{units})"
+
+    @cached_property
+    def _match(self) -> Callable[[str], object]:
+        return re.compile(rf"{self._pattern}\Z").match
+
+    @property
+    def label(self) -> str:
+        return f"{self.what} such as `{self.example}`"
+
+    def decode(self, node: Node, complaints: Complaints) -> Any:
+        if type(node) is not Scalar:
+            return refuse(node, self.label, complaints)
+        value = self._value(node)
+        if value is None:
+            return refuse(node, self.label, complaints, self._hint(node))
+        if value > self.most or (value == 0 and not self.zero):
+            bounds = f"{'from' if self.zero else 'above'} 0 up to {self._in_largest_unit()}"
+            return refuse(node, f"{self.what} {bounds}", complaints)
+        return value
+
+    def _value(self, node: Scalar) -> float | None:
+        if self.whole and node.plain and sort_of(node.text) is Word.INTEGER:
+            return int(node.text) if not node.text.startswith("-") else None
+        if not self._match(node.text):
+            return None
+        number = node.text.rstrip("".join(self.units)).rstrip()
+        unit = node.text[len(number) :].strip()
+        value = float(number) * self.units[unit]
+        return round(value) if self.whole else value
+
+    def _hint(self, node: Scalar) -> str:
+        if node.plain and sort_of(node.text) in (Word.INTEGER, Word.NUMBER) and not node.text.startswith("-"):
+            return f"add a unit: {node.text}{next(iter(self.units))}"
+        return f"units are {', '.join(self.units)}"
+
+    def _in_largest_unit(self) -> str:
+        unit, factor = max(self.units.items(), key=lambda item: item[1])
+        return f"{self.most / factor:g}{unit}"
+
+    def json_schema(self) -> JsonSchema:
+        text: JsonSchema = {"type": "string", "pattern": rf"^{self._pattern}$(?!\n)"}
+        if not self.whole:
+            return text
+        return {
+            "anyOf": [text, {"type": "integer", "minimum": 0 if self.zero else 1, "maximum": int(self.most)}]
+        }
+
+
+SECONDS = {"s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
+BYTES = {"MiB": 2.0**20, "B": 1.0, "kB": 1e3, "KB": 1e3, "KiB": 2.0**10, "MB": 1e6, "GB": 1e9, "GiB": 2.0**30}
+
+
+@dataclass(frozen=True)
+class Anything:
+    """Any value that JSON has: what templates get, so all we ask is that every YAML reader sees the same."""
+
+    label: str = "any value"
+
+    def decode(self, node: Node, complaints: Complaints) -> Any:
+        if type(node) is Scalar:
+            return self._scalar(node, complaints)
+        if type(node) is Items:
+            return [self.decode(item, complaints) for item in node.items]
+        return decode_pairs(node, _FREE_KEY, self, complaints)
+
+    def _scalar(self, node: Scalar, complaints: Complaints) -> Any:
+        if not node.plain:
+            return node.text
+        match sort_of(node.text):
+            case Word.TEXT:
+                return node.text
+            case Word.INTEGER:
+                return int(node.text)
+            case Word.NUMBER:
+                return float(node.text)
+            case Word.BOOLEAN:
+                return boolean(node.text)
+            case Word.NULL:
+                return None
+            case Word.SLIPPERY_BOOLEAN:
+                hint = f'write `true` or `false`, or quote it: "{node.text}"'
+                complaints.append(
+                    Complaint(node, f"`{node.text}` is a boolean to some YAML readers only", hint)
+                )
+            case Word.SLIPPERY_NUMBER:
+                hint = f'write it in plain decimal digits, or quote it: "{_cut(node.text)}"'
+                complaints.append(
+                    Complaint(node, f"`{_cut(node.text)}` is not the same to all YAML readers", hint)
+                )
+            case Word.NOT_FINITE:
+                complaints.append(Complaint(node, f"`{_cut(node.text)}` is not a finite number", ""))
+        return INVALID
+
+    def json_schema(self) -> JsonSchema:
+        return {}
+
+
+_FREE_KEY = Text("a name", r"[^\x00-\x1f\x7f]{1,256}")
+
+
+def decode_pairs(node: Any, key_kind: Text, value_kind: Kind, complaints: Complaints) -> dict[str, Any]:
+    """A mapping with names of the user's choice; keys that are wrong or there twice are complained about."""
+    values: dict[str, Any] = {}
+    decode_value = value_kind.decode
+    for key, child in node.pairs:
+        name = key_kind.decode(key, complaints)
+        value = decode_value(child, complaints)
+        if name in values:
+            complaints.append(twice(key, node.pairs))
+        elif name is not INVALID:
+            values[name] = value
+    return values
+
+
+def twice(key: Scalar, pairs: Sequence[tuple[Scalar, Node]]) -> Complaint:
+    """The complaint about a key whose name an earlier key of the same mapping has."""
+    first = next(other for other, _ in pairs if other.text == key.text)
+    return Complaint(key, "is defined twice", f"first on line {first.mark.line + 1}")

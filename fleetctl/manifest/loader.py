@@ -1,0 +1,110 @@
+"""`load`: from a path to a valid `Fleet`, or to every problem at once."""
+
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fleetctl.errors import ManifestError
+from fleetctl.manifest.boards import Boards, check_references
+from fleetctl.manifest.complaints import INVALID, Complaint
+from fleetctl.manifest.compounds import Entry
+from fleetctl.manifest.files import Manifest, read
+from fleetctl.manifest.membership import Membership
+from fleetctl.manifest.schema import Fleet, FolderDataset, Model, RolloutPolicy
+from fleetctl.manifest.waves import check_waves
+
+
+def load(path: Path) -> Fleet:
+    """Read the manifest at `path` with everything it includes.
+
+    Raises:
+        ManifestError: with every problem found; files are shown relative to the current folder, as `path` is.
+    """
+    with _collector_paused():
+        return resolve(read(path))[0]
+
+
+def resolve(manifest: Manifest) -> tuple[Fleet, Boards]:
+    """The fleet that `manifest` describes, and where its boards' settings come from.
+
+    Raises:
+        ManifestError: with every problem found.
+    """
+    models = {
+        name: model for name, entry in manifest.models.items() if (model := _model(name, entry)) is not None
+    }
+    groups = _groups(manifest)
+    resolver = Boards(manifest, groups)
+    boards = resolver.resolve(models)
+    if manifest.is_whole:  # else what is missing may be in a file that could not be read
+        check_references(manifest, manifest.complaints)
+        _check_fleet(manifest, groups)
+    if problems := manifest.all_problems():
+        raise ManifestError(problems)
+    fleet = Fleet(
+        name=manifest.fleet["metadata"]["name"],
+        path=manifest.path,
+        models=models,
+        groups=groups,
+        boards=boards,
+        rollout=manifest.fleet.get("rollout", RolloutPolicy()),
+        digest=manifest.digest,
+    )
+    return fleet, resolver
+
+
+def _model(name: str, entry: Entry) -> Model | None:
+    values = entry.value
+    if not isinstance(values, dict) or not {"task", "dataset"} <= values.keys() or _has_invalid(values):
+        return None
+    folder = Path(entry.key.mark.name).absolute().parent
+    return Model(name=name, **{**values, "dataset": _beside(folder, values["dataset"])})
+
+
+def _has_invalid(values: Mapping[str, Any]) -> bool:
+    return any(
+        value is INVALID or (isinstance(value, tuple) and INVALID in value) for value in values.values()
+    )
+
+
+def _beside(folder: Path, dataset: Any) -> Any:
+    """`dataset` with its paths made absolute: they are relative to the file that says them."""
+    if not isinstance(dataset, FolderDataset):
+        return dataset
+    evaluation = None if dataset.evaluation is None else folder / dataset.evaluation
+    return replace(dataset, path=folder / dataset.path, evaluation=evaluation)
+
+
+def _groups(manifest: Manifest) -> dict[str, tuple[str, ...]]:
+    defaults = manifest.fleet.get("defaults")
+    membership = Membership(manifest.boards, defaults if isinstance(defaults, dict) else {}, manifest.models)
+    complaints = manifest.complaints if manifest.is_whole else []
+    return {
+        name: membership.members(entry, complaints)
+        for name, entry in manifest.groups.items()
+        if isinstance(entry.value, dict)
+    }
+
+
+def _check_fleet(manifest: Manifest, groups: Mapping[str, tuple[str, ...]]) -> None:
+    if not manifest.boards and manifest.fleet:
+        hint = "write at least one under `boards`"
+        manifest.complaints.append(Complaint(manifest.roots[0], "the fleet has no boards", hint))
+    rollout = manifest.fleet.get("rollout")
+    if isinstance(rollout, RolloutPolicy):
+        check_waves(manifest.roots[0], rollout.waves, groups, manifest.boards, manifest.complaints)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep Python from seeking garbage in a growing tree that has none: that costs more than the parsing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

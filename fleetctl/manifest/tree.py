@@ -1,0 +1,241 @@
+"""YAML text as a tree of tuples in which every value knows its file, line and column.
+
+PyYAML's own `compose` recurses in C, so that two hundred thousand opening brackets end the process, and it
+resolves types that only the reader of a value can know. Building the tree from libyaml's events avoids both:
+depth and size are bounded, aliases are counted before they are followed, and a scalar stays the text it is.
+"""
+
+import io
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn, Protocol, cast
+
+import yaml
+from yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+from fleetctl.errors import ManifestError, Problem
+from fleetctl.manifest.syntax import control_character, syntax_problem, unreadable
+
+MAX_DEPTH = 64  # of collections within collections, aliases followed
+MAX_VALUES = 5_000_000  # in one file, aliases followed: twice what 100,000 well-described boards need
+
+Parser: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Mark(Protocol):
+    """A place in a file, as PyYAML gives it; `line` and `column` count from 0."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> int: ...
+
+
+class Scalar(NamedTuple):
+    """A single value as written. `plain` is true where it has no quotes and YAML may take it for a number."""
+
+    mark: Mark
+    text: str
+    plain: bool
+
+
+class Items(NamedTuple):
+    """A list."""
+
+    mark: Mark
+    items: "list[Node]"
+
+
+class Pairs(NamedTuple):
+    """A mapping in the order of the file, duplicate keys and all; merge keys (`<<`) are already followed."""
+
+    mark: Mark
+    pairs: "list[tuple[Scalar, Node]]"
+
+
+Node = Scalar | Items | Pairs
+
+
+class _Frame(NamedTuple):
+    """A collection that is still open: what surrounds it, where it began, and what it will be known as."""
+
+    around: list[Node]
+    deepest: int  # of the collection around it, so far
+    mark: Mark
+    anchor: str | None
+    is_mapping: bool
+    values: int  # in the file before it
+
+
+class _Anchored(NamedTuple):
+    """What an alias stands for, and what following it costs."""
+
+    node: Node
+    values: int
+    height: int
+
+
+class _NamedBytes(io.BytesIO):
+    """Bytes with the name that PyYAML puts into every mark."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self.name = name
+
+
+def parse(data: bytes, name: str) -> Node:
+    """The one document in `data`, the bytes of the file shown as `name`.
+
+    Raises:
+        ManifestError: it is not UTF-8, not YAML, not exactly one document, too deep or too large, or uses
+            what fleetctl leaves out of YAML: tags, and keys that are not single words.
+    """
+    problems = unreadable(data, name)
+    if problems:
+        raise ManifestError(problems)
+    try:
+        return _Builder(data, name).build()
+    except yaml.MarkedYAMLError as error:
+        raise ManifestError([syntax_problem(error, data, name)]) from None
+    except yaml.reader.ReaderError as error:
+        raise ManifestError([control_character(error, data, name)]) from None
+
+
+class _Builder:
+    """Turns events into nodes on a stack of its own, so that no input can exhaust Python's."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self.name = name
+        self.next_event: Callable[[], Any] = Parser(_NamedBytes(data, name)).get_event
+        self.problems: list[Problem] = []
+        self.anchors: dict[str, _Anchored] = {}
+        self.stack: list[_Frame] = []
+        self.children: list[
+            Node
+        ] = []  # of the innermost open collection; a mapping's keys and values alternate
+        self.deepest = 0  # level reached inside it
+        self.values = 0
+
+    def build(self) -> Node:
+        """Read every event, then give the one document or raise every problem."""
+        new = tuple.__new__  # half the price of Scalar(...), on the one path that every value takes
+        next_event = self.next_event
+        while (event := next_event()) is not None:
+            kind = type(event)
+            if kind is ScalarEvent:
+                scalar = new(Scalar, (event.start_mark, event.value, event.implicit[0]))
+                self.children.append(scalar)
+                self._count(1, event)
+                if event.tag is not None:
+                    self._refuse_tag(event)
+                if event.anchor is not None:
+                    self.anchors[event.anchor] = _Anchored(scalar, 1, 0)
+            elif kind is MappingStartEvent or kind is SequenceStartEvent:
+                self._open(event, is_mapping=kind is MappingStartEvent)
+            elif kind is MappingEndEvent or kind is SequenceEndEvent:
+                self._close()
+            elif kind is AliasEvent:
+                self._follow(event)
+            elif kind is DocumentStartEvent and self.children:
+                self._stop(event, "a second document begins here", "keep one document in a file")
+        if not self.children:
+            self.problems.append(
+                Problem(self.name, 0, 0, "", "is empty", "`fleetctl init` writes an example")
+            )
+        if self.problems:
+            raise ManifestError(self.problems)
+        return self.children[0]
+
+    def _open(self, event: Any, *, is_mapping: bool) -> None:
+        if event.tag is not None:
+            self._refuse_tag(event)
+        self.stack.append(
+            _Frame(self.children, self.deepest, event.start_mark, event.anchor, is_mapping, self.values)
+        )
+        self.children = []
+        self.deepest = len(self.stack)
+        self._check_depth(event)
+        self._count(1, event)
+
+    def _close(self) -> None:
+        frame, inside = self.stack.pop(), self.children
+        node = self._mapping(frame.mark, inside) if frame.is_mapping else Items(frame.mark, inside)
+        if frame.anchor is not None:
+            height = self.deepest - len(self.stack)
+            self.anchors[frame.anchor] = _Anchored(node, self.values - frame.values, height)
+        self.children = frame.around
+        self.children.append(node)
+        self.deepest = max(self.deepest, frame.deepest)
+
+    def _follow(self, event: Any) -> None:
+        anchored = self.anchors.get(event.anchor)
+        if anchored is None:  # an anchor is known once its node is closed, so a node cannot hold itself
+            self._stop(event, f"alias `*{event.anchor}` has no anchor `&{event.anchor}` before it", "")
+        self.deepest = max(self.deepest, len(self.stack) + anchored.height)
+        self._check_depth(event)
+        self._count(anchored.values, event)
+        self.children.append(anchored.node)
+
+    def _mapping(self, mark: Mark, inside: list[Node]) -> Pairs:
+        keys, values = inside[::2], inside[1::2]
+        merges = False
+        for key in keys:
+            if type(key) is not Scalar:
+                self._note(key.mark, "a list or a mapping cannot be a key", "")
+                return Pairs(mark, [])
+            merges = merges or (key.text == "<<" and key.plain)
+        pairs = cast("list[tuple[Scalar, Node]]", list(zip(keys, values, strict=True)))
+        return Pairs(mark, self._merged(pairs) if merges else pairs)
+
+    def _merged(self, pairs: list[tuple[Scalar, Node]]) -> list[tuple[Scalar, Node]]:
+        """`pairs` with what their merge keys bring in; what a mapping says itself wins over that."""
+        own = [(key, value) for key, value in pairs if key.text != "<<" or not key.plain]
+        known = {key.text for key, _ in own}
+        brought: list[tuple[Scalar, Node]] = []
+        for key, value in pairs:
+            if key.text != "<<" or not key.plain:
+                continue
+            for source in value.items if isinstance(value, Items) else [value]:
+                if not isinstance(source, Pairs):
+                    self._note(key.mark, "a merge key needs a mapping or a list of them", "write `<<: *name`")
+                    continue
+                brought += [pair for pair in source.pairs if pair[0].text not in known]
+                known |= {key.text for key, _ in source.pairs}
+        return brought + own
+
+    def _count(self, values: int, event: Any) -> None:
+        self.values += values
+        if self.values > MAX_VALUES:
+            what = f"more than {MAX_VALUES:,} values up to here, aliases followed"
+            self._stop(event, what, "split the fleet, or give settings to a group instead of each board")
+
+    def _check_depth(self, event: Any) -> None:
+        if self.deepest > MAX_DEPTH:
+            self._stop(event, f"collections are nested more than {MAX_DEPTH} deep, aliases followed", "")
+
+    def _refuse_tag(self, event: Any) -> None:
+        self._note(
+            event.start_mark,
+            f"tag `{_shown(event.tag)}` is not used here",
+            "quote text, leave the rest plain",
+        )
+
+    def _note(self, mark: Mark, what: str, hint: str) -> None:
+        self.problems.append(Problem(mark.name, mark.line + 1, mark.column + 1, "", what, hint))
+
+    def _stop(self, event: Any, what: str, hint: str) -> NoReturn:
+        self._note(event.start_mark, what, hint)
+        raise ManifestError(self.problems)
+
+
+def _shown(tag: str) -> str:
+    return tag.replace("tag:yaml.org,2002:", "!!")
