@@ -1,10 +1,11 @@
 """Writes to boards through Ansible: one task a board, on one connection, with results as they come.
 
-ansible-runner starts Ansible; the playbooks are those that plain `ansible-playbook` runs too. Ansible is handed
-the boards of one call, never the fleet, and none of its arithmetic of failures is used: each board's result is
-a reply, and a board without a result is a failure.
+ansible-runner starts Ansible; the playbooks are those that plain `ansible-playbook` runs too. Ansible is
+handed the boards of one call, never the fleet, and none of its arithmetic of failures is used: each board's
+result is a reply, and a board without a result is a failure.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -43,7 +44,7 @@ _RUNNERS = (
     "RUNNER_ONLY_FAILED_EVENTS",
 )
 _PLAYBOOKS = {Goal.RELEASED: "release.yml", Goal.CONFIRMED: "confirm.yml", Goal.REVERTED: "rollback.yml"}
-_SOCKET_ROOM = 70  # characters; ssh appends up to 30, and a socket's path ends at 104 on macOS
+_SOCKET_ROOM = 50  # characters; with what is appended, a socket's path must stay below 104 on macOS
 
 
 class Reader(Protocol):
@@ -62,25 +63,17 @@ class AnsibleTransport:
     name = "ansible"
 
     def __init__(
-        self,
-        reader: Reader,
-        known_hosts: Path,
-        identity: Path | None = None,
-        *,
-        run_dir: Path,
-        forks: int = 32,
+        self, reader: Reader, known_hosts: Path, identity: Path | None = None, *, forks: int = 32
     ) -> None:
         """Args:
         reader: answers `observe`, `probe` and `logs`.
         known_hosts: the only host keys that are trusted.
         identity: a private key; None leaves the choice to ssh and its agent.
-        run_dir: Ansible's private files lie here while it runs, and are gone afterwards.
         forks: boards at work at once.
         """
         self.reader = reader
         self.known_hosts = known_hosts
         self.identity = identity
-        self.run_dir = run_dir
         self.forks = forks
 
     def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
@@ -126,10 +119,8 @@ class AnsibleTransport:
         forks = min(self.forks, len(work))
         budget = max(w.deadline for w in work.values()) * math.ceil(len(work) / forks) + _GRACE
         left = dict(work)
-        with _private_folders(self.run_dir) as folders:
-            run = _Run(
-                folders, playbooks() / _PLAYBOOKS[goal], _work_file(folders, work, self.identity), forks
-            )
+        with _private_folder() as folder:
+            run = _Run(folder, playbooks() / _PLAYBOOKS[goal], _work_file(folder, work, self.identity), forks)
             for event in run.events(budget):
                 reply = reply_of(event, left)
                 if reply is not None:
@@ -148,7 +139,7 @@ def playbooks() -> Path:
 def reply_of(event: Mapping[str, Any], work: Mapping[str, Work]) -> Reply | None:
     """The reply that an event of ansible-runner brings, or None when it brings none for a board in `work`."""
     data = event.get("event_data") or {}
-    board = data.get("host")
+    board = str(data.get("host"))
     if board not in work or event.get("event") not in (
         "runner_on_ok",
         "runner_on_failed",
@@ -163,7 +154,7 @@ def reply_of(event: Mapping[str, Any], work: Mapping[str, Work]) -> Reply | None
         fault = fault_of(message, work[board].board, work[board].known_hosts)
     else:
         fault = BoardFault(ReplyStatus.FAILED, printable(message) or "Ansible gave no reason")
-    return Reply(board, fault.status, error=fault.error, hint=fault.hint)
+    return fault.reply(board)
 
 
 def _unanswered(board: str, run: "_Run") -> Reply:
@@ -176,33 +167,20 @@ def _unanswered(board: str, run: "_Run") -> Reply:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Folders:
-    """Private places of one run: `run` for its files, `sockets` with a path short enough for ssh."""
-
-    run: Path
-    sockets: Path
-
-    def __enter__(self) -> "_Folders":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for folder in (self.run, self.sockets):
-            shutil.rmtree(folder, ignore_errors=True)  # ssh may be removing its socket at this very moment
+@contextlib.contextmanager
+def _private_folder() -> Iterator[Path]:
+    """Where Ansible keeps its files and ssh its sockets, for the time of one run."""
+    base = tempfile.gettempdir()
+    folder = Path(tempfile.mkdtemp(prefix="fleetctl-", dir=base if len(base) <= _SOCKET_ROOM else "/tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # ssh may be removing its socket at this very moment
 
 
-def _private_folders(run_dir: Path) -> _Folders:
-    run_dir.mkdir(parents=True, exist_ok=True)
-    short = len(tempfile.gettempdir()) <= _SOCKET_ROOM - len("/fleetctl-xxxxxxxx")
-    return _Folders(
-        run=Path(tempfile.mkdtemp(prefix="ansible-", dir=run_dir)).absolute(),
-        sockets=Path(tempfile.mkdtemp(prefix="fleetctl-", dir=None if short else "/tmp")),
-    )
-
-
-def _work_file(folders: _Folders, work: Mapping[str, Work], identity: Path | None) -> Path:
+def _work_file(folder: Path, work: Mapping[str, Work], identity: Path | None) -> Path:
     """The inventory of one run; `playbooks/inventory_plugins/fleetctl.py` reads it."""
-    path = folders.run / "work.json"
+    path = folder / "work.json"
     document = {
         "schema": WORK_SCHEMA,
         "identity": str(identity.absolute()) if identity else None,
@@ -216,7 +194,7 @@ def _work_file(folders: _Folders, work: Mapping[str, Work], identity: Path | Non
 class _Run:
     """One playbook under ansible-runner, in a thread of its own."""
 
-    folders: _Folders
+    folder: Path
     playbook: Path
     inventory: Path
     forks: int
@@ -260,7 +238,7 @@ class _Run:
 
         try:
             config = RunnerConfig(
-                private_data_dir=str(self.folders.run),
+                private_data_dir=str(self.folder),
                 project_dir=str(self.playbook.parent),
                 playbook=str(self.playbook),
                 inventory=str(self.inventory),
@@ -271,7 +249,7 @@ class _Run:
             )
             config.prepare()
             # ansible-runner would pass on, and write down, the whole environment.
-            config.env = _environment(config.env, self.folders)
+            config.env = _environment(config.env, self.folder)
             config.command = [*_ansible_playbook(), *config.command[1:]]
             Runner(config, event_handler=self._keep, cancel_callback=self._cancel.is_set).run()
         except BaseException as error:  # noqa: BLE001 - carried to the thread that waits, and raised there
@@ -295,7 +273,7 @@ def _ansible_playbook() -> list[str]:
     )
 
 
-def _environment(prepared: Mapping[str, str], folders: _Folders) -> dict[str, str]:
+def _environment(prepared: Mapping[str, str], folder: Path) -> dict[str, str]:
     """Everything Ansible may know of our environment: a few named variables, and settings of ours."""
     from ansible_runner.utils import get_callback_dir
 
@@ -308,9 +286,9 @@ def _environment(prepared: Mapping[str, str], folders: _Folders) -> dict[str, st
         "LC_ALL": utf8,
         "PYTHONPATH": str(Path(fleetctl.__file__).parents[1]),  # the workers run the very same fleetctl
         "ANSIBLE_CONFIG": str(playbooks() / "ansible.cfg"),
-        "ANSIBLE_HOME": str(folders.run / "home"),
-        "ANSIBLE_LOCAL_TEMP": str(folders.run / "tmp"),
-        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folders.sockets),
+        "ANSIBLE_HOME": str(folder / "home"),
+        "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "s"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_DEPRECATION_WARNINGS": "False",
         "ANSIBLE_CACHE_PLUGIN": "memory",

@@ -1,6 +1,6 @@
 """What Ansible needs to know of a board: the one mapping from manifest to Ansible's words.
 
-Used by the transport and by the inventory plugin alike, so that plain `ansible-playbook` behaves as fleetctl does.
+Used for the transport's runs and for plain `ansible-playbook`, so that both reach boards in the same way.
 """
 
 import shlex

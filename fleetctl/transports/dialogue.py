@@ -32,7 +32,7 @@ def carry_out(work: Work, ask: Ask) -> Reply:
     try:
         return Reply(work.board.name, ReplyStatus.OK, _do(work, ask))
     except BoardFault as fault:
-        return Reply(work.board.name, fault.status, error=fault.error, hint=fault.hint)
+        return fault.reply(work.board.name)
     except BuildError as error:
         return Reply(work.board.name, ReplyStatus.FAILED, error=error.message, hint=error.hint)
 
@@ -65,7 +65,8 @@ def release_to(order: Order, ask: Ask) -> dict[str, Any]:
     receipt = reply.get("receipt")
     judgement = judge(contract, smoke, receipt if isinstance(receipt, dict) else {}, ordered)
     if reply.get("state") == "pending":
-        reply["state"] = _settle(order, judgement, ask)
+        reply.update(_settle(order, judgement, ask))
+        reply["receipt"] = {**receipt, "state": reply["state"]} if isinstance(receipt, dict) else receipt
     return {**reply, "sent": len(bundle), "judgement": judgement}
 
 
@@ -117,13 +118,17 @@ def _activate_request(order: Order, bundle_bytes: int) -> dict[str, Any]:
     }
 
 
-def _settle(order: Order, judgement: Mapping[str, Any], ask: Ask) -> str:
-    """Tell a board with a release on probation to keep it or to go back; returns the state it ends in."""
+def _settle(order: Order, judgement: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
+    """Tell a board with a release on probation to keep it or to go back; returns how that ended."""
     if judgement["outcome"] == PASSED:
-        ask("confirm", {"release": order.release.digest})
-        return "confirmed"
+        said = ask("confirm", {"release": order.release.digest})
+    else:
+        said = _revert("; ".join(judgement["reasons"]), ask)
+    return {key: said.get(key) for key in ("state", "current")}
+
+
+def _revert(reason: str, ask: Ask) -> Mapping[str, Any]:
     try:
-        ask("revert", {"to": None, "reason": "; ".join(judgement["reasons"])})
+        return ask("revert", {"to": None, "reason": reason})
     except BoardSaidNo:
-        return "revert_failed"
-    return "reverted"
+        return {"state": "revert_failed"}

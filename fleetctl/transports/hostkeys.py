@@ -27,8 +27,8 @@ def changed_key(board: Board, known_hosts: Path) -> BoardFault:
     """The board has another host key than `known_hosts` holds: reinstalled, or not our board."""
     return BoardFault(
         ReplyStatus.REFUSED,
-        f"the host key of {board.host} is not the one in {known_hosts.name}: the board was reinstalled, or it is another machine",
-        f"if it was reinstalled, `{forget_command(board, known_hosts)} && {accept_command(board, known_hosts)}`",
+        f"the host key of {board.host} is not the one in {known_hosts.name}: reinstalled, or another machine",
+        f"if you know why, `{forget_command(board, known_hosts)} && {accept_command(board, known_hosts)}`",
     )
 
 
@@ -37,7 +37,7 @@ def denied(board: Board) -> BoardFault:
     return BoardFault(
         ReplyStatus.REFUSED,
         f"{board.user}@{board.host} refused our ssh keys",
-        f"add a key of yours to ~{board.user}/.ssh/authorized_keys on the board, or load the right one into ssh-agent",
+        f"add a key to ~{board.user}/.ssh/authorized_keys there, or load the right one into ssh-agent",
     )
 
 

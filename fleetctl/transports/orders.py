@@ -1,4 +1,4 @@
-"""Orders, work and replies as JSON: what this process and an Ansible worker say to each other, in one place."""
+"""Orders, work and replies as JSON: what fleetctl and an Ansible worker say to each other."""
 
 import json
 from collections.abc import Mapping
@@ -25,7 +25,8 @@ class Goal(StrEnum):
 class Work:
     """One board's share of a run.
 
-    `order` comes with `RELEASED`. `release` is the digest to confirm, or to go back to (None: the one before).
+    `order` comes with `RELEASED`.
+    `release` is the digest to confirm, or to go back to (None: the one before).
     """
 
     board: Board

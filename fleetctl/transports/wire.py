@@ -1,7 +1,8 @@
 """The words of docs/board-protocol.md as bytes: what goes to a board's standard input, and what comes back.
 
 Nothing needs to be installed on a board beforehand: `activate.py` travels ahead of the request on the same
-standard input, and any `python3` on the board runs it.
+standard input, and any `python3` on the board runs it. It is part of every release, so a board that has had
+one from this fleetctl keeps it among its blobs, and is spared the bytes.
 """
 
 import json
@@ -10,12 +11,15 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, NoReturn
 
-from fleetctl.store import canonical_json
-from fleetctl.transports.base import ReplyStatus
+from fleetctl.store import canonical_json, sha256
+from fleetctl.transports.base import Reply, ReplyStatus
 
 REPLY_LIMIT = 4 << 20  # bytes; the largest honest reply, ten thousand log lines, stays below
 _ERROR_LIMIT = 500  # characters of a board's words that reach a person
+_PYTHON = ["python3", "-I", "-S"]  # nothing of the board's own changes what runs, and it starts sooner
 _LAUNCH = "import sys;exec(compile(sys.stdin.buffer.read({size}),'activate.py','exec'))"
+NOT_KEPT = 93  # exit status of `kept_command` where the board has no such script
+_KEPT = f'[ -f "$1" ] || exit {NOT_KEPT}; shift; exec "$@"'
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
 
 
@@ -27,6 +31,10 @@ class BoardFault(Exception):
         self.status = status
         self.error = error
         self.hint = hint
+
+    def reply(self, board: str) -> Reply:
+        """This fault as the answer of `board`."""
+        return Reply(board, self.status, error=self.error, hint=self.hint)
 
 
 class BoardSaidNo(BoardFault):
@@ -44,11 +52,17 @@ def board_script() -> bytes:
 
 def command(verb: str, root: str, script: bytes) -> list[str]:
     """The argv that runs `verb` on a board, reading `script` and then the request from standard input."""
-    return ["python3", "-c", _LAUNCH.format(size=len(script)), verb, "--root", root]
+    return [*_PYTHON, "-c", _LAUNCH.format(size=len(script)), verb, "--root", root]
+
+
+def kept_command(verb: str, root: str, script: bytes) -> list[str]:
+    """The argv that runs `verb` with the copy of `script` that a board keeps; exits `NOT_KEPT` without one."""
+    kept = f"{root}/blobs/sha256/{sha256(script)}"
+    return ["sh", "-c", _KEPT, "sh", kept, *_PYTHON, kept, verb, "--root", root]
 
 
 def standard_input(script: bytes, request: Mapping[str, Any], payload: bytes = b"") -> bytes:
-    """Everything `command` reads: the script, the request as one line, and for `activate` the bundle."""
+    """What a board reads: the script (empty where it keeps one), the request as a line, and any bundle."""
     return script + canonical_json(dict(request)) + payload
 
 

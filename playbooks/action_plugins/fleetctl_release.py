@@ -1,4 +1,4 @@
-"""A board's whole release in one task: Ansible's connection carries the words of `fleetctl.transports.dialogue`."""
+"""A board's release in one task: Ansible's connection carries the words of `fleetctl.transports.dialogue`."""
 
 from __future__ import annotations
 
@@ -41,12 +41,13 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail("this action keeps its own deadline: remove the task keyword `timeout`")
         work = self._work(task_vars["inventory_hostname"])
         self._script = wire.board_script()
+        self._is_kept = True  # until the board says otherwise
         self._until = time.monotonic() + work.deadline
         self._board, self._known_hosts = work.board, work.known_hosts
         return _result(carry_out(work, self._ask))
 
     def _work(self, host: str) -> Work:
-        validation, arguments = self.validate_argument_spec(
+        _, arguments = self.validate_argument_spec(
             {
                 "state": {"type": "str", "choices": [goal.value for goal in Goal], "default": "released"},
                 "manifest": {"type": "path"},
@@ -63,16 +64,25 @@ class ActionModule(ActionBase):
 
     def _ask(self, verb, request, payload=b""):
         """One verb over Ansible's connection."""
-        command = shlex.join(wire.command(verb, self._board.root, self._script))
-        stdin = wire.standard_input(self._script, request, payload)
-        try:
-            with _watch(verb, self._until), self._explained(verb):
-                done = self._low_level_execute_command(command, in_data=stdin, executable="/bin/sh")
-        except _Stop as stop:
-            raise stop.fault from None
+        if self._is_kept:
+            command = wire.kept_command(verb, self._board.root, self._script)
+            done = self._execute(verb, command, wire.standard_input(b"", request, payload))
+            self._is_kept = done["rc"] != wire.NOT_KEPT
+        if not self._is_kept:
+            command = wire.command(verb, self._board.root, self._script)
+            done = self._execute(verb, command, wire.standard_input(self._script, request, payload))
         if done["rc"] not in (0, 1):
             raise self._broken(verb, done["rc"], done["stderr"])
         return wire.parse_reply(verb, done["stdout"].encode(errors="replace"))
+
+    def _execute(self, verb, command, stdin):
+        try:
+            with _watch(verb, self._until), self._explained(verb):
+                return self._low_level_execute_command(
+                    shlex.join(command), in_data=stdin, executable="/bin/sh"
+                )
+        except _Stop as stop:
+            raise stop.fault from None
 
     @contextlib.contextmanager
     def _explained(self, verb):
@@ -149,7 +159,7 @@ def _peak_memory() -> int:
 
 
 def _stop_children() -> None:
-    """End the ssh client at work. A worker of Ansible leads a process group in which there is nothing else."""
+    """End the ssh client at work: an Ansible worker leads a process group with nothing else in it."""
     if os.getpgrp() == os.getpid():
         before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.killpg(0, signal.SIGTERM)
@@ -158,9 +168,10 @@ def _stop_children() -> None:
 
 def _work_by_hand(host: str, arguments: dict) -> Work:
     """What a plain playbook asks for, looked up in the manifest."""
+    from fleetctl.manifest.loader import load
+
     from fleetctl.desired import desired_orders
     from fleetctl.errors import FleetError
-    from fleetctl.manifest.loader import load
     from fleetctl.project import Project
     from fleetctl.revision import commit_of
 
@@ -171,7 +182,7 @@ def _work_by_hand(host: str, arguments: dict) -> Work:
         board = fleet.boards[host]
         order = None
         if goal is Goal.RELEASED:
-            (order,) = desired_orders(project, fleet, [board], commit_of(project.root))
+            (order,) = desired_orders(project, fleet, [host], commit_of(project.root))
     except FleetError as error:
         raise AnsibleActionFail(f"{error.message}. {error.hint}") from error
     deadline = order.deadline if order else arguments["deadline"]
@@ -179,7 +190,7 @@ def _work_by_hand(host: str, arguments: dict) -> Work:
 
 
 def _result(reply: Reply) -> dict:
-    """The reply as a task's result: small for people, whole (as text, so that nothing is read into it) for fleetctl."""
+    """The reply as a task's result: small for people; whole for fleetctl, as text that Ansible does not read."""
     result = {"reply": reply_to_json(reply), "changed": False}
     if not reply.ok:
         down = reply.status in (ReplyStatus.UNREACHABLE, ReplyStatus.REFUSED)

@@ -1,4 +1,4 @@
-"""Reads a fleetctl manifest as an Ansible inventory, so that Ansible and fleetctl never disagree about boards."""
+"""Reads a fleetctl manifest as an Ansible inventory: the two never disagree about boards."""
 
 from __future__ import annotations
 
@@ -46,8 +46,9 @@ class InventoryModule(BaseInventoryPlugin):
             self._add_fleet(Path(path))
 
     def _add_fleet(self, path: Path) -> None:
-        from fleetctl.errors import FleetError, ManifestError
         from fleetctl.manifest.loader import load
+
+        from fleetctl.errors import FleetError, ManifestError
         from fleetctl.manifest.schema import Via
         from fleetctl.project import Project
         from fleetctl.transports.ansible_inventory import group_name, host_vars

@@ -21,15 +21,15 @@ options:
     type: path
   release:
     description:
-      - Digest of the release to confirm, or to go back to. With O(state=reverted) it may be left out, meaning the
-        release before.
+      - Digest of the release to confirm, or to go back to.
+      - With O(state=reverted) it may be left out, meaning the release before.
     type: str
   reason:
     description: Why the board goes back; written to its history.
     type: str
     default: ""
   deadline:
-    description: Seconds for everything that is said to this board. The manifest says it for O(state=released).
+    description: Seconds for all that is said to this board; with O(state=released) the manifest sets it.
     type: float
     default: 300
   work:

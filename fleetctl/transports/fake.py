@@ -1,0 +1,135 @@
+"""A fleet without boards: `--transport fake` tries out policies, waves and failures on simulated ones.
+
+The words are those of real boards and the dialogue is the very same; what is simulated is only the answer.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fleetctl.errors import TransportError
+from fleetctl.manifest.schema import Board
+from fleetctl.store import atomic_write
+from fleetctl.transports.base import Order, Reply, ReplyStatus
+from fleetctl.transports.dialogue import carry_out
+from fleetctl.transports.fake_board import FakeBoard, Record
+from fleetctl.transports.faults import Faults
+from fleetctl.transports.orders import Goal, Work
+from fleetctl.transports.wire import BoardFault
+
+RECORD_SCHEMA = "fleetctl.fake-board/v1"
+_NO_KEYS = Path("known_hosts")  # simulated boards have no host keys
+
+
+@dataclass(slots=True)
+class FakeTransport:
+    """Simulated boards.
+
+    Args:
+        state: folder that keeps each board's record between runs; None keeps them in memory.
+        faults: what is wrong with which board.
+        clock: seconds since the epoch; a board reverts by it what nobody confirmed.
+    """
+
+    state: Path | None = None
+    faults: Faults = field(default_factory=Faults)
+    clock: Callable[[], float] = time.time
+    _records: dict[str, Record] = field(default_factory=dict)
+    name: str = field(default="fake", init=False)
+
+    def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:  # noqa: ARG002 - answers at once
+        return self._read(boards, "observe", {})
+
+    def probe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:  # noqa: ARG002 - answers at once
+        return self._read(boards, "probe", {})
+
+    def logs(self, boards: Sequence[Board], *, lines: int, deadline: float) -> Iterator[Reply]:  # noqa: ARG002
+        return self._read(boards, "logs", {"lines": lines})
+
+    def release(self, orders: Sequence[Order]) -> Iterator[Reply]:
+        return self._write([Work(o.board, Goal.RELEASED, o.deadline, _NO_KEYS, order=o) for o in orders])
+
+    def confirm(
+        self, boards: Sequence[Board], releases: Mapping[str, str], *, deadline: float
+    ) -> Iterator[Reply]:
+        return self._write(
+            [Work(b, Goal.CONFIRMED, deadline, _NO_KEYS, release=releases[b.name]) for b in boards]
+        )
+
+    def revert(
+        self, boards: Sequence[Board], to: Mapping[str, str | None], *, reason: str, deadline: float
+    ) -> Iterator[Reply]:
+        return self._write(
+            [
+                Work(b, Goal.REVERTED, deadline, _NO_KEYS, release=to.get(b.name), reason=reason)
+                for b in boards
+            ]
+        )
+
+    def _read(self, boards: Sequence[Board], verb: str, request: Mapping[str, Any]) -> Iterator[Reply]:
+        for board in boards:
+            yield self._talk(
+                board, lambda fake: Reply(fake.board.name, ReplyStatus.OK, fake.ask(verb, request))
+            )
+
+    def _write(self, work: Sequence[Work]) -> Iterator[Reply]:
+        for share in work:
+            yield self._talk(share.board, partial(_carry_out, share))
+
+    def _talk(self, board: Board, conversation: Callable[[FakeBoard], Reply]) -> Reply:
+        """One conversation with a board; what it remembers of it is kept, however it ended."""
+        record = self._recall(board.name)
+        before = asdict(record)
+        fake = FakeBoard(board, record, self.faults.of(board.name), self.clock)
+        try:
+            fake.connect()
+            return conversation(fake)
+        except BoardFault as fault:
+            return fault.reply(board.name)
+        finally:
+            if asdict(record) != before:
+                self._keep(board.name, record)
+
+    def _recall(self, board: str) -> Record:
+        if self.state is None:
+            return self._records.setdefault(board, Record())
+        path = self._path(self.state, board)
+        try:
+            document = json.loads(path.read_bytes())
+            if document["schema"] != RECORD_SCHEMA:
+                raise ValueError(document["schema"])
+            return Record(**document["record"])
+        except FileNotFoundError:
+            return Record()
+        except (ValueError, TypeError, KeyError) as error:
+            raise TransportError(
+                f"{path} is not the record of a simulated board",
+                hint="delete it: the board is then as good as new",
+            ) from error
+
+    def _keep(self, board: str, record: Record) -> None:
+        if self.state is not None:
+            document = {"schema": RECORD_SCHEMA, "record": asdict(record)}
+            atomic_write(self._path(self.state, board), json.dumps(document))
+
+    @staticmethod
+    def _path(state: Path, board: str) -> Path:
+        return state / f"{quote(board, safe='')}.json"
+
+
+def _carry_out(work: Work, fake: FakeBoard) -> Reply:
+    return carry_out(work, fake.ask)
+
+
+def load_faults(path: Path | None) -> Faults:
+    """The faults in a file; none at all without one.
+
+    Raises:
+        ManifestError: the file cannot be read or is not valid.
+    """
+    return Faults.load(path) if path else Faults()
