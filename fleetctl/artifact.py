@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fleetctl.document import Malformed, Node, parse
+from fleetctl.checked_json import Malformed, Node, parse
 from fleetctl.errors import BuildError
 from fleetctl.store import BlobStore, canonical_json, sha256
 

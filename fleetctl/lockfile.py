@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef
-from fleetctl.document import Malformed, Node, parse
+from fleetctl.checked_json import Malformed, Node, parse
 from fleetctl.errors import ManifestError, Problem
 from fleetctl.store import atomic_write
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetctl.artifact import Artifact, BlobRef, verify_artifact
-from fleetctl.document import Malformed, parse
+from fleetctl.checked_json import Malformed, parse
 from fleetctl.errors import ManifestError, Problem
 from fleetctl.filters import MAX_TEXT
 from fleetctl.manifest.schema import Board, Smoke
@@ -46,6 +46,7 @@ class Renderer:
         """
         self.templates = _compiled(templates)
         self.runtime = dict(runtime)
+        self._kept: set[tuple[Path, str]] = set()
         self._runtime_refs = {path: _ref(data) for path, data in runtime.items()}
 
     @classmethod
@@ -69,7 +70,7 @@ class Renderer:
 
     def release(self, board: Board, artifact: Artifact, smoke: Smoke) -> Release:
         """The whole release of one board, by digests; its bytes are stored by `keep`."""
-        return self._assemble(artifact, self.render(board, artifact, smoke))
+        return self.assemble(artifact, self.render(board, artifact, smoke))
 
     def keep(self, board: Board, artifact: Artifact, smoke: Smoke, store: BlobStore) -> Release:
         """The release of one board, with all its bytes in `store`, each checked: ready to be sent.
@@ -77,13 +78,22 @@ class Renderer:
         Raises:
             BuildError: a file of the artifact is absent or was altered.
         """
-        verify_artifact(artifact, store)
+        self._keep_shared(artifact, store)
         rendered = self.render(board, artifact, smoke)
-        for data in (*self.runtime.values(), *rendered.values()):
+        for data in rendered.values():
             store.put(data)
-        return self._assemble(artifact, rendered)
+        return self.assemble(artifact, rendered)
 
-    def _assemble(self, artifact: Artifact, rendered: Mapping[str, bytes]) -> Release:
+    def _keep_shared(self, artifact: Artifact, store: BlobStore) -> None:
+        # Boards share artifact and runtime: a thousand orders need them looked at once.
+        if (store.root, artifact.digest) not in self._kept:
+            verify_artifact(artifact, store)
+            for data in self.runtime.values():
+                store.put(data)
+            self._kept.add((store.root, artifact.digest))
+
+    def assemble(self, artifact: Artifact, rendered: Mapping[str, bytes]) -> Release:
+        """The release made of an artifact, the runtime, and what `render` gave for the board."""
         model = {f"model/{name}": ref for name, ref in artifact.files.items()}
         return Release(
             {**model, **self._runtime_refs, **{path: _ref(data) for path, data in rendered.items()}}

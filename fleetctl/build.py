@@ -1,0 +1,182 @@
+"""From recipes to locked artifacts: builds what changed, holds it against the gates, writes the lock last.
+
+A model is built whole, all its variants from one training. What is finished is kept under `.fleetctl/build/`:
+a build that was killed goes on from the trained weights, and a build that a gate refused is judged again,
+not made again. Deciding that there is nothing to do takes digests only, and imports nothing heavy.
+"""
+
+import shutil
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fleetctl import lockfile
+from fleetctl.artifact import verify_artifact
+from fleetctl.checked_json import Malformed, parse
+from fleetctl.errors import BuildError, UsageError
+from fleetctl.inputs import cache_folder, model_inputs
+from fleetctl.lockfile import FleetLock, LockedModel
+from fleetctl.manifest.schema import Fleet, Model
+from fleetctl.models.progress import Progress, silent
+from fleetctl.project import Project
+from fleetctl.resolve import current_models, demand_acceptance, staleness
+from fleetctl.resolve import load_artifact as load_artifact
+from fleetctl.resolve import resolve as resolve
+from fleetctl.store import BlobStore, Lock, atomic_write, canonical_json
+
+if TYPE_CHECKING:
+    from fleetctl.stages import Stages
+
+_BUILT = "built.json"
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltModel:
+    """One model after a build. `reason` says why it was built; empty where the lock already had it."""
+
+    name: str
+    locked: LockedModel
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    models: tuple[BuiltModel, ...]
+    lock_changed: bool
+
+    @property
+    def built(self) -> tuple[BuiltModel, ...]:
+        """The models that were not up to date."""
+        return tuple(model for model in self.models if model.reason)
+
+
+def build(
+    fleet: Fleet,
+    project: Project,
+    *,
+    models: Collection[str] = (),
+    force: bool = False,
+    progress: Progress = silent,
+    stages: "Stages | None" = None,
+) -> BuildResult:
+    """Bring models (by name; none: all) up to date with the manifest, and lock them.
+
+    `force` builds them from scratch, whatever the lock says. Models and variants that left the manifest leave
+    the lock. Either every model asked for passes its gates, or the lock stays as it was.
+
+    Raises:
+        GateRefused: something was built that the manifest's gates do not let through.
+        ToolchainMissing: a tool is not installed.
+        BuildError: a model could not be built.
+        LockHeld: another build of this fleet is running.
+    """
+    chosen = _choose(fleet, models)
+    with Lock(project.state / "build.lock", f"build of {fleet.name}"):
+        before = lockfile.read(project.lockfile)
+        results = [
+            _bring_up_to_date(model, before.models.get(model.name), fleet, project, force, progress, stages)
+            for model in chosen
+        ]
+        demand_acceptance((fleet.models[result.name], result.locked) for result in results)
+        after = _merged(fleet, before, results)
+        if after != before:
+            lockfile.write(project.lockfile, after)
+    return BuildResult(tuple(results), after != before)
+
+
+def check(fleet: Fleet, project: Project, *, models: Collection[str] = ()) -> BuildResult:
+    """Look whether models are locked, accepted and whole in the store, building nothing.
+
+    Raises:
+        LockStale, GateRefused: as `resolve`.
+        BuildError: a blob is absent or was altered.
+    """
+    current = current_models(fleet, project, [model.name for model in _choose(fleet, models)])
+    for locked in current.values():
+        _verify(locked, BlobStore(project.store))
+    return BuildResult(tuple(BuiltModel(name, locked) for name, locked in current.items()), False)
+
+
+def _choose(fleet: Fleet, names: Collection[str]) -> list[Model]:
+    unknown = [name for name in names if name not in fleet.models]
+    if unknown:
+        raise UsageError(
+            f"the manifest has no model {', '.join(map(repr, unknown))}",
+            hint=f"it has {', '.join(fleet.models)}",
+        )
+    return [model for name, model in fleet.models.items() if not names or name in names]
+
+
+def _bring_up_to_date(
+    model: Model,
+    locked: LockedModel | None,
+    fleet: Fleet,
+    project: Project,
+    force: bool,
+    progress: Progress,
+    stages: "Stages | None",
+) -> BuiltModel:
+    store = BlobStore(project.store)
+    recipe, inputs = model_inputs(model, fleet, project)
+    workdir = project.state / "build" / recipe
+    reason = "asked for" if force else staleness(model, locked, inputs) or _damage(locked, store)
+    if locked is not None and not reason:
+        return BuiltModel(model.name, _trimmed(model, locked))
+    if force:
+        shutil.rmtree(workdir, ignore_errors=True)
+    finished = _finished(workdir, model, inputs, store)
+    if finished is None:
+        from fleetctl.workshop import Workshop
+
+        workshop = Workshop(store, workdir, _told_of(model, progress), stages)
+        finished = workshop.make(model, inputs, base=fleet.directory, cache=cache_folder(project))
+        atomic_write(workdir / _BUILT, canonical_json(lockfile.model_json(finished)))
+    return BuiltModel(model.name, finished, reason)
+
+
+def _damage(locked: LockedModel | None, store: BlobStore) -> str:
+    """What is wrong with a locked model's blobs; empty where they are whole."""
+    try:
+        if locked is not None:
+            _verify(locked, store)
+    except BuildError as error:
+        return error.message
+    return ""
+
+
+def _verify(locked: LockedModel, store: BlobStore) -> None:
+    for variant in locked.variants.values():
+        verify_artifact(variant.artifact, store)
+
+
+def _finished(workdir: Path, model: Model, inputs: str, store: BlobStore) -> LockedModel | None:
+    """What an earlier build finished from the same inputs, if all of it is still here.
+
+    A record that cannot be read is as good as none: this folder may be lost at any time.
+    """
+    try:
+        built = lockfile.model_from(parse((workdir / _BUILT).read_bytes()), model.name)
+    except (OSError, Malformed):
+        return None
+    return None if staleness(model, built, inputs) or _damage(built, store) else built
+
+
+def _merged(fleet: Fleet, before: FleetLock, results: Iterable[BuiltModel]) -> FleetLock:
+    models = {**before.models, **{result.name: result.locked for result in results}}
+    return FleetLock(
+        {name: _trimmed(fleet.models[name], models[name]) for name in fleet.models if name in models}
+    )
+
+
+def _trimmed(model: Model, locked: LockedModel) -> LockedModel:
+    wanted = {variant.value for variant in model.variants}
+    variants = {name: variant for name, variant in locked.variants.items() if name in wanted}
+    return LockedModel(locked.input_digest, locked.toolchain, variants)
+
+
+def _told_of(model: Model, progress: Progress) -> Progress:
+    def told(stage: str, done: int, total: int) -> None:
+        progress(f"{model.name}: {stage}", done, total)
+
+    return told

@@ -1,0 +1,115 @@
+"""`fleetctl build`: recipes in, locked artifacts out."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
+
+if TYPE_CHECKING:
+    from fleetctl.build import BuildResult
+    from fleetctl.lockfile import LockedVariant
+
+BUILD_SCHEMA = "fleetctl.build/v1"
+COLUMNS = ["model", "variant", "top-1", "drop", "worst sign", "size", "samples", "artifact", "built"]
+
+
+def build(
+    models: Annotated[list[str] | None, typer.Argument(help="Models to build. Default: all.")] = None,
+    file: FileOption = DEFAULT_MANIFEST,
+    force: Annotated[
+        bool, typer.Option("--force", help="Build from scratch, whatever the lock says.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Build nothing: fail unless all is up to date.")
+    ] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Build the models that changed, and hold them against their gates.
+
+    What passes is locked in model_artifacts/fleet.lock; what a gate refuses leaves the lock as it was.
+    """
+    from fleetctl import build as library
+    from fleetctl.errors import UsageError
+    from fleetctl.manifest.loader import load
+    from fleetctl.project import Project
+    from fleetctl.report.console import talk
+
+    if force and check:
+        raise UsageError("--force builds and --check does not", hint="give one of them")
+    fleet, project, names = load(file), Project(file), models or []
+    if check:
+        result = library.check(fleet, project, models=names)
+    else:
+        with ExitStack() as stack:
+            result = library.build(fleet, project, models=names, force=force, progress=_Bars(stack))
+    for model in result.built:
+        talk.done(f"{model.name} built: {model.reason}")
+    if not result.built:
+        talk.done("up to date")
+    if result.lock_changed:
+        talk.note("model_artifacts/fleet.lock changed: commit it")
+    _emit(result, output)
+
+
+class _Bars:
+    """The library's progress on the console: one bar a stage, the last one gone when the next begins."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack = stack
+        self.stage = ""
+        self.done = 0
+        self.advance: Callable[..., None]
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        from fleetctl.report.console import talk
+
+        if stage != self.stage:
+            self.stack.close()
+            self.stage, self.done = stage, 0
+            self.advance = self.stack.enter_context(talk.progress(stage, total=total or None))
+        self.advance(done - self.done, total=total or None)
+        self.done = done
+
+
+def _emit(result: "BuildResult", output: Output) -> None:
+    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table
+
+    match output:
+        case Output.JSON:
+            emit_json(BUILD_SCHEMA, _json(result))
+        case Output.MARKDOWN:
+            emit_markdown_table(COLUMNS, list(_rows(result)))
+        case Output.TABLE:
+            emit_table(COLUMNS, list(_rows(result)))
+
+
+def _json(result: "BuildResult") -> dict[str, Any]:
+    from fleetctl.lockfile import model_json
+
+    models = {
+        model.name: {**model_json(model.locked), "built": bool(model.reason), "reason": model.reason or None}
+        for model in result.models
+    }
+    return {"lock_changed": result.lock_changed, "models": models}
+
+
+def _rows(result: "BuildResult") -> Iterator[list[str]]:
+    for model in result.models:
+        for name, variant in model.locked.variants.items():
+            yield [model.name, name, *_cells(variant), "now" if model.reason else "before"]
+
+
+def _cells(variant: "LockedVariant") -> list[str]:
+    metrics = variant.metrics
+    worst = metrics.worst_class
+    return [
+        f"{100 * metrics.top1:.1f} %",
+        f"{100 * metrics.drop:+.1f}",
+        f"{worst.label} {100 * worst.drop:+.1f}" if worst else "-",
+        f"{metrics.size / 1024:,.0f} KiB",
+        str(metrics.samples),
+        variant.artifact.digest[:12],
+    ]

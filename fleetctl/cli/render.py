@@ -1,0 +1,88 @@
+"""`fleetctl render`: what a board would get, before it gets it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
+
+RENDER_SCHEMA = "fleetctl.render/v1"
+
+
+def render(
+    board: Annotated[str, typer.Argument(help="The board's name.")],
+    file: FileOption = DEFAULT_MANIFEST,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the whole release into this new folder.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show the files that a board's release is made of.
+
+    The files rendered for it are printed whole. With --out the release is written as the board would hold it,
+    model and runtime included.
+    """
+    from fleetctl.manifest.loader import load
+    from fleetctl.project import Project
+    from fleetctl.render import Renderer
+    from fleetctl.resolve import resolve_board
+
+    fleet, project = load(file), Project(file)
+    target = fleet.boards.get(board)
+    if target is None:
+        raise _no_such_board(board, list(fleet.boards))
+    artifact = resolve_board(target, fleet, project)
+    renderer = Renderer.of(project.templates)
+    rendered = renderer.render(target, artifact, fleet.models[target.model].smoke)
+    release = renderer.assemble(artifact, rendered)
+    if out is not None:
+        from fleetctl.store import BlobStore
+
+        store = BlobStore(project.store)
+        renderer.keep(target, artifact, fleet.models[target.model].smoke, store)
+        _write(release, store, out)
+    _emit(board, release, rendered, output)
+
+
+def _no_such_board(name: str, known: list[str]) -> Exception:
+    import difflib
+
+    from fleetctl.errors import UsageError
+
+    close = difflib.get_close_matches(name, known, 1)
+    return UsageError(
+        f"the manifest has no board {name!r}",
+        hint=f"did you mean {close[0]!r}?" if close else "see `fleetctl status`",
+    )
+
+
+def _write(release: Any, store: Any, out: Path) -> None:
+    from fleetctl.errors import UsageError
+    from fleetctl.report.console import talk
+    from fleetctl.store import atomic_write
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is there already", hint="name a folder that does not exist yet")
+    for path, ref in release.files.items():
+        atomic_write(out / path, store.get(ref.sha256))
+    atomic_write(out / "release.json", release.manifest)
+    talk.done(f"{len(release.files) + 1} files in {out}")
+
+
+def _emit(board: str, release: Any, rendered: dict[str, bytes], output: Output) -> None:
+    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table, emit_text, printable
+
+    columns = ["file", "sha256", "bytes"]
+    rows = [[path, ref.sha256[:12], str(ref.size)] for path, ref in sorted(release.files.items())]
+    if output is Output.JSON:
+        files = {path: {"sha256": ref.sha256, "size": ref.size} for path, ref in release.files.items()}
+        texts = {path: data.decode() for path, data in rendered.items()}
+        emit_json(
+            RENDER_SCHEMA, {"board": board, "release": release.digest, "files": files, "rendered": texts}
+        )
+        return
+    emit_text(f"release {release.digest} of {board}\n")
+    (emit_markdown_table if output is Output.MARKDOWN else emit_table)(columns, rows)
+    for path, data in rendered.items():
+        emit_text(f"\n==> {path}\n{printable(data.decode())}")

@@ -1,0 +1,57 @@
+"""What a built model is a function of, as digests: "must it be built again?" is one comparison.
+
+Only what changes the bytes counts. Gates and latency budgets do not: a changed gate is judged from the
+numbers in the lock. Imports nothing heavy.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from fleetctl.manifest.schema import Fleet, Model
+from fleetctl.project import Project
+from fleetctl.store import canonical_json, sha256
+
+BUILDER = "1"
+"""Raised whenever the builder makes other bytes of the same recipe."""
+
+TENSORFLOW = "2.15"
+"""The series models are built with: the last with Keras 2, whose converter the Edge TPU compiler accepts."""
+
+
+def recipe_digest(model: Model, dataset_digest: str) -> str:
+    """What the trained network is a function of. Training is resumed and reused under this name."""
+    return sha256(
+        canonical_json(
+            {
+                "builder": BUILDER,
+                "tensorflow": TENSORFLOW,
+                "task": model.task.value,
+                "dataset": dataset_digest,
+                "architecture": asdict(model.architecture),
+                "training": asdict(model.training),
+            }
+        )
+    )
+
+
+def input_digest(model: Model, recipe: str) -> str:
+    """What a model's artifacts are a function of: the trained network, and what the contract adds to it."""
+    return sha256(canonical_json({"recipe": recipe, "name": model.name, "golden": model.smoke.samples}))
+
+
+def model_inputs(model: Model, fleet: Fleet, project: Project) -> tuple[str, str]:
+    """Recipe digest and input digest of a model as the manifest and its dataset are today.
+
+    Raises:
+        BuildError: the dataset cannot be read, so nobody can say.
+    """
+    from fleetctl.models import datasets
+
+    data = datasets.digest(model.dataset, base=fleet.directory, cache=cache_folder(project))
+    recipe = recipe_digest(model, data)
+    return recipe, input_digest(model, recipe)
+
+
+def cache_folder(project: Project) -> Path:
+    """Downloads, and what is remembered about files: may be deleted at any time."""
+    return project.state / "cache"

@@ -1,0 +1,105 @@
+"""From the manifest and the lock to artifacts: which built bytes each board should run today."""
+
+from collections.abc import Iterable, Mapping
+
+from fleetctl import lockfile
+from fleetctl.acceptance import refusals
+from fleetctl.artifact import CONTRACT_FILE, MODEL_FILE, Artifact, Contract, verify_artifact
+from fleetctl.errors import GateRefused, LockStale
+from fleetctl.inputs import model_inputs
+from fleetctl.lockfile import LockedModel
+from fleetctl.manifest.schema import Board, Fleet, Model
+from fleetctl.project import Project
+from fleetctl.store import BlobStore
+
+
+def resolve(fleet: Fleet, project: Project) -> dict[str, Artifact]:
+    """The artifact of each board, by board name. Opens no blob.
+
+    Raises:
+        LockStale: a model in use is not locked as the manifest and its dataset are today.
+        GateRefused: a locked variant does not pass the gates the manifest sets today.
+    """
+    used = dict.fromkeys(board.model for board in fleet.boards.values())
+    models = current_models(fleet, project, used)
+    return {
+        board.name: models[board.model].variants[board.variant].artifact for board in fleet.boards.values()
+    }
+
+
+def resolve_board(board: Board, fleet: Fleet, project: Project) -> Artifact:
+    """The artifact of one board, looking at its model alone.
+
+    Raises:
+        LockStale, GateRefused: as `resolve`.
+    """
+    return current_models(fleet, project, [board.model])[board.model].variants[board.variant].artifact
+
+
+def load_artifact(project: Project, fleet: Fleet, model: str, variant: str) -> tuple[Contract, bytes]:
+    """The contract and the TFLite bytes of a built variant, both checked.
+
+    Raises:
+        LockStale, GateRefused: as `resolve`.
+        BuildError: a file is absent or was altered.
+    """
+    locked = current_models(fleet, project, [model])[model]
+    if variant not in locked.variants:
+        raise LockStale(f"model {model} has no variant {variant}", hint="add it to the model's variants")
+    artifact = locked.variants[variant].artifact
+    store = BlobStore(project.store)
+    verify_artifact(artifact, store)
+    contract = Contract.from_json(store.get(artifact.files[CONTRACT_FILE].sha256))
+    return contract, store.get(artifact.files[MODEL_FILE].sha256)
+
+
+def current_models(fleet: Fleet, project: Project, names: Iterable[str]) -> Mapping[str, LockedModel]:
+    """These models as locked, if the lock describes them as they are today and they pass their gates.
+
+    Raises:
+        LockStale, GateRefused: as `resolve`, naming every model concerned.
+    """
+    lock = lockfile.read(project.lockfile)
+    models = [fleet.models[name] for name in names]
+    stale = {
+        model.name: why
+        for model in models
+        if (why := staleness(model, lock.models.get(model.name), model_inputs(model, fleet, project)[1]))
+    }
+    if stale:
+        raise LockStale(
+            "fleet.lock is out of date: " + "; ".join(f"{name}: {why}" for name, why in stale.items()),
+            hint=f"run `fleetctl build {' '.join(stale)}` and commit model_artifacts/fleet.lock",
+        )
+    current = {model.name: lock.models[model.name] for model in models}
+    demand_acceptance([(model, current[model.name]) for model in models])
+    return current
+
+
+def staleness(model: Model, locked: LockedModel | None, inputs: str) -> str:
+    """Why the lock does not describe a model; empty where it does."""
+    if locked is None:
+        return "not built yet"
+    if locked.input_digest != inputs:
+        return "its recipe or its data changed since it was built"
+    missing = [variant.value for variant in model.variants if variant.value not in locked.variants]
+    return f"variant {', '.join(missing)} not built yet" if missing else ""
+
+
+def demand_acceptance(models: Iterable[tuple[Model, LockedModel]]) -> None:
+    """Hold every variant the manifest lists against the gates it sets.
+
+    Raises:
+        GateRefused: naming each number and its limit, of every variant refused.
+    """
+    refused = [
+        f"{model.name} {variant.value}: {reason}"
+        for model, locked in models
+        for variant in model.variants
+        for reason in refusals(variant, locked.variants[variant.value].metrics, model.gates)
+    ]
+    if refused:
+        raise GateRefused(
+            "the gates refuse what was built: " + "; ".join(refused),
+            hint="improve the recipe, or change the gate in the manifest if it asks too much",
+        )

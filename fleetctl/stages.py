@@ -1,0 +1,117 @@
+"""The heavy steps of a build behind one seam: the real ones import TensorFlow, and only when they run."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleetctl import edgetpu_compiler
+from fleetctl.artifact import Tensor
+from fleetctl.errors import BuildError
+from fleetctl.inputs import BUILDER
+from fleetctl.manifest.schema import Model, Task, VariantName
+from fleetctl.models.evaluate import Evaluation
+from fleetctl.models.gardiner import UNKNOWN
+from fleetctl.models.progress import Progress
+from fleetctl.models.reader import Trained
+from fleetctl.models.samples import Samples, Split
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A variant's bytes. `runnable` is what this machine can measure in its place: the int8 model that an
+    Edge TPU model was compiled from, otherwise the same bytes. `tpu_ops` as in `fleetctl.lockfile.Metrics`.
+    """
+
+    tflite: bytes
+    runnable: bytes
+    tpu_ops: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a model answered on the labelled samples: float32 scores (samples, labels), and how good it is."""
+
+    input: Tensor
+    output: Tensor
+    samples: Samples
+    scores: NDArray[np.float32]
+    evaluation: Evaluation
+
+
+class Stages(Protocol):
+    """What a build needs done. Each raises `BuildError` where it cannot."""
+
+    def toolchain(self, variants: Collection[VariantName]) -> Mapping[str, str]:
+        """Names and versions of the tools that these variants take; asked before anything costly starts.
+
+        Raises:
+            ToolchainMissing: one is not installed.
+        """
+        ...
+
+    def load(self, model: Model, *, base: Path, cache: Path, progress: Progress) -> Split: ...
+
+    def train(self, model: Model, split: Split, *, workdir: Path, progress: Progress) -> Trained: ...
+
+    def convert(self, trained: Trained, variant: VariantName, representative: Samples) -> Converted: ...
+
+    def measure(
+        self, tflite: bytes, trained: Trained, samples: Samples, *, progress: Progress
+    ) -> Measured: ...
+
+
+class ModelStages:
+    """The stages of `fleetctl.models`."""
+
+    def toolchain(self, variants: Collection[VariantName]) -> Mapping[str, str]:
+        from fleetctl.models.tensorflow import tensorflow
+
+        tools = {"fleetctl builder": BUILDER}
+        if VariantName.EDGETPU in variants:
+            tools["edgetpu_compiler"] = edgetpu_compiler.version(edgetpu_compiler.find())
+        tools["tensorflow"] = str(tensorflow().__version__)
+        return {**tools, "numpy": metadata.version("numpy"), "pillow": metadata.version("pillow")}
+
+    def load(self, model: Model, *, base: Path, cache: Path, progress: Progress) -> Split:
+        from fleetctl.models import datasets
+
+        return datasets.load(model.dataset, base=base, cache=cache, progress=progress)
+
+    def train(self, model: Model, split: Split, *, workdir: Path, progress: Progress) -> Trained:
+        from fleetctl.models import reader
+
+        if model.task is not Task.CLASSIFICATION:
+            raise BuildError(
+                f"the task {model.task} cannot be built", hint="this version builds classification"
+            )
+        return reader.train(model, split, workdir=workdir, progress=progress)
+
+    def convert(self, trained: Trained, variant: VariantName, representative: Samples) -> Converted:
+        from fleetctl.models import quantize
+
+        if variant is not VariantName.EDGETPU:
+            tflite = quantize.convert(trained, variant, representative)
+            return Converted(tflite, tflite)
+        int8 = quantize.convert(trained, VariantName.INT8, representative)
+        compiled = edgetpu_compiler.compile_int8(edgetpu_compiler.find(), int8)
+        return Converted(compiled.tflite, int8, compiled.tpu_ops)
+
+    def measure(self, tflite: bytes, trained: Trained, samples: Samples, *, progress: Progress) -> Measured:
+        from fleetctl.models import evaluate, runtime
+
+        labelled = samples.pick(i for i, label in enumerate(samples.labels) if label != UNKNOWN)
+        if not len(labelled):
+            raise BuildError("there is no labelled sample to measure the model on")
+        ends = runtime.tensors(tflite)
+        scores = evaluate.scores(
+            tflite, trained.labels, trained.preprocess, *ends, labelled.images, progress=progress
+        )
+        answered = [trained.labels[i] for i in scores.argmax(axis=1)]
+        return Measured(
+            *ends, labelled, scores, evaluate.judge(labelled.labels, answered, taught=trained.labels)
+        )
