@@ -1,0 +1,129 @@
+"""Asks the *serving process* the golden samples and reports what it said: evidence, not a judgement.
+
+    python probe.py --release DIR    prints {loaded, accelerator, runtime, answers, latency_ms} as JSON
+
+A model that loads well in a process of its own proves nothing about the process that serves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import sys
+import types
+from typing import Any, Dict, Iterator, List, Mapping, Sequence
+
+if not __package__:  # a script beside its siblings: their folder is the package (PEP 366)
+    __package__ = "fleetctl_device"
+    sys.modules[__package__] = types.ModuleType(__package__)
+    sys.modules[__package__].__path__ = [os.path.dirname(os.path.realpath(__file__))]
+    sys.dont_write_bytecode = True  # a release folder holds what release.json says and nothing else
+
+from . import npy
+from .judge import quantile
+
+TIMEOUT_S = 30.0
+REPLY_LIMIT = 1 << 20
+
+
+class ProbeFailed(Exception):
+    """The service cannot be asked."""
+
+
+def samples(data: bytes) -> Iterator[bytes]:
+    """Each golden sample of `golden.npy`, uint8 (samples, H, W), as a `.npy` file of its own.
+
+    Raises:
+        NpyError: the file holds something else.
+    """
+    shape, offset = npy.parse(data)
+    if len(shape) != 3:
+        raise npy.NpyError("golden samples must have shape (samples, H, W), not %s" % (shape,))
+    count, height, width = shape
+    size = height * width
+    for start in range(offset, offset + count * size, size):
+        yield npy.encode((height, width), data[start : start + size])
+
+
+def collect(connection: http.client.HTTPConnection, golden: Sequence[bytes]) -> Dict[str, Any]:
+    """Ask once to warm up, then each sample in turn, one at a time."""
+    said = _ask(connection, "GET", "/healthz")
+    loaded = {key: said.get(key) for key in ("release", "model_sha256", "pid", "started")}
+    for sample in golden[:1]:
+        _ask(connection, "POST", "/predict", sample)
+    answers = [_answer(_ask(connection, "POST", "/predict", sample), loaded) for sample in golden]
+    return {
+        "loaded": loaded,
+        "accelerator": said.get("accelerator"),
+        "runtime": said.get("runtime"),
+        "answers": answers,
+        "latency_ms": _latency(answers),
+    }
+
+
+def _ask(connection: http.client.HTTPConnection, method: str, path: str, body: bytes = b"") -> Dict[str, Any]:
+    """One reply of the service, its errors too; a reply that is no JSON object is an error."""
+    try:
+        connection.request(method, path, body or None)
+        reply = json.loads(connection.getresponse().read(REPLY_LIMIT).decode("utf-8"))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        connection.close()  # the next request opens it anew
+        return {"error": "%s: %s" % (type(error).__name__, error)}
+    return reply if isinstance(reply, dict) else {"error": "the reply is no JSON object"}
+
+
+def _answer(reply: Mapping[str, Any], loaded: Mapping[str, Any]) -> Dict[str, Any]:
+    """The model's own first choice; an error where another process or another release answered."""
+    for key in ("release", "model_sha256", "pid"):
+        if "error" not in reply and reply.get(key) != loaded[key]:
+            return {"error": "answered by %s %s" % (key, reply.get(key))}
+    top = reply.get("top")
+    if "error" in reply or not isinstance(top, list) or not top or not isinstance(top[0], dict):
+        return {"error": str(reply.get("error", "no answer"))[:300]}
+    return {"label": top[0].get("label"), "score": top[0].get("score"), "elapsed_ms": reply.get("elapsed_ms")}
+
+
+def _latency(answers: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
+    times: List[float] = [a["elapsed_ms"] for a in answers if isinstance(a.get("elapsed_ms"), (int, float))]
+    if not times:
+        return {"p50": None, "p95": None, "max": None}
+    return {"p50": round(quantile(times, 0.5), 3), "p95": round(quantile(times, 0.95), 3), "max": max(times)}
+
+
+def probe(release: str) -> Dict[str, Any]:
+    """Evidence from the service of a release folder.
+
+    Raises:
+        ProbeFailed: the release has no golden samples or names no port.
+    """
+    try:
+        with open(os.path.join(release, "model", "golden.npy"), "rb") as stream:
+            golden = list(samples(stream.read()))
+        with open(os.path.join(release, "config", "serve.json"), "rb") as stream:
+            config = json.loads(stream.read().decode("utf-8"))
+        connection = http.client.HTTPConnection(
+            config.get("host", "127.0.0.1"), config["port"], timeout=TIMEOUT_S
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ProbeFailed("the release cannot be probed: %s" % error) from None
+    try:
+        return collect(connection, golden)
+    finally:
+        connection.close()
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="probe.py", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--release", required=True, help="folder of the release")
+    try:
+        print(json.dumps(probe(parser.parse_args(argv).release)))
+    except ProbeFailed as error:
+        sys.stderr.write("probe: %s\n" % error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
