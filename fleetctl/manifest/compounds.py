@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from fleetctl.manifest.complaints import INVALID, Complaint, unknown
-from fleetctl.manifest.kinds import Complaints, JsonSchema, Kind, Text, decode_pairs, refuse, twice
+from fleetctl.manifest.kinds import Complaints, JsonSchema, Kind, Quantity, Text, decode_pairs, refuse, twice
 from fleetctl.manifest.tree import Items, Node, Pairs, Scalar
 
 
@@ -23,8 +23,8 @@ class ListOf:
 
     @property
     def label(self) -> str:
-        count = f"{self.exactly} of: " if self.exactly else "of: "
-        return f"list {count}{self.item.label}"
+        count = f"{self.exactly} times " if self.exactly else ""
+        return f"list of {count}{self.item.label}"
 
     def decode(self, node: Node, complaints: Complaints) -> Any:
         if type(node) is not Items:
@@ -59,12 +59,13 @@ class ListOf:
 
 @dataclass(frozen=True)
 class Field:
-    """A key of a record."""
+    """A key of a record. What an absent `derived` key means is worked out, not the default of the type."""
 
     name: str
     kind: Kind
     doc: str
     required: bool = False
+    derived: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,19 @@ class Record:
             names = " and ".join(f"`{name}`" for name in self.one_of)
             complaints.append(Complaint(node, f"must have exactly one of {names}"))
 
-    def default(self, field: Field) -> object:
-        """The value an absent key stands for, or `dataclasses.MISSING`."""
-        for known in dataclasses.fields(self.defaults) if self.defaults else ():
-            if known.name == field.name and known.default is not dataclasses.MISSING:
-                return known.default
-        return dataclasses.MISSING
+    def default(self, field: Field) -> Any:
+        """What an absent key stands for, as it would be written; None where there is no such value."""
+        if self.defaults is None or field.derived:
+            return None
+        known = {each.name: each.default for each in dataclasses.fields(self.defaults)}
+        value = known.get(field.name, dataclasses.MISSING)
+        if value in (dataclasses.MISSING, "", ()):
+            return None
+        if isinstance(value, tuple):
+            return list(value) if isinstance(value[0], int) else None
+        if isinstance(field.kind, Quantity):
+            return None if value is None else f"{value:g}s"
+        return value.value if isinstance(value, Enum) else value
 
     def json_schema(self) -> JsonSchema:
         schema: JsonSchema = {
@@ -148,11 +156,7 @@ class Record:
     def _property(self, field: Field) -> JsonSchema:
         schema = field.kind.json_schema() | {"description": field.doc}
         default = self.default(field)
-        if isinstance(default, str | bool | int) and not isinstance(default, Enum):
-            schema["default"] = default
-        elif isinstance(default, Enum):
-            schema["default"] = default.value
-        return schema
+        return schema if default is None else schema | {"default": default}
 
 
 class Entry(NamedTuple):

@@ -214,7 +214,12 @@ MODEL = Record(
 _SETTINGS = (
     Field("board", Choice(BoardKind, "board kind"), "the hardware"),
     Field("model", NAME, "which of `models` it runs"),
-    Field("variant", Choice(VariantName, "variant"), "which file of the model; absent: see below"),
+    Field(
+        "variant",
+        Choice(VariantName, "variant"),
+        "which file of the model; absent: see [below](#derived-settings)",
+        derived=True,
+    ),
     Field("via", Choice(Via, "transport"), "how writes reach it"),
     Field("host", HOST, "its address; needed for `via: ansible`"),
     Field("port", PORT, "of its ssh server"),
@@ -224,7 +229,12 @@ _SETTINGS = (
     Field("root", BOARD_FOLDER, "folder that holds everything fleetctl puts on the board"),
     Field("service", Choice(ServiceManager, "service manager"), "who keeps the model server running"),
     Field("serve_port", PORT, "of the model server, on the board's loopback"),
-    Field("accelerator", Choice(Accelerator, "accelerator"), "what the model must run on; absent: see below"),
+    Field(
+        "accelerator",
+        Choice(Accelerator, "accelerator"),
+        "what the model must run on; absent: see [below](#derived-settings)",
+        derived=True,
+    ),
     Field("labels", MapOf(LABEL, LABEL_VALUE), "words to select boards by; layers add to each other"),
     Field("config", MapOf(CONFIG_KEY, Anything()), "values for templates; layers merge, key by key"),
 )

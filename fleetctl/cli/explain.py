@@ -1,0 +1,41 @@
+"""`fleetctl explain`: which file and line set each value of a board?"""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
+
+EXPLAIN_SCHEMA = "fleetctl.explain/v1"
+
+
+def explain(
+    board: Annotated[str, typer.Argument(help="The board's name.", show_default=False)],
+    key: Annotated[
+        str | None, typer.Argument(help="A setting such as config.threshold. Default: all.")
+    ] = None,
+    file: FileOption = DEFAULT_MANIFEST,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Say which file and line set each value of a board.
+
+    They come from the fleet's defaults, then the board's groups in manifest order, then the board; the last wins.
+    """
+    from fleetctl.manifest.explain import explain as explained
+    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table
+
+    settings = explained(file, board, key)
+    if output is Output.JSON:
+        emit_json(EXPLAIN_SCHEMA, {"board": board, "settings": [asdict(setting) for setting in settings]})
+        return
+    columns = ["setting", "value", "set by", "at"]
+    rows = [[s.key, _written(s.value), s.layer, s.place if s.line else ""] for s in settings]
+    emit = emit_markdown_table if output is Output.MARKDOWN else emit_table
+    emit(columns, rows)
+
+
+def _written(value: object) -> str:
+    """A value on one line; text without quotes, because nearly all of them are."""
+    return str(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
