@@ -103,7 +103,8 @@ def _bundle(blobs: BlobStore, digests: Sequence[str]) -> bytes:
             member = tarfile.TarInfo(digest)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
-    return stream.getvalue()
+        end = stream.tell() + 2 * tarfile.BLOCKSIZE
+    return stream.getvalue()[:end]  # without the padding to a tape's record of ten KiB
 
 
 def _activate_request(order: Order, bundle_bytes: int) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Record:
     good: str | None = None
     pending: dict[str, Any] | None = None  # release, previous, confirm_by
     started: float = 0.0
+    pid: int = 1000
     releases: dict[str, dict[str, str]] = field(default_factory=dict)  # digest -> path -> blob digest
     sizes: dict[str, int] = field(default_factory=dict)  # blobs that are here
     texts: dict[str, str] = field(default_factory=dict)  # those that are small JSON documents
@@ -212,6 +213,7 @@ class FakeBoard:
     def _serve(self, release: str | None) -> None:
         self.record.current = release
         self.record.started = self._clock()
+        self.record.pid += 1
 
     def _go_back(self, reason: str) -> tuple[str, dict[str, Any]]:
         """Leave the release on probation; the receipt about it ends `reverted`, or `revert_failed`."""
@@ -318,7 +320,7 @@ class FakeBoard:
             "release": current,
             "model_sha256": self._model(current),
             "accelerator": self._accelerator(self._document(current, "config/smoke.json"))["used"],
-            "pid": 1000 + len(self.record.receipts),
+            "pid": self.record.pid,
             "started": _utc(self.record.started),
         }
 
