@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "fleetctl"
 # From the bottom of the house to its roof. Modules on one line may know each other.
 LAYERS = [
     "errors",
-    "store document",
+    "store checked_json",
     "project revision events",
     "artifact release",
     "manifest",
@@ -19,6 +19,11 @@ LAYERS = [
     "device",
     "models",
     "acceptance",
+    "inputs",
+    "resolve",
+    "edgetpu_compiler",
+    "stages",
+    "workshop",
     "build",
     "filters sandbox",
     "render",
