@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ from fleetctl.store import atomic_write, canonical_json, sha256, sha256_file
 _SETTLED_NS = 2_000_000_000
 
 
-def folder_digest(folder: Path, *, cache: Path) -> str:
+def folder_digest(folder: Path, *, cache: Path, now: Callable[[], int] = time.time_ns) -> str:
     """sha256 over every photo's name and contents.
 
     `cache` is a folder for what earlier runs learnt: a photo whose size, inode and times are as they were
-    then is not read again. Losing the cache costs time only.
+    then is not read again. Losing the cache costs time only. `now` is the clock, in nanoseconds.
     """
     memory = cache / f"digests-{sha256(str(folder.absolute()).encode())[:16]}.json"
     known = _remembered(memory)
@@ -24,9 +25,10 @@ def folder_digest(folder: Path, *, cache: Path) -> str:
     for photo in photos.find(folder):
         stamp = _stamp(photo.path)
         record = known.get(photo.name)
-        digest = record[1] if record is not None and record[0] == stamp else sha256_file(photo.path)
+        digest = record[1] if _is_about(record, stamp) else sha256_file(photo.path)
         fresh[photo.name] = [stamp, digest]
-    settled = {name: record for name, record in fresh.items() if _is_settled(record[0])}
+    deadline = now() - _SETTLED_NS
+    settled = {name: record for name, record in fresh.items() if max(record[0][2:]) < deadline}
     if settled != known:
         atomic_write(memory, canonical_json(settled))
     return sha256(canonical_json({name: record[1] for name, record in fresh.items()}))
@@ -37,11 +39,11 @@ def _stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _is_settled(stamp: list[int]) -> bool:
-    return time.time_ns() - max(stamp[2], stamp[3]) > _SETTLED_NS
+def _is_about(record: Any, stamp: list[int]) -> bool:
+    return isinstance(record, list) and len(record) == 2 and record[0] == stamp and isinstance(record[1], str)
 
 
-def _remembered(memory: Path) -> dict[str, list[Any]]:
+def _remembered(memory: Path) -> dict[str, Any]:
     try:
         known = json.loads(memory.read_bytes())
     except (FileNotFoundError, ValueError):

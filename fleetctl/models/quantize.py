@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import VariantName
+from fleetctl.models.hush import hushed
 from fleetctl.models.reader import Trained, prepare_all
 from fleetctl.models.samples import Samples
 from fleetctl.models.tensorflow import tensorflow
@@ -34,7 +35,8 @@ def convert(trained: Trained, variant: VariantName, representative: Samples) -> 
     network = _deployable(trained)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([_with_batch_one(network)], network)
     prepare_converter(converter, prepare_all(_spread(representative), trained.preprocess))
-    model = bytes(converter.convert())
+    with hushed():
+        model = bytes(converter.convert())
     if variant is VariantName.INT8:
         demand_full_integer(model)
     return model

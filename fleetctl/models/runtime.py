@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fleetctl.artifact import Tensor
 from fleetctl.errors import BuildError, ToolchainMissing
+from fleetctl.models.hush import hushed
 
 _RUNTIMES = ("tflite_runtime.interpreter", "ai_edge_litert.interpreter", "tensorflow.lite")
 
@@ -22,8 +23,9 @@ def interpreter(model: bytes, *, threads: int = 2, runtimes: Sequence[str] = _RU
     """
     runtime = _first_installed(runtimes)
     try:
-        made = runtime.Interpreter(model_content=model, num_threads=threads)
-        made.allocate_tensors()
+        with hushed():
+            made = runtime.Interpreter(model_content=model, num_threads=threads)
+            made.allocate_tensors()
     except (ValueError, RuntimeError) as exc:
         raise BuildError(f"the model cannot be run: {exc}") from None
     return made

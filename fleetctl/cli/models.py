@@ -1,0 +1,90 @@
+"""`fleetctl models`: what a built model is worth on photos."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
+from fleetctl.manifest.schema import VariantName
+
+if TYPE_CHECKING:
+    from fleetctl.models.evaluate import Evaluation
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Measure and inspect built models.")
+
+
+@app.callback()
+def _group() -> None:
+    """Measure and inspect built models."""
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model of the manifest.")],
+    data: Annotated[Path, typer.Option("--data", help="A folder of photos: *_CODE.png or CODE/*.png.")],
+    variant: Annotated[VariantName, typer.Option("--variant", help="Which built file.")] = VariantName.INT8,
+    file: FileOption = DEFAULT_MANIFEST,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Say how often a built model reads the photos of a folder rightly, in all and sign by sign.
+
+    Every labelled photo counts: one of a sign the model was never taught is an error. Photos labelled UNKNOWN
+    are left out.
+    """
+    from fleetctl.build import load_artifact
+    from fleetctl.errors import UsageError
+    from fleetctl.manifest.loader import load
+    from fleetctl.models import evaluate as measure
+    from fleetctl.models import photos
+    from fleetctl.project import Project
+    from fleetctl.report.console import talk
+
+    fleet = load(file)
+    if model not in fleet.models:
+        raise UsageError(f"the manifest has no model {model!r}", hint=f"it has {', '.join(fleet.models)}")
+    contract, tflite = load_artifact(Project(file), fleet, model, variant)
+    samples = photos.read(data)
+    with talk.progress("evaluate", total=len(samples)) as advance:
+        evaluation = measure.evaluate(
+            tflite,
+            contract.labels,
+            contract.preprocess,
+            contract.input,
+            contract.output,
+            samples,
+            progress=lambda _stage, _done, _total: advance(1),
+        )
+    _emit(model, variant, evaluation, output)
+
+
+def _emit(model: str, variant: VariantName, evaluation: "Evaluation", output: Output) -> None:
+    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table
+
+    if output is Output.JSON:
+        emit_json("fleetctl.evaluation/v1", {"model": model, "variant": variant.value, **_facts(evaluation)})
+        return
+    emit = emit_markdown_table if output is Output.MARKDOWN else emit_table
+    emit(["sign", "photos", "right", "top-1"], _rows(evaluation))
+
+
+def _facts(evaluation: "Evaluation") -> dict[str, object]:
+    return {
+        "n": evaluation.n,
+        "top1": evaluation.top1,
+        "n_seen": evaluation.n_seen,
+        "top1_seen": evaluation.top1_seen,
+        "per_class": {sign: {"n": n, "right": right} for sign, (n, right) in evaluation.per_class.items()},
+    }
+
+
+def _rows(evaluation: "Evaluation") -> list[list[str]]:
+    rows = [_row(sign, n, right) for sign, (n, right) in evaluation.per_class.items()]
+    right_seen = round(evaluation.top1_seen * evaluation.n_seen)
+    rows.append(_row("of taught signs", evaluation.n_seen, right_seen))
+    rows.append(_row("all", evaluation.n, round(evaluation.top1 * evaluation.n)))
+    return rows
+
+
+def _row(name: str, n: int, right: int) -> list[str]:
+    return [name, str(n), str(right), f"{100 * right / n:.1f} %" if n else "-"]

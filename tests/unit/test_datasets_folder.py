@@ -1,0 +1,283 @@
+"""Folders of photos: both layouts, what is refused, and the digest that names them."""
+
+import os
+import shutil
+import struct
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fleetctl.errors import BuildError
+from fleetctl.manifest.schema import FolderDataset
+from fleetctl.models import datasets, photos
+from fleetctl.models.folder_digest import folder_digest
+from fleetctl.models.samples import Samples, Split, stratified
+from fleetctl.store import sha256_file
+
+
+def write_png(path: Path, value: int = 100, *, size: tuple[int, int] = (50, 75), mode: str = "L") -> None:
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    colour = value if mode in ("L", "I;16") else (value,) * len(mode)
+    Image.new(mode, size, colour).save(path)
+
+
+def flat(folder: Path) -> Path:
+    for number in range(10):
+        write_png(folder / f"{number:04d}_{'G17' if number % 2 else 'N35'}.png", 20 * number)
+    return folder
+
+
+def nested(folder: Path) -> Path:
+    for number in range(10):
+        write_png(folder / ("G17" if number % 2 else "N35") / f"{number:04d}.png", 20 * number)
+    return folder
+
+
+@pytest.mark.parametrize("layout", [flat, nested])
+def test_both_layouts_give_the_same_samples(layout: Callable[[Path], Path], tmp_path: Path) -> None:
+    """`0001_G17.png` and `G17/0001.png` say the same."""
+    samples = photos.read(layout(tmp_path / "photos"))
+
+    assert samples.counts == {"G17": 5, "N35": 5}
+    assert {
+        (label, int(image[0, 0])) for label, image in zip(samples.labels, samples.images, strict=True)
+    } == {("G17" if n % 2 else "N35", 20 * n) for n in range(10)}
+    assert samples.images[0].shape == (75, 50)
+
+
+def test_unknown_signs_teach_nothing(tmp_path: Path) -> None:
+    """Photos labelled UNKNOWN are left out."""
+    write_png(flat(tmp_path) / "0099_UNKNOWN.png")
+
+    assert "UNKNOWN" not in photos.read(tmp_path).counts
+
+
+def test_hidden_files_are_not_photos(tmp_path: Path) -> None:
+    """What macOS and editors leave behind is passed over."""
+    (flat(tmp_path) / "._0000_G17.png").write_bytes(b"junk")
+    (tmp_path / ".DS_Store").write_bytes(b"junk")
+
+    assert len(photos.read(tmp_path)) == 10
+
+
+@pytest.mark.parametrize(("mode", "grey"), [("RGB", 120), ("L", 120), ("RGBA", 191), ("I;16", 0)])
+def test_any_kind_of_png_becomes_grey(mode: str, grey: int, tmp_path: Path) -> None:
+    """Colour, 16 bits and transparency over white all end as uint8 grey."""
+    write_png(tmp_path / "1_G17.png", 120, mode=mode)
+
+    image = photos.decode(tmp_path / "1_G17.png")
+
+    assert (image.dtype.name, image.ndim) == ("uint8", 2)
+    assert abs(int(image[0, 0]) - grey) <= 1
+
+
+def cut_short(path: Path) -> None:
+    write_png(path, size=(200, 200))
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def a_gif(path: Path) -> None:
+    from PIL import Image
+
+    Image.new("L", (50, 75)).save(path, "GIF")
+
+
+def a_bomb(path: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [cut_short, a_gif, a_bomb, lambda path: path.write_bytes(b""), lambda path: path.write_text("hello")],
+    ids=["cut short", "a GIF", "a bomb", "empty", "text"],
+)
+def test_a_bad_photo_is_named(spoil: Callable[[Path], None], tmp_path: Path) -> None:
+    """The one photo among thousands that cannot be read is said by its path."""
+    spoil(flat(tmp_path) / "0100_G17.png")
+
+    with pytest.raises(BuildError, match=r"0100_G17\.png is not a readable PNG"):
+        photos.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nolabel.png", "does not say its sign"),
+        ("0001_.png", "which is not a label"),
+        ("0001_a b.png", "which is not a label"),
+        ("G17/deeper/1.png", "lies too deep"),
+        ("_G17/1.png", "which is not a label"),
+    ],
+)
+def test_a_photo_without_a_usable_label_is_refused(name: str, message: str, tmp_path: Path) -> None:
+    """Nothing is trained on a guess, and no photo is left out in silence."""
+    write_png(flat(tmp_path) / name)
+
+    with pytest.raises(BuildError, match=message):
+        photos.read(tmp_path)
+
+
+def load(folder: Path, **more: object) -> Split:
+    dataset = FolderDataset(folder, **more)  # type: ignore[arg-type]
+    return datasets.load(dataset, base=folder.parent, cache=folder.parent / "cache")
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """The message says which folder, the hint which setting."""
+    with pytest.raises(BuildError, match="nowhere is not a folder of photos") as caught:
+        load(tmp_path / "nowhere")
+    assert "path" in caught.value.hint
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    """A folder without a photo is a mistake, not an empty dataset."""
+    (tmp_path / "photos").mkdir()
+
+    with pytest.raises(BuildError, match="holds no photos"):
+        load(tmp_path / "photos")
+
+
+def test_one_sign_is_nothing_to_learn(tmp_path: Path) -> None:
+    """A reader of one sign would always be right."""
+    for number in range(4):
+        write_png(tmp_path / "photos" / f"{number}_G17.png")
+
+    with pytest.raises(BuildError, match="1 sign"):
+        load(tmp_path / "photos")
+
+
+def test_nothing_to_measure_on_is_refused(tmp_path: Path) -> None:
+    """With one photo of each sign there is nothing to keep out."""
+    write_png(tmp_path / "photos" / "1_G17.png")
+    write_png(tmp_path / "photos" / "2_N35.png")
+
+    with pytest.raises(BuildError, match="keeps no sample out"):
+        load(tmp_path / "photos")
+
+
+def test_a_fifth_of_each_sign_is_kept_out(tmp_path: Path) -> None:
+    """Without a folder for evaluation, the split is stratified, and the same for the same seed."""
+    split = load(flat(tmp_path / "photos"))
+
+    assert split.evaluation.counts == {"G17": 1, "N35": 1}
+    assert not set(split.train.names) & set(split.evaluation.names)
+    assert split.train.names == load(tmp_path / "photos").train.names
+    assert len({tuple(load(tmp_path / "photos", seed=seed).evaluation.names) for seed in range(5)}) > 1
+
+
+def test_a_single_photo_is_learnt_from() -> None:
+    """The only photo of a sign goes into training: what was never seen cannot be read."""
+    image = np.zeros((2, 2), np.uint8)
+    samples = Samples([image] * 6, ["A1", "G17", "G17", "G17", "G17", "G17"], list("abcdef"))
+
+    split = stratified(samples, seed=0)
+
+    assert split.train.counts["A1"] == 1
+
+
+def test_an_evaluation_folder_is_used(tmp_path: Path) -> None:
+    """Kept-out photos that are given are taken whole, and all others are learnt from."""
+    write_png(tmp_path / "kept" / "1_G17.png")
+
+    split = load(flat(tmp_path / "photos"), evaluation=tmp_path / "kept")
+
+    assert (len(split.train), split.evaluation.names) == (10, ["1_G17.png"])
+
+
+def later() -> int:
+    """A clock by which every photo was written long ago."""
+    return time.time_ns() + 60_000_000_000
+
+
+def test_the_digest_follows_names_and_contents(tmp_path: Path) -> None:
+    """A changed pixel, a new label, a photo less: each is another dataset; a copy elsewhere is the same."""
+    folder, cache = flat(tmp_path / "photos"), tmp_path / "cache"
+    before = folder_digest(folder, cache=cache)
+    shutil.copytree(folder, tmp_path / "copy")
+    assert folder_digest(tmp_path / "copy", cache=cache) == before
+
+    write_png(folder / "0000_N35.png", 33)
+    changed = folder_digest(folder, cache=cache)
+    (folder / "0001_G17.png").rename(folder / "0001_G18.png")
+    renamed = folder_digest(folder, cache=cache)
+    (folder / "0002_N35.png").unlink()
+
+    assert len({before, changed, renamed, folder_digest(folder, cache=cache)}) == 4
+
+
+def test_a_change_within_the_clocks_resolution_is_seen(tmp_path: Path) -> None:
+    """A photo rewritten at once, with as many bytes and the same time, is read again."""
+    folder, cache = flat(tmp_path / "photos"), tmp_path / "cache"
+    photo = folder / "0000_N35.png"
+    before, times = folder_digest(folder, cache=cache), photo.stat()
+    data = bytearray(photo.read_bytes())
+    data[-1] ^= 1
+    photo.write_bytes(data)
+    os.utime(photo, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    assert folder_digest(folder, cache=cache) != before
+
+
+def test_a_spoilt_digest_cache_costs_time_only(tmp_path: Path) -> None:
+    """The cache may be cut short or be anything: the digest is the same."""
+    folder, cache = flat(tmp_path / "photos"), tmp_path / "cache"
+    before = folder_digest(folder, cache=cache, now=later)
+    (memory,) = cache.iterdir()
+
+    for spoilt in (memory.read_bytes()[:-50], b"[]", b'{"0000_N35.png": 7}', b"\xff"):
+        memory.write_bytes(spoilt)
+        assert folder_digest(folder, cache=cache, now=later) == before
+
+
+def test_a_photo_that_did_not_change_is_not_read_again(tmp_path: Path) -> None:
+    """What the cache remembers of a photo written long ago is believed."""
+    folder, cache = flat(tmp_path / "photos"), tmp_path / "cache"
+    before = folder_digest(folder, cache=cache, now=later)
+    (memory,) = cache.iterdir()
+    known = memory.read_text()
+    memory.write_text(known.replace(sha256_file(folder / "0000_N35.png"), "0" * 64))
+
+    assert folder_digest(folder, cache=cache, now=later) != before
+
+
+def test_three_thousand_photos_are_recognised_quickly(shared_data: Path, tmp_path: Path) -> None:
+    """The second look at an unchanged folder reads no photo: it takes well under 0.3 seconds."""
+    folder = shared_data / "glyphs" / "training"
+    first = folder_digest(folder, cache=tmp_path)
+
+    fastest = min(_timed(folder, tmp_path, first) for _ in range(3))
+
+    assert fastest < 0.3
+
+
+def _timed(folder: Path, cache: Path, expected: str) -> float:
+    start = time.perf_counter()
+    assert folder_digest(folder, cache=cache) == expected
+    return time.perf_counter() - start
+
+
+def test_the_dataset_digest_follows_the_recipe(tmp_path: Path) -> None:
+    """Seed, kept-out photos and drawn samples are part of what a dataset is."""
+    folder = flat(tmp_path / "photos")
+    variations = [
+        FolderDataset(folder),
+        FolderDataset(folder, seed=1),
+        FolderDataset(folder, evaluation=folder),
+        FolderDataset(folder, rendered=3),
+        FolderDataset(folder, rendered=4),
+    ]
+
+    digests = [datasets.digest(each, base=tmp_path, cache=tmp_path / "cache") for each in variations]
+
+    assert len(set(digests)) == len(variations)
