@@ -1,0 +1,119 @@
+"""A build without TensorFlow: stages that answer as they are told, and a small fleet of photos to build from."""
+
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleetctl.artifact import Tensor
+from fleetctl.errors import BuildError
+from fleetctl.manifest.schema import (
+    Board,
+    BoardKind,
+    Fleet,
+    FolderDataset,
+    Gates,
+    Model,
+    RolloutPolicy,
+    Smoke,
+    Task,
+    VariantName,
+)
+from fleetctl.models import evaluate
+from fleetctl.models.progress import Progress
+from fleetctl.models.reader import Trained
+from fleetctl.models.samples import Samples, Split
+from fleetctl.project import Project
+from fleetctl.stages import Converted, Measured
+
+SIGNS = ("G17", "M17", "N35")
+EACH = 12  # evaluation samples of a sign: enough to have a say in max_class_drop
+
+
+@dataclass
+class ToyStages:
+    """Stages that count what they were asked for. `wrong` says how many answers for a sign a variant gets wrong."""
+
+    wrong: Mapping[VariantName, Mapping[str, int]] = field(default_factory=dict)
+    failing: Collection[VariantName] = ()
+    asked: list[str] = field(default_factory=list)
+
+    def toolchain(self, variants: Collection[VariantName]) -> Mapping[str, str]:
+        self.asked.append("toolchain")
+        return {"toy": "1"}
+
+    def load(self, model: Model, *, base: Path, cache: Path, progress: Progress) -> Split:
+        self.asked.append("load")
+        samples = [(sign, number) for sign in SIGNS for number in range(EACH)]
+        images = [np.full((6, 4), 10 * number, np.uint8) for _, number in samples]
+        evaluation = Samples(images, [s for s, _ in samples], [f"{s}-{n}" for s, n in samples])
+        return Split(evaluation, evaluation)
+
+    def train(self, model: Model, split: Split, *, workdir: Path, progress: Progress) -> Trained:
+        self.asked.append("train")
+        progress("train", 1, 1)
+        weights = workdir / "weights"
+        weights.write_bytes(b"trained")
+        return Trained(SIGNS, weights, {"shape": [6, 4, 1]})
+
+    def convert(self, trained: Trained, variant: VariantName, representative: Samples) -> Converted:
+        self.asked.append(f"convert {variant}")
+        if variant in self.failing:
+            raise BuildError(f"{variant} cannot be built")
+        bytes_ = trained.weights.read_bytes() + variant.value.encode()
+        return Converted(bytes_, bytes_, 0.75 if variant is VariantName.EDGETPU else None)
+
+    def measure(self, tflite: bytes, trained: Trained, samples: Samples, *, progress: Progress) -> Measured:
+        variant = VariantName(tflite.decode().removeprefix("trained"))
+        self.asked.append(f"measure {variant}")
+        scores = self._scores(samples, self.wrong.get(variant, {}))
+        answered = [SIGNS[i] for i in scores.argmax(axis=1)]
+        evaluation = evaluate.judge(samples.labels, answered, taught=SIGNS)
+        return Measured(
+            Tensor((1, 6, 4, 1), "uint8"), Tensor((1, 3), "uint8", 1 / 256), samples, scores, evaluation
+        )
+
+    def _scores(self, samples: Samples, wrong: Mapping[str, int]) -> NDArray[np.float32]:
+        left = dict(wrong)
+        scores = np.full((len(samples), len(SIGNS)), 0.05, np.float32)
+        for row, label in enumerate(samples.labels):
+            is_wrong = left.get(label, 0) > 0
+            left[label] = left.get(label, 0) - 1
+            scores[row, (SIGNS.index(label) + is_wrong) % len(SIGNS)] = 0.9
+        return scores
+
+
+def toy_model(
+    *, variants: tuple[VariantName, ...] = (VariantName.INT8,), gates: Gates | None = None, samples: int = 6
+) -> Model:
+    """A model that learns the photos which `toy_fleet` puts into `photos/`."""
+    return Model(
+        name="toy",
+        task=Task.CLASSIFICATION,
+        dataset=FolderDataset(Path("photos")),
+        variants=variants,
+        gates=gates or Gates(),
+        smoke=Smoke(samples=samples),
+    )
+
+
+def toy_fleet(root: Path, model: Model | None = None, *others: Model) -> tuple[Fleet, Project]:
+    """A fleet of one board in `root`, its photos and its project."""
+    model = model or toy_model()
+    project = Project(root / "inventory" / "fleet.yaml")
+    photos = project.inventory / "photos"
+    photos.mkdir(parents=True, exist_ok=True)
+    for number, sign in enumerate(SIGNS):
+        (photos / f"{number:06d}_{sign}.png").write_bytes(f"photo {number}".encode())
+    board = Board("luxor-01", BoardKind.RASPBERRYPI4, model.name, model.variants[-1], host="192.0.2.1")
+    models = {each.name: each for each in (model, *others)}
+    fleet = Fleet("unas", project.manifest, models, {}, {board.name: board}, RolloutPolicy(), "0" * 64)
+    return fleet, project
+
+
+def lose_local_state(project: Project) -> None:
+    """What a fresh clone does not have: the build folder and the caches."""
+    shutil.rmtree(project.state)
