@@ -30,13 +30,14 @@ class Judged:
 def decide(gate: Gate, verdicts: Iterable[Verdict], *, canary: bool) -> Judged:
     """Hold a finished wave against its gate.
 
-    Offline boards count neither for nor against. In the canary wave the number of failures decides; in later waves
+    `verdicts` are those of the boards that had something to do. Offline boards count neither for nor against; one that
+    was to be changed and is untouched all the same (it said no) could not be judged. In the canary wave the number of failures decides; in later waves
     the fraction of verified boards among those that could be judged. A canary wave that proved nothing pauses:
     there is nothing to go on.
     """
     counts = Counter(verdicts)
     failed = sum(counts[verdict] for verdict in _FAILURES)
-    verified, unsure = counts[Verdict.VERIFIED], counts[Verdict.INCONCLUSIVE]
+    verified, unsure = counts[Verdict.VERIFIED], counts[Verdict.INCONCLUSIVE] + counts[Verdict.UNTOUCHED]
     if gate.inconclusive is OnInconclusive.FAIL:
         failed, unsure = failed + unsure, 0
     if counts[Verdict.ROLLBACK_FAILED]:

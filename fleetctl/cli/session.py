@@ -56,7 +56,7 @@ def open_session(file: Path, on: str, kind: TransportKind, faults: Path | None =
             fleet, transport = _lab(project, fleet, selection)
         case TransportKind.MANIFEST:
             _refuse_unreachable_kinds([fleet.boards[name] for name in selection.boards])
-            transport = _ansible(project, known_hosts=project.known_hosts, identity=None)
+            transport = _ansible(known_hosts=project.known_hosts, identity=None)
     return Session(project, fleet, selection, transport)
 
 
@@ -71,16 +71,16 @@ def _lab(project: Project, fleet: Fleet, selection: Selection) -> tuple[Fleet, T
     from fleetctl.lab import overlay
 
     twins = overlay.overlay(fleet, project, selection.boards)
-    transport = _ansible(project, known_hosts=overlay.known_hosts(project), identity=overlay.identity(project))
+    transport = _ansible(known_hosts=overlay.known_hosts(project), identity=overlay.identity(project))
     return twins, transport
 
 
-def _ansible(project: Project, *, known_hosts: Path, identity: Path | None) -> Transport:
+def _ansible(*, known_hosts: Path, identity: Path | None) -> Transport:
     from fleetctl.transports.ansible import AnsibleTransport
     from fleetctl.transports.ssh import SshReader
 
     reader = SshReader(known_hosts, identity)
-    return AnsibleTransport(reader, known_hosts, identity, run_dir=project.state / "run")
+    return AnsibleTransport(reader, known_hosts, identity)
 
 
 def _refuse_unreachable_kinds(boards: list[Board]) -> None:

@@ -6,6 +6,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -82,27 +83,26 @@ class Talk:
 
 
 class _PlainProgress:
-    """Progress for logs: a line at the start of each label and at every tenth of the way."""
+    """Progress for logs: a line when a label begins, and one every ten seconds while it lasts."""
+
+    EVERY = 10.0  # seconds
 
     def __init__(self, label: str, total: float | None) -> None:
-        self.label, self.total = label, total
-        self.reached, self.next = 0.0, 0.1
-        self._print()
+        self.label, self.total, self.reached = label, total, 0.0
+        self._print("")
 
     def __call__(self, count: float = 1, *, total: float | None = None, label: str | None = None) -> None:
         if label is not None and label != self.label:
-            self.label, self.reached, self.next = label, 0.0, 0.1
-            self.total = total
-            self._print()
+            self.label, self.total, self.reached = label, total, 0.0
+            self._print("")
         elif total is not None:
             self.total = total
         self.reached += count
-        if self.total and self.reached / self.total >= self.next - 1e-9:
-            self.next = int(self.reached / self.total * 10) / 10 + 0.1
-            self._print()
+        if self.total and time.monotonic() >= self.next:
+            self._print(f" {100 * self.reached / self.total:3.0f} %")
 
-    def _print(self) -> None:
-        share = f" {100 * self.reached / self.total:3.0f} %" if self.total and self.reached else ""
+    def _print(self, share: str) -> None:
+        self.next = time.monotonic() + self.EVERY
         print(f"  {printable(self.label)}{share}", file=sys.stderr, flush=True)
 
 
