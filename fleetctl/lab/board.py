@@ -122,4 +122,7 @@ def _home_sftp(channel: "asyncssh.SSHServerChannel[bytes]", home: Path) -> "asyn
         def map_path(self, path: bytes) -> bytes:
             return os.path.join(bytes(home), path)  # noqa: PTH118 - bytes, as ssh has them
 
+        def exit(self) -> None:
+            self.channel.exit(0)  # asyncssh merely closes, which scp takes for a failure
+
     return HomeSFTP(channel)

@@ -150,12 +150,11 @@ def _apply(files: LabFiles, wanted: LabState) -> LabState:
     write_known_hosts(files, wanted)
     wanted.write(files.wanted)
     daemon = owner(files.daemon)
-    child = None
     if daemon is None:
-        child = _start_daemon(files)
+        _start_daemon(files)
     else:
         os.kill(daemon, signal.SIGHUP)
-    state = _wait_for(files, wanted, child)
+    state = _wait_for(files, wanted)
     _check_all_listen(state)
     return state
 
@@ -165,18 +164,15 @@ def _last_generation(files: LabFiles) -> int:
     return state.generation if state else 0
 
 
-def _start_daemon(files: LabFiles) -> "subprocess.Popen[bytes]":
-    home = files.folder
+def _start_daemon(files: LabFiles) -> None:
+    """Start the daemon; once it runs it holds its lock."""
+    argv = [sys.executable, "-m", "fleetctl.lab.process", str(files.folder)]
     with files.log.open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "fleetctl.lab.process", str(files.folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=_daemon_environment(),
-            cwd=home,
-            start_new_session=True,
+        started = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_daemon_environment(), check=False
         )
+    if started.returncode != 0:
+        raise FleetError(f"the lab's daemon did not start: {_last_line(files.log)}", hint=f"see {files.log}")
 
 
 def _daemon_environment() -> Mapping[str, str]:
@@ -185,16 +181,14 @@ def _daemon_environment() -> Mapping[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-def _wait_for(files: LabFiles, wanted: LabState, child: "subprocess.Popen[bytes] | None") -> LabState:
+def _wait_for(files: LabFiles, wanted: LabState) -> LabState:
     give_up = time.monotonic() + _START_PATIENCE + _PATIENCE_PER_BOARD * len(wanted.boards)
     while time.monotonic() < give_up:
         state = LabState.read(files.state)
         if state and state.generation == wanted.generation:
             return state
-        if child is not None and child.poll() is not None:
-            raise FleetError(
-                f"the lab's daemon did not start: {_last_line(files.log)}", hint=f"see {files.log}"
-            )
+        if owner(files.daemon) is None:
+            raise FleetError(f"the lab's daemon has ended: {_last_line(files.log)}", hint=f"see {files.log}")
         time.sleep(_POLL)
     raise FleetError(
         "the lab's daemon does not answer", hint=f"see {files.log}, or start over with `fleetctl lab down`"

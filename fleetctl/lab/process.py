@@ -4,13 +4,11 @@ One process serves all boards. SIGHUP makes it read `wanted.json` again; SIGTERM
 """
 
 import asyncio
-import contextlib
 import fcntl
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -37,15 +35,14 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._asked.set)
         for ending in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(ending, self._end)
-        with _only_one(self._files.daemon):
-            self._asked.set()
-            while True:
-                await self._asked.wait()
-                self._asked.clear()
-                if self._ending:
-                    break
-                await self._follow()
-            await self._switch_off(list(self._boards.values()))
+        self._asked.set()
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            if self._ending:
+                break
+            await self._follow()
+        await self._switch_off(list(self._boards.values()))
 
     def _end(self) -> None:
         self._ending = True
@@ -87,26 +84,30 @@ class Daemon:
             await asyncio.to_thread(processes.kill_all, [board.home for board in boards])
 
 
-@contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Hold the daemon's lock; it names us, and the system drops it when we are gone, however that came."""
-    with path.open("a+b") as stream:
-        _lock(stream)
-        stream.truncate(0)
-        stream.write(f"{os.getpid()}\n".encode())
-        stream.flush()
-        yield
-
-
-def _lock(stream: IO[bytes]) -> None:
+def _lock(path: Path) -> IO[bytes]:
+    """The daemon's lock file, locked: the system drops the lock when we are gone, however that came about."""
+    stream = path.open("a+b")
     give_up = time.monotonic() + _LOCK_PATIENCE
     while True:
         try:
-            return fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:  # another daemon, or merely somebody looking whether there is one
             if time.monotonic() > give_up:
                 sys.exit("the lab is running already")
             time.sleep(0.01)
+        else:
+            return stream
+
+
+def _detach(lock: IO[bytes]) -> None:
+    """Go on in a child that owns the lock and belongs to no terminal; the lock file names it, and we end."""
+    child = os.fork()
+    if child:
+        lock.truncate(0)
+        lock.write(f"{child}\n".encode())
+        lock.flush()
+        os._exit(0)
+    os.setsid()
 
 
 def owner(path: Path) -> int | None:
@@ -123,7 +124,11 @@ def owner(path: Path) -> int | None:
 
 
 def main() -> None:
-    asyncio.run(Daemon(LabFiles(Path(sys.argv[1]))).run())
+    """Return when the daemon is on its way, holding its lock; from then on it answers in `lab.json`."""
+    files = LabFiles(Path(sys.argv[1]))
+    with _lock(files.daemon) as lock:
+        _detach(lock)
+        asyncio.run(Daemon(files).run())
 
 
 if __name__ == "__main__":

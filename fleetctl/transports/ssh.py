@@ -26,8 +26,8 @@ _NO_RELEASE = 93  # exit status of `_ASK` where the board has no release of ours
 _ASK = (
     'script="$1/current/runtime/activate.py"; '
     f'[ -f "$script" ] || exit {_NO_RELEASE}; '
-    '[ -x "$2" ] && exec "$2" "$script" "$3" --root "$1"; '
-    'exec python3 "$script" "$3" --root "$1"'
+    '[ -x "$2" ] && exec "$2" -I -S "$script" "$3" --root "$1"; '
+    'exec python3 -I -S "$script" "$3" --root "$1"'
 )
 
 

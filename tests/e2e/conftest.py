@@ -1,0 +1,48 @@
+"""Virtual boards for tests: real ssh servers on loopback, gone when the tests are."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from virtual_lab import Lab, MakeLab
+
+from fleetctl.lab import control, processes
+from fleetctl.lab.state import LabFiles
+
+
+def _end(lab: Lab) -> None:
+    homes = [lab.files.home(path.name) for path in lab.files.boards.glob("*")]
+    control.down(lab.files, keep=False)
+    assert processes.running(homes) == []
+    assert not lab.files.folder.exists()
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab with two boards, `luxor-01` and `luxor-02`, that tests share and leave as they found it."""
+    lab = Lab(LabFiles(tmp_path_factory.mktemp("a fleet") / ".fleetctl" / "lab"))
+    lab.up("luxor-01", "luxor-02")
+    yield lab
+    _end(lab)
+
+
+@pytest.fixture
+def new_lab(tmp_path: Path) -> Iterator[MakeLab]:
+    """Makes labs that a test may bend and break."""
+    made: list[Lab] = []
+
+    def make(name: str = "lab") -> Lab:
+        made.append(Lab(LabFiles(tmp_path / name / ".fleetctl" / "lab")))
+        return made[-1]
+
+    yield make
+    for lab in made:
+        _end(lab)
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose path is short enough for ssh's control sockets."""
+    with tempfile.TemporaryDirectory(prefix="fl", dir="/tmp") as folder:
+        yield Path(folder)
