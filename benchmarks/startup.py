@@ -38,8 +38,8 @@ def main() -> None:
                 measured[label].append(seconds(command, folder))
     bare = statistics.median(measured["python -c pass"])
     result = {
-        label: {"median_ms": round(1000 * statistics.median(times), 1), "ratio": round(statistics.median(times) / bare, 2)}
-        for label, times in measured.items()
+        label: {"median_ms": round(1000 * median, 1), "ratio": round(median / bare, 2)}
+        for label, median in ((label, statistics.median(times)) for label, times in measured.items())
     }
     for label, row in result.items():
         print(f"{label:24} {row['median_ms']:8.1f} ms  {row['ratio']:5.2f}x")

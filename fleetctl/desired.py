@@ -45,7 +45,9 @@ class Desired:
         store = BlobStore(self.project.store)
         return Order(
             board=board,
-            release=self.renderer.keep(board, self.artifacts[name], self.fleet.models[board.model].smoke, store),
+            release=self.renderer.keep(
+                board, self.artifacts[name], self.fleet.models[board.model].smoke, store
+            ),
             blobs=store.root,
             commit=commit,
             confirm_timeout=self.fleet.rollout.confirm_timeout,

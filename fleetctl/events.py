@@ -57,7 +57,9 @@ class RolloutFinished:
     verdicts: dict[str, int]
 
 
-Event = RolloutStarted | WaveStarted | BoardSettled | SoakStarted | GateDecided | RevertStarted | RolloutFinished
+Event = (
+    RolloutStarted | WaveStarted | BoardSettled | SoakStarted | GateDecided | RevertStarted | RolloutFinished
+)
 Emit = Callable[[Event], None]
 
 

@@ -30,10 +30,10 @@ class Judged:
 def decide(gate: Gate, verdicts: Iterable[Verdict], *, canary: bool) -> Judged:
     """Hold a finished wave against its gate.
 
-    `verdicts` are those of the boards that had something to do. Offline boards count neither for nor against; one that
-    was to be changed and is untouched all the same (it said no) could not be judged. In the canary wave the number of failures decides; in later waves
-    the fraction of verified boards among those that could be judged. A canary wave that proved nothing pauses:
-    there is nothing to go on.
+    `verdicts` are those of the boards that had something to do. Offline boards count neither for nor against;
+    one that was to be changed and is untouched all the same (it said no) could not be judged. In the canary
+    wave the number of failures decides, in later waves the fraction of verified boards among those that were
+    judged. A canary wave that proved nothing pauses: there is nothing to go on.
     """
     counts = Counter(verdicts)
     failed = sum(counts[verdict] for verdict in _FAILURES)
@@ -43,7 +43,9 @@ def decide(gate: Gate, verdicts: Iterable[Verdict], *, canary: bool) -> Judged:
     if counts[Verdict.ROLLBACK_FAILED]:
         return Judged(Decision.FAIL, f"{_boards(counts[Verdict.ROLLBACK_FAILED])} could not be rolled back")
     if canary and failed > gate.canary_failures:
-        return Judged(Decision.FAIL, f"{_boards(failed)} of the canary failed, {gate.canary_failures} allowed")
+        return Judged(
+            Decision.FAIL, f"{_boards(failed)} of the canary failed, {gate.canary_failures} allowed"
+        )
     if not canary and verified < gate.success * (verified + failed) - 1e-9:
         share = 100 * verified / (verified + failed)
         return Judged(Decision.FAIL, f"{share:.0f} % verified, {100 * gate.success:g} % needed")

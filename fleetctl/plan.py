@@ -128,7 +128,9 @@ def make_plan(
     waves = []
     for number, (wave, boards) in enumerate(waves_of(fleet), start=1):
         steps = tuple(
-            _step(board, desired[board], observed[board], configs.get(board, {})) for board in boards if board in desired
+            _step(board, desired[board], observed[board], configs.get(board, {}))
+            for board in boards
+            if board in desired
         )
         if steps:
             waves.append(WaveSteps(number, wave_name(wave), wave.soak, steps))
@@ -138,8 +140,8 @@ def make_plan(
 def waves_of(fleet: Fleet) -> list[tuple[Wave, tuple[str, ...]]]:
     """Which boards each wave holds: every board in exactly one, the first that takes it.
 
-    A percentage is of the whole fleet and cumulative: the wave takes boards in manifest order until that share,
-    rounded up, has been taken by it and the waves before.
+    A percentage is of the whole fleet and cumulative: the wave takes boards in manifest order until that
+    share, rounded up, has been taken by it and the waves before.
     """
     left = list(fleet.boards)
     taken: set[str] = set()
@@ -162,7 +164,7 @@ def wave_name(wave: Wave) -> str:
 
 
 def refuse_if_stale(saved: Plan, now: Plan) -> None:
-    """Raise `PlanStale` unless the saved plan is what would be done now, naming the first boards that differ."""
+    """Raise `PlanStale`, naming boards that differ, unless the saved plan is what would be done now."""
     if saved.digest == now.digest:
         return
     before = {step.board: step for step in saved.steps}
@@ -171,7 +173,7 @@ def refuse_if_stale(saved: Plan, now: Plan) -> None:
     named = ", ".join(differing[:3]) + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
     raise PlanStale(
         f"the saved plan no longer holds for {named or 'the waves'}",
-        hint="the manifest, the lock or the boards changed since; make a new plan with `fleetctl plan --save`",
+        hint="the manifest, the lock or the boards changed; make a new plan with `fleetctl plan --save`",
     )
 
 
@@ -250,7 +252,9 @@ def _differences(release: Release, seen: Observed, config: Mapping[str, Any]) ->
         yield from _config_changes(seen.config, config)
     if any(path.startswith("runtime/") for path in [*changed, *gone]):
         yield "board runtime"
-    yield from (path for path in sorted([*changed, *gone]) if path.startswith("unit/") or _is_other_config(path))
+    yield from (
+        path for path in sorted([*changed, *gone]) if path.startswith("unit/") or _is_other_config(path)
+    )
 
 
 def _is_other_config(path: str) -> bool:

@@ -4,8 +4,8 @@
                                                      |--pause--> finished: paused
                                                      `--fail--> reverting --all replied--> finished: failed
 
-`step` has no I/O and no clock. Nothing of its state needs to survive: boards keep what they proved, so running
-the rollout again goes on from wherever a killed one stopped.
+`step` has no I/O and no clock. Nothing of its state needs to survive: boards keep what they proved, so
+running the rollout again goes on from wherever a killed one stopped.
 """
 
 import time
@@ -19,7 +19,7 @@ from fleetctl.errors import FleetError, GatePaused, RollbackFailed, SmokeFailed,
 from fleetctl.events import Emit
 from fleetctl.manifest.schema import Board, RevertPolicy, RolloutPolicy
 from fleetctl.observation import Observed, Reach, latency_p95_ms
-from fleetctl.plan import Action, Plan, WaveSteps
+from fleetctl.plan import Action, Plan, Step, WaveSteps
 from fleetctl.smoke import BoardVerdict, Verdict
 from fleetctl.transports.base import Order, Reply, Transport
 
@@ -114,7 +114,7 @@ Command = ReleaseBoards | SoakBoards | RevertBoards | Announce
 
 def start(plan: Plan, policy: RolloutPolicy) -> tuple[Rollout, list[Command]]:
     """A fresh rollout of `plan`, and what to do first."""
-    verdicts = {step.board: _untouched(step.board, step.action, step.reasons) for step in plan.steps}
+    verdicts = {step.board: _untouched(step) for step in plan.steps}
     return _open_wave(Rollout(plan, policy, verdicts=verdicts), 0)
 
 
@@ -127,9 +127,12 @@ def step(state: Rollout, happening: Happening) -> tuple[Rollout, list[Command]]:
             return _end_soak(state, fallen)
 
 
-def _untouched(board: str, action: Action, reasons: tuple[str, ...]) -> BoardVerdict:
-    verdict = Verdict.DEFERRED if action is Action.DEFER else Verdict.UNTOUCHED
-    return BoardVerdict(board, verdict, reasons, {})
+def _untouched(step: Step) -> BoardVerdict:
+    """What holds for a board until it is written to."""
+    if step.action is Action.DEFER:
+        return BoardVerdict(step.board, Verdict.DEFERRED, step.reasons)
+    reason = ("its wave did not open",) if step.action.touches else ()
+    return BoardVerdict(step.board, Verdict.UNTOUCHED, reason)
 
 
 def _open_wave(state: Rollout, index: int) -> tuple[Rollout, list[Command]]:
@@ -177,11 +180,15 @@ def _after_release(state: Rollout) -> tuple[Rollout, list[Command]]:
 def _end_soak(state: Rollout, fallen: Mapping[str, str]) -> tuple[Rollout, list[Command]]:
     if not fallen:
         return _pass_gate(state)
-    return _revert(state, tuple(fallen), "fell over while being watched: " + "; ".join(sorted(set(fallen.values()))))
+    return _revert(
+        state, tuple(fallen), "fell over while being watched: " + "; ".join(sorted(set(fallen.values())))
+    )
 
 
 def _revert(state: Rollout, boards: tuple[str, ...], reason: str) -> tuple[Rollout, list[Command]]:
-    reverting = replace(state, phase=Phase.REVERTING, waiting=frozenset(boards), reason=state.reason or reason)
+    reverting = replace(
+        state, phase=Phase.REVERTING, waiting=frozenset(boards), reason=state.reason or reason
+    )
     before = {step.board: step.current for step in state.plan.steps}
     to = {board: before[board] for board in boards}
     return reverting, [Announce(events.RevertStarted(boards, reason)), RevertBoards(to, reason)]
@@ -195,7 +202,9 @@ def _after_revert(state: Rollout) -> tuple[Rollout, list[Command]]:
 
 
 def _gate(state: Rollout) -> gate.Judged:
-    verdicts = [state.verdicts[step.board].verdict for step in state.wave.steps if step.action is not Action.NOTHING]
+    verdicts = [
+        state.verdicts[step.board].verdict for step in state.wave.steps if step.action is not Action.NOTHING
+    ]
     return gate.decide(state.policy.gate, verdicts, canary=state.wave.is_canary)
 
 
@@ -238,7 +247,7 @@ def _verified(state: Rollout, wave: WaveSteps) -> tuple[str, ...]:
 
 
 def _revertible(state: Rollout, wave: WaveSteps) -> tuple[str, ...]:
-    """Verified boards that ran something else before; one that was only proved again has nowhere to go back to."""
+    """Verified boards that ran something else before; one only proved again has nowhere to go back to."""
     changed = {step.board for step in wave.steps if step.action is not Action.REPROVE}
     return tuple(board for board in _verified(state, wave) if board in changed)
 
@@ -322,7 +331,9 @@ class _Doer:
             yield Settled(BoardVerdict(board, Verdict.INCONCLUSIVE, ("the transport gave no answer",), {}))
 
     def _fallen(self, boards: tuple[str, ...]) -> dict[str, str]:
-        seen = observe(self.transport, [self.orders[board].board for board in boards], deadline=self.policy.deadline)
+        seen = observe(
+            self.transport, [self.orders[board].board for board in boards], deadline=self.policy.deadline
+        )
         wanted = {board: self.orders[board].release.digest for board in boards}
         doubts = {board: _doubt(seen[board], wanted[board]) for board in boards}
         return {board: doubt for board, doubt in doubts.items() if doubt}
@@ -341,8 +352,12 @@ class _Doer:
 def _reverted(reply: Reply, reason: str) -> BoardVerdict:
     if reply.ok and reply.data.get("state") == "reverted":
         receipt = reply.data.get("receipt")
-        return BoardVerdict(reply.board, Verdict.ROLLED_BACK, (reason,), receipt if isinstance(receipt, dict) else {})
-    return BoardVerdict(reply.board, Verdict.ROLLBACK_FAILED, (reply.error or "the board did not go back",), {})
+        return BoardVerdict(
+            reply.board, Verdict.ROLLED_BACK, (reason,), receipt if isinstance(receipt, dict) else {}
+        )
+    return BoardVerdict(
+        reply.board, Verdict.ROLLBACK_FAILED, (reply.error or "the board did not go back",), {}
+    )
 
 
 def _doubt(seen: Observed, release: str) -> str:
@@ -370,7 +385,10 @@ def failure(state: Rollout) -> FleetError | None:
             hint="the boards run what they ran before; mend the model or the config and roll out again",
         )
     if state.outcome is Outcome.PAUSED:
-        return GatePaused(f"paused: {state.reason}", hint="see to those boards, then run the rollout again: it goes on from here")
+        return GatePaused(
+            f"paused: {state.reason}",
+            hint="see to those boards, then run the rollout again: it goes on from here",
+        )
     if state.count(Verdict.DEFERRED) and not state.count(Verdict.VERIFIED):
         return TransportError(
             f"{state.count(Verdict.DEFERRED)} boards are offline and nothing could be done",
@@ -381,7 +399,9 @@ def failure(state: Rollout) -> FleetError | None:
 
 def observe(transport: Transport, boards: list[Board], *, deadline: float) -> dict[str, Observed]:
     """Ask boards what they run; every board asked is in the result, whatever became of its reply."""
-    seen = {board.name: Observed(board.name, Reach.FAILED, "the transport gave no answer") for board in boards}
+    seen = {
+        board.name: Observed(board.name, Reach.FAILED, "the transport gave no answer") for board in boards
+    }
     for reply in transport.observe(boards, deadline=deadline):
         if reply.board in seen:
             seen[reply.board] = observed_from(reply)

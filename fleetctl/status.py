@@ -6,8 +6,8 @@ from typing import Any
 from fleetctl.manifest.schema import Accelerator, Board
 from fleetctl.observation import Observed, Reach, latency_p95_ms
 
-# Where a board is worth a look, not where it breaks: a Raspberry Pi throttles at 80-85 C, and a release with its
-# predecessors and a snapshot needs tens of MiB.
+# Where a board is worth a look, not where it breaks: a Raspberry Pi throttles at 80-85 C, and a release with
+# its predecessors and a snapshot needs tens of MiB.
 _HOT_C = 80.0
 _LOW_DISK_BYTES = 64 << 20
 
@@ -29,7 +29,9 @@ class BoardStatus:
     def last_outcome(self) -> str:
         """How the last activation ended, by the board's own receipt."""
         receipt = self.observed.receipt
-        return " ".join(str(receipt[key])[:20] for key in ("outcome", "state") if isinstance(receipt.get(key), str))
+        return " ".join(
+            str(receipt[key])[:20] for key in ("outcome", "state") if isinstance(receipt.get(key), str)
+        )
 
     def to_json(self) -> dict[str, Any]:
         seen = self.observed

@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real photos and compiled models that stay outside the project; tests that need them skip aloud without."""
+    """Real photos and compiled models that stay outside the project; tests skip aloud without them."""
     folder = Path(os.environ.get("FLEETCTL_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no shared data at {folder}: set FLEETCTL_SHARED_DATA to run this test")

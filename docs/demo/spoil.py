@@ -1,7 +1,7 @@
 """Play a broken build pipeline: swap a model's weights behind the contract's back, and lock the result.
 
-Real builds cannot do this: `fleetctl build` measures what it writes and refuses it at the gates. But pipelines
-are edited, caches are poisoned and reviewers are tired; the boards are the last to ask, and this shows that they do.
+Real builds cannot do this: `fleetctl build` measures what it writes and refuses it at the gates. But
+pipelines are edited, caches are poisoned and reviewers are tired; the boards ask last, and this shows it.
 
     python spoil.py model_artifacts
 """

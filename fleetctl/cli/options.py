@@ -26,10 +26,13 @@ class TransportKind(StrEnum):
 
 
 FileOption = Annotated[Path, typer.Option("-f", "--file", help="The fleet manifest.", show_default=True)]
-OnOption = Annotated[str, typer.Option("--on", help="Boards: names, globs, @groups, label=value, !not. Default: all.")]
+OnOption = Annotated[
+    str, typer.Option("--on", help="Boards: names, globs, @groups, label=value, !not. Default: all.")
+]
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="Form of the result on stdout.")]
 TransportOption = Annotated[
-    TransportKind, typer.Option("--transport", envvar="FLEETCTL_TRANSPORT", help="Real boards, virtual ones, or none.")
+    TransportKind,
+    typer.Option("--transport", envvar="FLEETCTL_TRANSPORT", help="Real boards, virtual ones, or none."),
 ]
 FaultsOption = Annotated[
     Path | None, typer.Option("--faults", help="With --transport fake: a YAML file of what goes wrong.")

@@ -29,8 +29,8 @@ def rollback(
 ) -> None:
     """Put boards back on a release they still have, without waiting for git.
 
-    Without --to each board goes back to the release it ran before. Git still says what it said: revert the commit
-    too, or the next rollout brings the release back.
+    Without --to each board goes back to the release it ran before. Git still says what it said: revert
+    the commit too, or the next rollout brings the release back.
     """
     from fleetctl.cli.rollout import ask
     from fleetctl.cli.session import READ_DEADLINE, open_session
@@ -42,16 +42,26 @@ def rollback(
     with Lock(session.project.state / "lock", f"rollback of {session.fleet.name}"):
         targets = _targets(session, to, READ_DEADLINE)
         replies = session.transport.revert(
-            session.boards, targets, reason="asked for by `fleetctl rollback`", deadline=session.fleet.rollout.deadline
+            session.boards,
+            targets,
+            reason="asked for by `fleetctl rollback`",
+            deadline=session.fleet.rollout.deadline,
         )
         results: list[dict[str, Any]] = []
         for reply in replies:
             ok = reply.ok and reply.data.get("state") == "reverted"
-            (talk.done if ok else talk.fail)(f"{reply.board}: {'rolled back' if ok else reply.error or 'not rolled back'}")
+            (talk.done if ok else talk.fail)(
+                f"{reply.board}: {'rolled back' if ok else reply.error or 'not rolled back'}"
+            )
             release = (reply.data.get("receipt") or {}).get("release") if ok else None
-            results.append({"board": reply.board, "rolled_back": ok, "release": release, "error": reply.error})
+            results.append(
+                {"board": reply.board, "rolled_back": ok, "release": release, "error": reply.error}
+            )
     columns = ["board", "result", "release"]
-    rows = [[r["board"], "rolled back" if r["rolled_back"] else "failed", str(r["release"] or "none")[:8]] for r in results]
+    rows = [
+        [r["board"], "rolled back" if r["rolled_back"] else "failed", str(r["release"] or "none")[:8]]
+        for r in results
+    ]
     match output:
         case Output.JSON:
             emit_json("fleetctl.rollback/v1", {"boards": results})
@@ -60,7 +70,9 @@ def rollback(
         case Output.TABLE:
             emit_table(columns, rows)
     if failed := [r["board"] for r in results if not r["rolled_back"]]:
-        raise RollbackFailed(f"not rolled back: {', '.join(failed)}", hint="`fleetctl status` says what they run")
+        raise RollbackFailed(
+            f"not rolled back: {', '.join(failed)}", hint="`fleetctl status` says what they run"
+        )
 
 
 def _targets(session: Any, to: str, deadline: float) -> dict[str, str | None]:
@@ -73,7 +85,9 @@ def _targets(session: Any, to: str, deadline: float) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for reply in session.transport.history(session.boards, last=1000, deadline=deadline):
         if not reply.ok:
-            raise TransportError(f"{reply.board}: {reply.error or reply.status.value}", hint="leave it out with --on")
+            raise TransportError(
+                f"{reply.board}: {reply.error or reply.status.value}", hint="leave it out with --on"
+            )
         found[reply.board] = _match(reply.board, to, reply.data.get("receipts"))
     return found
 
@@ -83,5 +97,7 @@ def _match(board: str, prefix: str, receipts: object) -> str:
     matches = {release for release in said if isinstance(release, str) and release.startswith(prefix)}
     if len(matches) != 1:
         what = "no release" if not matches else "several releases"
-        raise UsageError(f"{board} has run {what} that {prefix} stands for", hint=f"see `fleetctl history --on {board}`")
+        raise UsageError(
+            f"{board} has run {what} that {prefix} stands for", hint=f"see `fleetctl history --on {board}`"
+        )
     return matches.pop()

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -29,15 +30,17 @@ def rollout(
     on: OnOption = "",
     transport: TransportOption = TransportKind.MANIFEST,
     faults: FaultsOption = None,
-    saved: Annotated[Path | None, typer.Option("--plan", help="Do this saved plan, or refuse if it is stale.")] = None,
+    saved: Annotated[
+        Path | None, typer.Option("--plan", help="Do this saved plan, or refuse if it is stale.")
+    ] = None,
     yes: YesOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Bring boards to what git says, wave by wave, proving each.
 
-    Shows the plan and asks. A board counts as updated only when its serving process has answered the golden samples;
-    one that fails goes back by itself, and a wave that fails its gate closes the ones behind it. Boards that are
-    interrupted go back by themselves too: running this again goes on from there.
+    Shows the plan and asks. A board counts as updated only when its serving process has answered the golden
+    samples; one that fails goes back by itself, and a wave that fails its gate closes the ones behind it.
+    Boards that are interrupted go back by themselves too: running this again goes on from there.
     """
     from fleetctl import events
     from fleetctl.cli.session import open_session
@@ -64,7 +67,9 @@ def rollout(
             ask(yes, f"Roll out to {len([s for s in made.steps if s.action.touches])} boards?")
         commit = commit_of(session.project.root)
         orders = desired.orders([step.board for step in made.steps if step.action.touches], commit)
-        journal = Journal(session.project.state / "journal" / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.jsonl")
+        journal = Journal(
+            session.project.state / "journal" / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.jsonl"
+        )
         narrate = Narrator(talk)
 
         def emit(event: events.Event) -> None:
@@ -93,10 +98,12 @@ def _read_plan(path: Path) -> Plan:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", hint="make one with `fleetctl plan --save`") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is not a saved plan", hint="make one with `fleetctl plan --save`") from error
+        raise UsageError(
+            f"{path} is not a saved plan", hint="make one with `fleetctl plan --save`"
+        ) from error
 
 
-def _refuse_blocked(made: Plan, observed: dict[str, Observed]) -> None:
+def _refuse_blocked(made: Plan, observed: Mapping[str, Observed]) -> None:
     """Stop before anything is touched when a board needs a person first."""
     blocked = [observed[step.board] for step in made.steps if step.action is Action.BLOCKED]
     if not blocked:

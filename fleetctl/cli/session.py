@@ -1,4 +1,4 @@
-"""What every verb that talks to boards starts from: the fleet, the boards selected, and a way to reach them."""
+"""What every verb that talks to boards starts from: the fleet, the boards, a way to reach them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -90,4 +90,3 @@ def _refuse_unreachable_kinds(boards: list[Board]) -> None:
             f"boards via iothub cannot be reached by this version: {', '.join(over_iothub[:5])}",
             hint=f"leave them out with --on '{','.join('!' + name for name in over_iothub[:5])}'",
         )
-

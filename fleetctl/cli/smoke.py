@@ -26,7 +26,8 @@ def smoke(
 ) -> None:
     """Ask the serving processes the golden questions, changing nothing.
 
-    The answers are held against the release that git says each board should run. Exits 1 when one does not pass.
+    The answers are held against the release that git says each board should run.
+    Exits 1 when one does not pass.
     """
     from fleetctl.cli.session import READ_DEADLINE, open_session
     from fleetctl.desired import desired_fleet
@@ -39,7 +40,7 @@ def smoke(
     replies = session.transport.probe(session.boards, deadline=READ_DEADLINE)
     results = [_judged(orders[reply.board], reply) for reply in replies if reply.board in orders]
     results.sort(key=lambda result: result["outcome"] == "passed")
-    rows = [[r["board"], r["outcome"], r["agreement"], r["p95"], "; ".join(r["reasons"])] for r in results]
+    rows = [_row(result) for result in results]
     columns = ["board", "outcome", "agreement", "p95", "why"]
     match output:
         case Output.JSON:
@@ -57,15 +58,27 @@ def _judged(order: Order, reply: Reply) -> dict[str, Any]:
     from fleetctl.smoke import judge_order
 
     if not reply.ok:
-        return {"board": reply.board, "outcome": reply.status.value, "reasons": [reply.error], "agreement": "", "p95": ""}
-    judgement = judge_order(order, reply.data)
-    receipt = reply.data.get("receipt")
-    p95 = latency_p95_ms(receipt) if isinstance(receipt, dict) else None
-    agreement = next((f"{check.measured}" for check in judgement.checks if check.name == "agreement"), "")
-    return {
-        "board": reply.board,
-        "outcome": judgement.outcome,
-        "reasons": list(judgement.reasons),
-        "agreement": agreement,
-        "p95": f"{p95:.1f} ms" if p95 is not None else "",
-    }
+        return _result(reply.board, reply.status.value, [reply.error], None, None)
+    said = reply.data.get("receipt")
+    receipt = said if isinstance(said, dict) else {}
+    judgement = judge_order(order, receipt)
+    p95 = latency_p95_ms(receipt)
+    agreement = next((check.measured for check in judgement.checks if check.name == "agreement"), None)
+    return _result(reply.board, judgement.outcome.value, list(judgement.reasons), agreement, p95)
+
+
+def _result(
+    board: str, outcome: str, reasons: list[str], agreement: float | None, p95_ms: float | None
+) -> dict[str, Any]:
+    return {"board": board, "outcome": outcome, "agreement": agreement, "p95_ms": p95_ms, "reasons": reasons}
+
+
+def _row(result: dict[str, Any]) -> list[str]:
+    agreement, p95 = result["agreement"], result["p95_ms"]
+    return [
+        result["board"],
+        result["outcome"],
+        f"{agreement:.0%}" if agreement is not None else "",
+        f"{p95:.1f} ms" if p95 is not None else "",
+        "; ".join(result["reasons"]),
+    ]

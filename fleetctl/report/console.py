@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def printable(text: str) -> str:
-    """`text` with control characters shown, not obeyed: boards and templates are not trusted with a terminal."""
+    """`text` with control characters shown, not obeyed: boards are not trusted with a terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
@@ -48,7 +48,7 @@ class Talk:
 
     @contextmanager
     def progress(self, label: str, total: float | None = None) -> Iterator[Callable[..., None]]:
-        """A progress bar on a terminal; elsewhere a line now and then. Yields `advance(n=1, *, total=, label=)`."""
+        """A bar on a terminal, elsewhere a line now and then. Yields `advance(n=1, *, total=, label=)`."""
         if _is_terminal():
             with self._bar(label, total) as advance:
                 yield advance

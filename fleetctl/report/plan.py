@@ -35,7 +35,8 @@ def plan_summary(plan: Plan) -> str:
         )
         waves = sum(1 for wave in plan.waves if wave.touched)
         size = bytes_text(sum(step.send_bytes for step in touched))
-        parts.append(f"{len(touched)} of {plural(total, 'board')} would change ({counts}) in {plural(waves, 'wave')}, {size} to send")
+        change = f"{len(touched)} of {plural(total, 'board')} would change ({counts})"
+        parts.append(f"{change} in {plural(waves, 'wave')}, {size} to send")
     if same := plan.count(Action.NOTHING):
         parts.append(f"{plural(same, 'board')} already {'does' if same == 1 else 'do'} what git says")
     if offline := plan.count(Action.DEFER):
@@ -54,6 +55,8 @@ def _rows(plan: Plan) -> Iterator[list[str]]:
 
 def _row(wave: WaveSteps, step: Step) -> list[str]:
     name = f"{wave.number} {wave.name}"
-    release = f"{short(step.current)} -> {short(step.desired)}" if step.action.touches else short(step.current)
+    release = (
+        f"{short(step.current)} -> {short(step.desired)}" if step.action.touches else short(step.current)
+    )
     send = bytes_text(step.send_bytes) if step.action.touches else ""
     return [name, step.board, step.action.value, release, send, "; ".join(step.reasons)]

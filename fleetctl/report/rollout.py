@@ -1,4 +1,4 @@
-"""How a rollout looks while it moves, and what is left of it: lines on stderr, a table of verdicts on stdout."""
+"""How a rollout looks: lines on stderr while it moves, a table of verdicts on stdout in the end."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -40,9 +40,11 @@ class Narrator:
 
     def _board(self, event: events.BoardSettled) -> None:
         verified = event.verdict == Verdict.VERIFIED
-        proof = f"p95 {event.p95_ms:.1f} ms" if event.p95_ms is not None else ""
+        proof = f"p95 {event.p95_ms:.1f} ms" if verified and event.p95_ms is not None else ""
         why = "; ".join(event.reasons)
-        line = f"{event.board}: {event.verdict.replace('_', ' ')}" + "".join(f", {part}" for part in (proof, why) if part)
+        line = f"{event.board}: {event.verdict.replace('_', ' ')}" + "".join(
+            f", {part}" for part in (proof, why) if part
+        )
         (self.talk.done if verified else self.talk.fail)(line)
 
 

@@ -7,7 +7,19 @@ from fleetctl.report.console import markdown_table, table_text
 from fleetctl.report.units import bytes_text, plural, short
 from fleetctl.status import BoardStatus
 
-_COLUMNS = ["", "board", "loaded", "git says", "service", "on", "p95", "temp", "disk", "last proof", "trouble"]
+_COLUMNS = [
+    "",
+    "board",
+    "loaded",
+    "git says",
+    "service",
+    "on",
+    "p95",
+    "temp",
+    "disk",
+    "last proof",
+    "trouble",
+]
 
 
 def status_text(statuses: Sequence[BoardStatus]) -> str:

@@ -30,7 +30,7 @@ def test_gate_decides(case: dict[str, Any]) -> None:
 
 @given(st.lists(st.sampled_from(Verdict)), st.booleans())
 def test_one_more_failure_never_opens_a_gate(verdicts: list[Verdict], canary: bool) -> None:
-    """A gate that does not open for a wave does not open for the same wave with one more board rolled back."""
+    """A gate that stays shut for a wave stays shut for that wave with one more board rolled back."""
     before = decide(Gate(), verdicts, canary=canary)
     after = decide(Gate(), [*verdicts, Verdict.ROLLED_BACK], canary=canary)
 

@@ -1,4 +1,4 @@
-"""The one direction of imports, read from the source: a module imports only from its own line or from lines above."""
+"""The one direction of imports: a module imports only from its own line of LAYERS, or from those above."""
 
 import ast
 from pathlib import Path
@@ -77,7 +77,9 @@ def imports(tree: ast.AST) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize(("name", "path"), modules(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "path"), modules(), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_imports_point_one_way(name: str, path: Path) -> None:
     """No module imports from a layer above its own, and every module has a layer."""
     own = layer(name)
@@ -88,7 +90,9 @@ def test_imports_point_one_way(name: str, path: Path) -> None:
     assert [] == upward
 
 
-@pytest.mark.parametrize(("name", "path"), modules(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "path"), modules(), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_heavy_packages_are_imported_when_needed(name: str, path: Path) -> None:
     """Start-up never pays for TensorFlow, Ansible, Azure, Docker or the like."""
     top_level = ast.Module([n for n in ast.parse(path.read_text()).body if not isinstance(n, ast.If)], [])
@@ -99,7 +103,7 @@ def test_heavy_packages_are_imported_when_needed(name: str, path: Path) -> None:
         for module in imports(ast.Module([node], []))
     } & HEAVY
 
-    assert set() == heavy
+    assert set() == heavy, name
 
 
 def test_board_code_knows_nothing_of_the_controller() -> None:

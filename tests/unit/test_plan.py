@@ -26,7 +26,12 @@ from fleetctl.report.plan import plan_markdown, plan_text
 
 CASES = yaml.safe_load((Path(__file__).parent.parent / "cases/plan/decisions.yaml").read_text())
 
-SIZES = {"model/model.tflite": 1000, "model/contract.json": 100, "config/serve.json": 10, "runtime/serve.py": 1}
+SIZES = {
+    "model/model.tflite": 1000,
+    "model/contract.json": 100,
+    "config/serve.json": 10,
+    "runtime/serve.py": 1,
+}
 LETTERS = dict(zip(SIZES, "mcsr", strict=True))
 
 
@@ -36,8 +41,12 @@ RELEASE = Release({path: BlobRef(letter * 64, SIZES[path]) for path, letter in L
 def fleet(count: int = 1, waves: tuple[Wave, ...] = (Wave(fraction=1.0),), groups: Any = None) -> Fleet:
     """A fleet of like boards named b00, b01..."""
     names = [f"b{i:02d}" for i in range(count)]
-    boards = {name: Board(name, BoardKind.RASPBERRYPI4, "reader", VariantName.INT8, host="h") for name in names}
-    return Fleet("unas", Path("inventory/fleet.yaml"), {}, groups or {}, boards, RolloutPolicy(waves=waves), "0" * 64)
+    boards = {
+        name: Board(name, BoardKind.RASPBERRYPI4, "reader", VariantName.INT8, host="h") for name in names
+    }
+    return Fleet(
+        "unas", Path("inventory/fleet.yaml"), {}, groups or {}, boards, RolloutPolicy(waves=waves), "0" * 64
+    )
 
 
 def observed(case: dict[str, Any]) -> Observed:
