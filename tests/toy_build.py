@@ -1,4 +1,6 @@
-"""A build without TensorFlow: stages that answer as they are told, and a small fleet of photos to build from."""
+"""A build without TensorFlow: stages that answer as they are told, and a small fleet to build."""
+
+# ruff: noqa: ARG002 a toy need not look at everything that its Protocol hands it
 
 import shutil
 from collections.abc import Collection, Mapping
@@ -35,7 +37,7 @@ EACH = 12  # evaluation samples of a sign: enough to have a say in max_class_dro
 
 @dataclass
 class ToyStages:
-    """Stages that count what they were asked for. `wrong` says how many answers for a sign a variant gets wrong."""
+    """Stages that note what they were asked for. `wrong`: how many samples of a sign a variant misreads."""
 
     wrong: Mapping[VariantName, Mapping[str, int]] = field(default_factory=dict)
     failing: Collection[VariantName] = ()

@@ -56,13 +56,13 @@ def test_a_first_build_locks_what_it_made(tmp_path: Path) -> None:
 
     contract, model = load_artifact(project, fleet, "toy", "int8")
     golden = np.load(blob_path(project, GOLDEN_FILE), allow_pickle=False)
-    assert EVERYTHING == stages.asked
-    assert ["not built yet"] == [model.reason for model in result.models]
+    assert stages.asked == EVERYTHING
+    assert [model.reason for model in result.models] == ["not built yet"]
     assert result.lock_changed
-    assert b"trainedint8" == model
-    assert (6, 6, 4) == golden.shape and golden.dtype == np.uint8
-    assert 6 == len(contract.golden) and set(SIGNS) == {answer.label for answer in contract.golden}
-    assert 0.15 == contract.score_tolerance
+    assert model == b"trainedint8"
+    assert golden.shape == (6, 6, 4) and golden.dtype == np.uint8
+    assert len(contract.golden) == 6 and set(SIGNS) == {answer.label for answer in contract.golden}
+    assert contract.score_tolerance == 0.15
 
 
 def test_nothing_changed_means_nothing_done(tmp_path: Path) -> None:
@@ -74,8 +74,8 @@ def test_nothing_changed_means_nothing_done(tmp_path: Path) -> None:
 
     result = build(fleet, project, stages=stages)
 
-    assert [] == stages.asked
-    assert () == result.built and not result.lock_changed
+    assert stages.asked == []
+    assert result.built == () and not result.lock_changed
     assert before.st_mtime_ns == project.lockfile.stat().st_mtime_ns
 
 
@@ -98,7 +98,7 @@ def test_finding_nothing_to_do_imports_no_tensorflow(tmp_path: Path) -> None:
         check=False,
     )
 
-    assert ("[]\n", "") == (run.stdout, run.stderr)
+    assert (run.stdout, run.stderr) == ("[]\n", "")
 
 
 def test_float32_is_measured_but_not_kept_when_not_listed(tmp_path: Path) -> None:
@@ -108,8 +108,8 @@ def test_float32_is_measured_but_not_kept_when_not_listed(tmp_path: Path) -> Non
     build(fleet, project, stages=ToyStages(wrong={VariantName.INT8: {"G17": 3}}))
 
     metrics = locked_toy(project).variants["int8"].metrics
-    assert ["int8"] == list(locked_toy(project).variants)
-    assert 3 / 36 == pytest.approx(metrics.drop, abs=1e-6)
+    assert list(locked_toy(project).variants) == ["int8"]
+    assert pytest.approx(metrics.drop, abs=1e-6) == 3 / 36
     assert lockfile.ClassDrop("G17", 0.25) == metrics.worst_class
 
 
@@ -130,7 +130,7 @@ def test_what_does_not_change_the_bytes_builds_nothing(tmp_path: Path, change: d
 
     build(remodelled(fleet, **change), project, stages=stages)
 
-    assert [] == stages.asked
+    assert stages.asked == []
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_what_changes_the_bytes_builds_again(
     result = build(remodelled(fleet, **change), project, stages=stages)
 
     assert asked == stages.asked
-    assert ["its recipe or its data changed since it was built"] == [model.reason for model in result.built]
+    assert [model.reason for model in result.built] == ["its recipe or its data changed since it was built"]
 
 
 def test_a_changed_photo_builds_again(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_changed_photo_builds_again(tmp_path: Path) -> None:
 
     build(fleet, project, stages=stages)
 
-    assert EVERYTHING == stages.asked
+    assert stages.asked == EVERYTHING
 
 
 def test_a_refused_model_leaves_the_old_lock(tmp_path: Path) -> None:
@@ -177,10 +177,10 @@ def test_a_refused_model_leaves_the_old_lock(tmp_path: Path) -> None:
     with pytest.raises(GateRefused) as refused:
         build(worse, project, stages=ToyStages(wrong={VariantName.INT8: {"G17": 6}}))
 
-    assert (
+    assert refused.value.message == (
         "the gates refuse what was built: toy int8: top-1 83.3 % is under min_accuracy 90.0 %; "
         "toy int8: top-1 is 16.7 points under float32, over max_drop 1.0"
-    ) == refused.value.message
+    )
     assert before == project.lockfile.read_bytes()
 
 
@@ -193,8 +193,8 @@ def test_a_refused_model_is_judged_again_without_building(tmp_path: Path) -> Non
 
     build(remodelled(fleet, gates=Gates(min_accuracy=0.8)), project, stages=stages)
 
-    assert [] == stages.asked
-    assert 0.833333 == locked_toy(project).variants["int8"].metrics.top1
+    assert stages.asked == []
+    assert locked_toy(project).variants["int8"].metrics.top1 == 0.833333
 
 
 def test_one_refused_model_keeps_all_out_of_the_lock(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_damaged_weights_are_trained_again(tmp_path: Path) -> None:
 
     build(fleet, project, stages=stages)
 
-    assert EVERYTHING == stages.asked
+    assert stages.asked == EVERYTHING
 
 
 def test_force_starts_from_nothing(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_force_starts_from_nothing(tmp_path: Path) -> None:
 
     result = build(fleet, project, force=True, stages=stages)
 
-    assert EVERYTHING == stages.asked
+    assert stages.asked == EVERYTHING
     assert not result.lock_changed
 
 
@@ -267,7 +267,7 @@ def test_a_new_variant_comes_from_the_same_training(tmp_path: Path) -> None:
     )
 
     assert [*EVERYTHING, "convert dynamic", "measure dynamic"] == stages.asked
-    assert "variant dynamic not built yet" == result.models[0].reason
+    assert result.models[0].reason == "variant dynamic not built yet"
 
 
 def test_what_left_the_manifest_leaves_the_lock(tmp_path: Path) -> None:
@@ -279,9 +279,9 @@ def test_what_left_the_manifest_leaves_the_lock(tmp_path: Path) -> None:
 
     build(replace(fleet, models={"toy": toy_model()}), project, stages=stages)
 
-    assert [] == stages.asked
-    assert ["toy"] == list(lockfile.read(project.lockfile).models)
-    assert ["int8"] == list(locked_toy(project).variants)
+    assert stages.asked == []
+    assert list(lockfile.read(project.lockfile).models) == ["toy"]
+    assert list(locked_toy(project).variants) == ["int8"]
 
 
 def test_only_the_models_asked_for_are_built(tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_only_the_models_asked_for_are_built(tmp_path: Path) -> None:
 
     build(fleet, project, models=["other"], stages=ToyStages())
 
-    assert ["other"] == list(lockfile.read(project.lockfile).models)
+    assert list(lockfile.read(project.lockfile).models) == ["other"]
 
 
 def test_an_unknown_model_is_a_usage_error(tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ def test_the_same_inputs_give_the_same_artifact(tmp_path: Path) -> None:
         build(fleet, project, stages=ToyStages())
         digests.add((locked_toy(project).input_digest, artifact_of(project).digest))
 
-    assert 1 == len(digests)
+    assert len(digests) == 1
 
 
 def test_resolving_before_building_says_so(tmp_path: Path) -> None:
@@ -330,8 +330,8 @@ def test_resolving_before_building_says_so(tmp_path: Path) -> None:
     with pytest.raises(LockStale) as stale:
         resolve(fleet, project)
 
-    assert "fleet.lock is out of date: toy: not built yet" == stale.value.message
-    assert "run `fleetctl build toy` and commit model_artifacts/fleet.lock" == stale.value.hint
+    assert stale.value.message == "fleet.lock is out of date: toy: not built yet"
+    assert stale.value.hint == "run `fleetctl build toy` and commit model_artifacts/fleet.lock"
 
 
 def test_resolving_a_changed_recipe_says_so(tmp_path: Path) -> None:
@@ -379,7 +379,7 @@ def test_a_harmed_blob_is_made_anew(tmp_path: Path, harm: str) -> None:
     build(fleet, project, stages=stages)
 
     assert [stage for stage in EVERYTHING if stage != "train"] == stages.asked
-    assert b"trainedint8" == blob.read_bytes()
+    assert blob.read_bytes() == b"trainedint8"
     assert before == project.lockfile.read_bytes()
 
 
