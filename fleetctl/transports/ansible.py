@@ -56,6 +56,8 @@ class Reader(Protocol):
 
     def logs(self, boards: Sequence[Board], *, lines: int, deadline: float) -> Iterator[Reply]: ...
 
+    def history(self, boards: Sequence[Board], *, last: int, deadline: float) -> Iterator[Reply]: ...
+
 
 class AnsibleTransport:
     """Reads over plain ssh, writes through Ansible."""
@@ -66,7 +68,7 @@ class AnsibleTransport:
         self, reader: Reader, known_hosts: Path, identity: Path | None = None, *, forks: int = 32
     ) -> None:
         """Args:
-        reader: answers `observe`, `probe` and `logs`.
+        reader: answers `observe`, `probe`, `logs` and `history`.
         known_hosts: the only host keys that are trusted.
         identity: a private key; None leaves the choice to ssh and its agent.
         forks: boards at work at once.
@@ -84,6 +86,9 @@ class AnsibleTransport:
 
     def logs(self, boards: Sequence[Board], *, lines: int, deadline: float) -> Iterator[Reply]:
         return self.reader.logs(boards, lines=lines, deadline=deadline)
+
+    def history(self, boards: Sequence[Board], *, last: int, deadline: float) -> Iterator[Reply]:
+        return self.reader.history(boards, last=last, deadline=deadline)
 
     def release(self, orders: Sequence[Order]) -> Iterator[Reply]:
         return self._play(

@@ -51,6 +51,9 @@ class FakeTransport:
     def logs(self, boards: Sequence[Board], *, lines: int, deadline: float) -> Iterator[Reply]:  # noqa: ARG002
         return self._read(boards, "logs", {"lines": lines})
 
+    def history(self, boards: Sequence[Board], *, last: int, deadline: float) -> Iterator[Reply]:  # noqa: ARG002
+        return self._read(boards, "history", {"last": last})
+
     def release(self, orders: Sequence[Order]) -> Iterator[Reply]:
         return self._write([Work(o.board, Goal.RELEASED, o.deadline, _NO_KEYS, order=o) for o in orders])
 

@@ -94,6 +94,8 @@ class FakeBoard:
                 return self._probe()
             case Stage.LOGS:
                 return {"lines": self._log()[-int(request["lines"]) :]}
+            case Stage.HISTORY:
+                return {"receipts": self.record.receipts[-int(request["last"]) :]}
 
     def _wake(self) -> None:
         """What the board's own watcher has done meanwhile: revert what nobody confirmed in time."""

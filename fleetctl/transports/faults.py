@@ -29,6 +29,7 @@ class Stage(StrEnum):
     REVERT = "revert"
     PROBE = "probe"
     LOGS = "logs"
+    HISTORY = "history"
 
 
 @dataclass(frozen=True, slots=True)

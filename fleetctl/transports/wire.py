@@ -56,7 +56,7 @@ def command(verb: str, root: str, script: bytes) -> list[str]:
 
 
 def kept_command(verb: str, root: str, script: bytes) -> list[str]:
-    """The argv that runs `verb` with the copy of `script` that a board keeps; exits `NOT_KEPT` without one."""
+    """The argv that runs `verb` with the copy of `script` a board keeps; exits `NOT_KEPT` without one."""
     kept = f"{root}/blobs/sha256/{sha256(script)}"
     return ["sh", "-c", _KEPT, "sh", kept, *_PYTHON, kept, verb, "--root", root]
 

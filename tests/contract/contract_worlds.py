@@ -1,10 +1,12 @@
-"""Fleets that the contract suite runs against: one a transport, all with the same few things that can be done.
+"""Fleets that the contract suite runs against: one for each transport, all with the same few things to do.
 
 A transport joins the suite by a class with the methods of `World`.
 """
 
+import _thread
+import io
 import itertools
-import json
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,7 +38,8 @@ CONFIRM_TIMEOUT = 6.0
 class World(Protocol):
     """Boards of one kind, and the transport that reaches them."""
 
-    transport: Transport
+    @property
+    def transport(self) -> Transport: ...
 
     def boards(self, count: int) -> list[Board]:
         """Boards that nobody has released to."""
@@ -102,9 +105,7 @@ def golden_pictures() -> bytes:
     for index in range(len(LABELS)):
         top, left = half * (index // 2), half * (index % 2)
         pictures[index, top : top + half, left : left + half] = 255
-    from io import BytesIO
-
-    stream = BytesIO()
+    stream = io.BytesIO()
     np.save(stream, pictures)
     return stream.getvalue()
 
@@ -115,7 +116,8 @@ class FakeWorld:
     def __init__(self, folder: Path) -> None:
         self.now = 1_700_000_000.0
         self.faults: dict[str, dict[str, Any]] = {}
-        self.transport = FakeTransport(folder / "fake", Faults(self.faults), lambda: self.now)
+        self._fake = FakeTransport(folder / "fake", Faults(self.faults), lambda: self.now)
+        self.transport: Transport = self._fake
         self._numbers = itertools.count(1)
 
     def boards(self, count: int) -> list[Board]:
@@ -129,12 +131,12 @@ class FakeWorld:
         self.faults[board.name] = {"unreachable": True}
 
     def distrust(self, board: Board) -> Transport:
-        return replace(self.transport, faults=Faults({board.name: {"refused": True}}))
+        return replace(self._fake, faults=Faults({board.name: {"refused": True}}))
 
     mistrust = distrust
 
     def interrupted(self, order: Order) -> None:
-        dying = replace(self.transport, faults=Faults({order.board.name: {"dies_after_activate": True}}))
+        dying = replace(self._fake, faults=Faults({order.board.name: {"dies_after_activate": True}}))
         (reply,) = dying.release([order])
         assert not reply.ok
 
@@ -148,7 +150,7 @@ class LabWorld:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files = LabFiles(folder / "lab")
-        self.transport = self._transport(self.files.known_hosts)
+        self.transport: Transport = self._transport(self.files.known_hosts)
         self._numbers = itertools.count(1)
 
     def boards(self, count: int) -> list[Board]:
@@ -210,12 +212,10 @@ class LabWorld:
         return AnsibleTransport(reader, known_hosts, self.files.identity)
 
 
-class interrupt_once:  # noqa: N801 - reads as a verb in a with statement
+class interrupt_once:
     """Press Ctrl-C as soon as `is_time()`, and expect to see it."""
 
     def __init__(self, is_time: Any) -> None:
-        import threading
-
         self._is_time = is_time
         self._thread = threading.Thread(target=self._press, daemon=True)
 
@@ -228,8 +228,6 @@ class interrupt_once:  # noqa: N801 - reads as a verb in a with statement
         return True
 
     def _press(self) -> None:
-        import _thread
-
         give_up = time.monotonic() + DEADLINE
         while not self._is_time():
             assert time.monotonic() < give_up
@@ -265,4 +263,4 @@ def observed(world: World, board: Board) -> dict[str, Any]:
     """What a board runs now."""
     reply = by_board(world.transport.observe([board], deadline=DEADLINE))[board.name]
     assert reply.ok, reply.error
-    return json.loads(json.dumps(dict(reply.data)))
+    return dict(reply.data)

@@ -90,7 +90,7 @@ def test_refused_boards_are_left_alone(world: World, releases: Releases) -> None
 
 
 def test_interrupted_release_leaves_a_whole_board(world: World, releases: Releases) -> None:
-    """A controller that goes away before confirming leaves the board, a moment later, on one proved release."""
+    """A controller that goes away before confirming leaves the board on one proved release."""
     (board,) = world.boards(1)
     before = releases.order(board, threshold=0.5)
     list(world.transport.release([before]))
@@ -153,17 +153,19 @@ def test_altered_blob_is_never_sent(world: World, releases: Releases) -> None:
     assert observed(world, board)["current"] is None
 
 
-def test_probe_and_logs_change_nothing(world: World, releases: Releases) -> None:
-    """Fresh evidence and the service's last words can be had at any time."""
+def test_reading_changes_nothing(world: World, releases: Releases) -> None:
+    """Fresh evidence, the service's last words and past receipts can be had at any time."""
     (board,) = world.boards(1)
     order = releases.order(board)
     list(world.transport.release([order]))
     before = observed(world, board)
     (probed,) = world.transport.probe([board], deadline=DEADLINE)
     (logged,) = world.transport.logs([board], lines=5, deadline=DEADLINE)
+    (told,) = world.transport.history([board], last=1, deadline=DEADLINE)
 
     assert probed.data["receipt"]["release"] == order.release.digest
     assert len(probed.data["receipt"]["answers"]) == 4
-    assert isinstance(logged.data["lines"], list)
+    assert 0 <= len(logged.data["lines"]) <= 5
+    assert [before["receipt"]] == told.data["receipts"]
     after = observed(world, board)
     assert before["receipt"] == after["receipt"]

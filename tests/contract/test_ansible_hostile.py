@@ -1,0 +1,152 @@
+"""Boards that do not keep to the protocol: what they say is data, and none can hold the others up."""
+
+import contextlib
+import os
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from contract_worlds import DEADLINE, LabWorld, Releases, by_board
+
+from fleetctl.manifest.schema import Board
+from fleetctl.store import sha256
+from fleetctl.transports.base import ReplyStatus
+from fleetctl.transports.wire import board_script
+
+pytestmark = pytest.mark.e2e
+
+POISON = b"correct-horse-battery-staple"
+
+SILENT = "import time; time.sleep(120)"
+ENDLESS = "import os\nwhile True: os.write(1, b'x' * 65536)"
+ESCAPES = (
+    "import json,sys; sys.stdin.buffer.read(); "
+    r"e = '\x1b]0;owned\x07\u202egnp.exe {{ 7*7 }} \ud800'; "
+    "print(json.dumps({'ok': False, 'code': '', 'error': e}))"
+)
+NO_REPLY = "print('Welcome to my board!')"
+DEEP = "import sys; sys.stdin.buffer.read(); print('[' * 200000)"
+NAN = 'import sys; sys.stdin.buffer.read(); print(\'{"ok": true, "missing": NaN}\')'
+
+
+def take_over(board: Board, script: str) -> None:
+    """Have the board answer every verb with a script of its own."""
+    blobs = Path(board.root) / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    (blobs / sha256(board_script())).write_text(script)
+
+
+def test_hostile_boards_are_failures_and_hold_up_nobody(lab: LabWorld, releases: Releases) -> None:
+    """Escape sequences, noise, depth, NaN, silence and endless talk: each a failure of that board alone."""
+    scripts = [ESCAPES, NO_REPLY, DEEP, NAN, ENDLESS, SILENT]
+    *hostile, honest = lab.boards(len(scripts) + 1)
+    for board, script in zip(hostile, scripts, strict=True):
+        take_over(board, script)
+    orders = [replace(releases.order(board), deadline=8.0) for board in hostile]
+    begun = time.monotonic()
+    replies = by_board(lab.transport.release([*orders, releases.order(honest)]))
+    took = time.monotonic() - begun
+
+    escapes, noise, deep, nan, endless, silent = (replies[board.name] for board in hostile)
+    assert replies[honest.name].data["state"] == "confirmed"
+    assert "gnp.exe {{ 7*7 }}" in escapes.error
+    for reply in (escapes, noise, deep, nan, endless):
+        assert reply.status is ReplyStatus.FAILED
+        assert reply.error.isprintable(), reply.error
+        assert len(reply.error) < 1000
+    assert "not a reply: 'Welcome to my board!'" in noise.error
+    assert "does not stop talking" in endless.error
+    assert silent.status is ReplyStatus.TIMED_OUT
+    assert took < 8.0 + 20.0
+    assert (
+        resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1 << 20
+    )  # KiB: the endless talker was cut short
+    lab.retire()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into other processes through /proc")
+def test_no_secret_reaches_ansible(
+    lab: LabWorld, releases: Releases, monkeypatch: pytest.MonkeyPatch, temporary: Path
+) -> None:
+    """Nothing of our environment is in Ansible's, its arguments or files, and no file outlives a run."""
+    monkeypatch.setenv("POISON_TOKEN", POISON.decode())
+    (board,) = lab.boards(1)
+    before = set(descendants(os.getpid()))
+    known: set[bytes] = set()
+    for reply in lab.transport.release([releases.order(board)]):
+        assert reply.ok, reply.error
+        playbooks = set(descendants(os.getpid())) - before
+        known = {secrets(pid) for pid in playbooks} | {
+            f.read_bytes() for f in temporary.rglob("*") if f.is_file()
+        }
+    with subprocess.Popen(["sh", "-c", "echo; exec sleep 60"], stdout=subprocess.PIPE) as inheriting:
+        assert inheriting.stdout
+        inheriting.stdout.readline()  # it has begun, so the kernel shows its environment
+        found_where_it_is = POISON in secrets(inheriting.pid)
+        inheriting.kill()
+
+    assert any(b"release.yml" in text for text in known), "the playbook was not looked at"
+    assert any(b"fleetctl.work/v1" in text for text in known), "the run's files were not looked at"
+    assert not any(POISON in text for text in known)
+    assert found_where_it_is, "the search finds nothing anywhere"
+    assert list(temporary.iterdir()) == []
+    lab.retire()
+
+
+def test_unknown_and_changed_keys_come_with_the_command_to_run(lab: LabWorld, releases: Releases) -> None:
+    """A refused host key names the file and the exact commands that accept the new key."""
+    board, _ = lab.boards(2)
+    (unknown,) = lab.distrust(board).release([releases.order(board)])
+    (changed,) = lab.mistrust(board).release([releases.order(board)])
+
+    assert f"ssh-keyscan -p {board.port} 127.0.0.1 >> " in unknown.hint
+    assert "is not in known_hosts" in unknown.error
+    assert f"ssh-keygen -R '[127.0.0.1]:{board.port}' -f " in changed.hint
+    assert "reinstalled, or another machine" in changed.error
+    lab.retire()
+
+
+@pytest.mark.slow
+def test_twenty_boards_at_once(lab: LabWorld, releases: Releases) -> None:
+    """Twenty boards are released to in one go, and each is heard of exactly once."""
+    boards = lab.boards(20)
+    replies = by_board(lab.transport.release([releases.order(board) for board in boards]))
+
+    assert {board.name for board in boards} == set(replies)
+    assert {"confirmed"} == {reply.data.get("state", reply.error) for reply in replies.values()}
+    confirmed = lab.transport.confirm(
+        boards, {b.name: releases.order(b).release.digest for b in boards}, deadline=DEADLINE
+    )
+    assert {"confirmed"} == {reply.data.get("state", reply.error) for reply in confirmed}
+    lab.retire()
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for temporary files, its path short enough for ssh sockets, unlike that of pytest."""
+    folder = Path(tempfile.mkdtemp(prefix="t"))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """Every process below `pid`, as /proc shows them now."""
+    with contextlib.suppress(OSError):  # it may end while it is looked at
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                yield child
+                yield from descendants(child)
+
+
+def secrets(pid: int) -> bytes:
+    """Environment and arguments of a process; empty once it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/environ").read_bytes() + Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
