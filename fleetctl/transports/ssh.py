@@ -16,13 +16,19 @@ from fleetctl.manifest.schema import Board
 from fleetctl.store import canonical_json
 from fleetctl.transports import wire
 from fleetctl.transports.base import Reply, ReplyStatus
-from fleetctl.transports.hostkeys import fault_of
+from fleetctl.transports.hostkeys import needs_password
 from fleetctl.transports.known_hosts import KnownHosts
 from fleetctl.transports.ssh_connection import Deadline, Outcome, Run, Trust, connected
 from fleetctl.transports.wire import BoardFault
 
 _CONNECTIONS = 256  # boards asked at once: a silent one costs a thread that sleeps, and nobody's turn
 _NO_RELEASE = 93  # exit status of `_ASK` where the board has no release of ours
+_SUDO_REFUSES = (
+    "a password is required",
+    "is not in the sudoers file",
+    "may not run sudo",
+    "is not allowed to",
+)
 _ASK = (
     'script="$1/current/runtime/activate.py"; '
     f'[ -f "$script" ] || exit {_NO_RELEASE}; '
@@ -68,6 +74,7 @@ class SshReader:
 
         def converse(board: Board, run: Run) -> Mapping[str, Any]:
             outcome = run(user_command(board, command), b"")
+            check_sudo(board, outcome)
             text = {
                 "stdout": outcome.stdout.decode(errors="replace"),
                 "stderr": outcome.stderr.decode(errors="replace"),
@@ -85,14 +92,12 @@ class SshReader:
                 script = wire.board_script()
                 command = sent_script_command(board, verb, script)
                 outcome = run(command, wire.standard_input(script, request))
-            return self._reply(board, verb, outcome)
+            check_sudo(board, outcome)
+            if not outcome.stdout.strip() and outcome.status != 0:
+                raise _failure(verb, outcome)
+            return wire.parse_reply(verb, outcome.stdout)
 
         return self._each(boards, converse, deadline)
-
-    def _reply(self, board: Board, verb: str, outcome: Outcome) -> dict[str, Any]:
-        if not outcome.stdout.strip() and outcome.status != 0:
-            raise _failure(board, verb, outcome, self.known_hosts)
-        return wire.parse_reply(verb, outcome.stdout)
 
     def _each(self, boards: Sequence[Board], converse: "Converse", deadline: float) -> Iterator[Reply]:
         """Have the same conversation with every board; replies come as boards answer."""
@@ -131,15 +136,25 @@ def user_command(board: Board, command: str) -> str:
 
 
 def _as_root(board: Board, argv: Sequence[str]) -> str:
-    return shlex.join(["sudo", "-n", *argv] if board.become else argv)
+    """One line for any login shell, which makes way for the command and so passes its end on unaltered."""
+    return shlex.join(["exec", *(["sudo", "-n"] if board.become else []), *argv])
 
 
-def _failure(board: Board, verb: str, outcome: Outcome, known_hosts: Path) -> BoardFault:
-    """Why a board said nothing on standard output: sudo wants a password, python is missing, or else."""
+def check_sudo(board: Board, outcome: Outcome) -> None:
+    """Raise the board's refusal if it was sudo that answered, in the command's place."""
     said = outcome.stderr.decode(errors="replace")
-    fault = fault_of(said, board, known_hosts)
-    if fault.status is ReplyStatus.REFUSED:
-        return fault
+    if (
+        board.become
+        and outcome.status == 1
+        and not outcome.stdout
+        and any(words in said for words in _SUDO_REFUSES)
+    ):
+        raise needs_password(board)
+
+
+def _failure(verb: str, outcome: Outcome) -> BoardFault:
+    """A board said nothing on standard output, where its reply belongs: what else is known."""
+    said = outcome.stderr.decode(errors="replace")
     ended = "a signal ended it" if outcome.status is None else f"exit status {outcome.status}"
     words = wire.printable(said.strip().rpartition("\n")[2], 200)
     return BoardFault(ReplyStatus.FAILED, f"{verb}: {ended}" + (f": {words}" if words else ""))

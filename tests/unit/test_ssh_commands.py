@@ -4,11 +4,15 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetctl.manifest.schema import Board, BoardKind, VariantName
-from fleetctl.transports.ssh import ask_command, sent_script_command, user_command
+from fleetctl.transports.base import ReplyStatus
+from fleetctl.transports.ssh import ask_command, check_sudo, sent_script_command, user_command
+from fleetctl.transports.ssh_connection import Outcome
+from fleetctl.transports.wire import BoardFault
 
 NASTY = "/opt/o'hara $(touch pwned)\n;`id`\\"
 
@@ -20,7 +24,7 @@ def a_board(**settings: object) -> Board:
 def test_asking_uses_the_release_that_the_board_has() -> None:
     """The line names the root, the board's own python and the verb, as arguments of one fixed script."""
     expected = (
-        'sh -c \'script="$1/current/runtime/activate.py"; [ -f "$script" ] || exit 93; '
+        'exec sh -c \'script="$1/current/runtime/activate.py"; [ -f "$script" ] || exit 93; '
         '[ -x "$2" ] && exec "$2" -I -S "$script" "$3" --root "$1"; '
         'exec python3 -I -S "$script" "$3" --root "$1"\' '
         "fleetctl /opt/fleetctl /opt/fleetctl/venv/bin/python observe"
@@ -33,9 +37,9 @@ def test_becoming_root_never_waits_for_a_password() -> None:
     """With `become`, every kind of line starts with a sudo that fails rather than asks."""
     board = a_board(become=True)
 
-    assert ask_command(board, "logs").startswith("sudo -n sh -c ")
-    assert user_command(board, "uptime") == "sudo -n sh -c uptime"
-    assert sent_script_command(board, "logs", b"x").startswith("sudo -n python3 ")
+    assert ask_command(board, "logs").startswith("exec sudo -n sh -c ")
+    assert user_command(board, "uptime") == "exec sudo -n sh -c uptime"
+    assert sent_script_command(board, "logs", b"x").startswith("exec sudo -n python3 ")
 
 
 def test_the_sent_script_is_run_with_the_root() -> None:
@@ -50,7 +54,7 @@ def test_the_sent_script_is_run_with_the_root() -> None:
 
 def test_a_users_line_stays_one_line_for_one_shell() -> None:
     """Pipes and quotes in the user's line are the remote shell's business, not ours."""
-    assert user_command(a_board(), 'echo "$HOME" | wc -c') == "sh -c 'echo \"$HOME\" | wc -c'"
+    assert user_command(a_board(), 'echo "$HOME" | wc -c') == "exec sh -c 'echo \"$HOME\" | wc -c'"
 
 
 def test_a_nasty_root_reaches_the_script_whole(tmp_path: Path) -> None:
@@ -76,3 +80,23 @@ def test_any_text_arrives_as_it_was(text: str) -> None:
     done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, check=True)
 
     assert text.encode() == done.stdout
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"sudo: a password is required\n",
+        b"pharaoh is not in the sudoers file.\n",
+        b"Sorry, user x may not run sudo\n",
+    ],
+)
+def test_sudo_that_says_no_is_a_refusal(said: bytes) -> None:
+    """Where sudo answers in the command's place, a person has to act; the command itself may say anything."""
+    with pytest.raises(BoardFault) as refused:
+        check_sudo(a_board(become=True), Outcome(1, b"", said))
+
+    assert refused.value.status is ReplyStatus.REFUSED
+    assert "NOPASSWD" in refused.value.hint
+    check_sudo(a_board(become=False), Outcome(1, b"", said))
+    check_sudo(a_board(become=True), Outcome(0, b"", said))
+    check_sudo(a_board(become=True), Outcome(1, b"out", said))
