@@ -223,9 +223,9 @@ def read_templates(folder: Path) -> dict[str, str]:
 
 def _read_template(path: Path) -> str:
     if not _FILE_NAME.fullmatch(path.name):
-        raise Malformed("its name is not made of letters, digits, dots, dashes and underscores alone")
+        raise Malformed("its name has more in it than letters, digits, dots, dashes and underscores")
     if path.is_symlink() or not path.is_file():
-        raise Malformed("not a plain file: a template is text of this repository, not a way to other files")
+        raise Malformed("not a plain file: a template is no way to other files")
     try:
         data = path.read_bytes()
         return data.decode()

@@ -84,9 +84,9 @@ def compile_template(file: str, text: str) -> CompiledTemplate:
     Raises:
         ManifestError: everything in it that is not allowed, each with its line.
     """
+    if len(text) > MAX_TEMPLATE:
+        raise ManifestError([Problem(file, 0, 0, "", f"a template of over {MAX_TEMPLATE:,} characters")])
     try:
-        if len(text) > MAX_TEMPLATE:
-            raise Refusal(f"over {MAX_TEMPLATE:,} characters")
         tree = _ENVIRONMENT.parse(text)
         problems = [Problem(file, *found) for found in _Check(is_json=file.endswith(".json.j2")).of(tree)]
         if problems:
