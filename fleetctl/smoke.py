@@ -126,11 +126,13 @@ Settled = tuple[Verdict, tuple[str, ...]]
 
 
 def _without_answer(order: Order, reply: Reply) -> BoardVerdict:
+    # Offline and refused are said of boards that could not be talked to at all. One that fell silent, broke off or
+    # declined half-way may have the release on probation: it goes back by itself, but "untouched" would be a guess.
     silence = "no answer within the deadline; a board goes back by itself unless it is confirmed"
     ended, reason = {
         ReplyStatus.UNREACHABLE: (Verdict.DEFERRED, reply.error or "offline"),
         ReplyStatus.REFUSED: (Verdict.UNTOUCHED, reply.error or "access was refused"),
-        ReplyStatus.FAILED: (Verdict.UNTOUCHED, reply.error or "the board said no"),
+        ReplyStatus.FAILED: (Verdict.INCONCLUSIVE, reply.error or "the board said no"),
         ReplyStatus.TIMED_OUT: (Verdict.INCONCLUSIVE, reply.error or silence),
     }[reply.status]
     return BoardVerdict(order.board.name, ended, (reason,), {})

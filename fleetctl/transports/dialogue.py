@@ -59,8 +59,18 @@ def release_to(order: Order, ask: Ask) -> dict[str, Any]:
         BoardFault: the board could not be asked, or declined.
         BuildError: a blob of the release is absent here, or altered.
     """
-    ordered, contract, smoke = _terms(order)
     bundle = _bundle(BlobStore(order.blobs), _missing(order.release, ask))
+    try:
+        return _prove(order, ask, bundle)
+    except BoardFault as fault:
+        if fault.status is not ReplyStatus.UNREACHABLE:
+            raise
+        # It was there a moment ago. Silent half-way is not offline: the release itself may have brought it down.
+        raise BoardFault(ReplyStatus.TIMED_OUT, f"lost half-way: {fault.error}", fault.hint) from fault
+
+
+def _prove(order: Order, ask: Ask, bundle: bytes) -> dict[str, Any]:
+    ordered, contract, smoke = _terms(order)
     reply = dict(ask("activate", _activate_request(order, len(bundle)), bundle))
     receipt = reply.get("receipt")
     judgement = judge(contract, smoke, receipt if isinstance(receipt, dict) else {}, ordered)

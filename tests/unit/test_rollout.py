@@ -1,0 +1,225 @@
+"""Rollouts on simulated boards: waves, gates, reverts, and what is left when they end."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from little_fleet import CANARY_THEN_ALL, LittleFleet
+
+from fleetctl.errors import GatePaused, RollbackFailed, SmokeFailed, TransportError
+from fleetctl.events import BoardSettled, GateDecided, RolloutFinished, SoakStarted, WaveStarted, event_json
+from fleetctl.manifest.schema import Gate, OnInconclusive, RevertPolicy, Wave
+from fleetctl.rollout import Outcome, failure
+from fleetctl.store import BlobStore, canonical_json
+from fleetctl.transports.base import Order, Reply
+from fleetctl.transports.fake import FakeTransport
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BlobStore:
+    return BlobStore(tmp_path / "store")
+
+
+def test_a_good_release_reaches_every_board_wave_by_wave(store: BlobStore) -> None:
+    """Canary, half, all: each wave opens after the one before proved itself, and everybody is verified."""
+    world = LittleFleet(store)
+    state = world.roll_out()
+
+    assert dict.fromkeys(world.fleet.boards, "verified") == world.verdicts(state)
+    assert [("b00",), ("b01",), ("b02", "b03")] == [
+        e.boards for e in world.events if isinstance(e, WaveStarted)
+    ]
+    assert failure(state) is None
+
+
+def test_a_second_rollout_touches_nothing(store: BlobStore) -> None:
+    """Where every board proved what git says, the plan is empty and no wave opens."""
+    world = LittleFleet(store)
+    world.roll_out()
+    world.events.clear()
+    plan = world.plan()
+    state = world.roll_out(plan)
+
+    assert plan.is_empty
+    assert {"untouched"} == set(world.verdicts(state).values())
+    assert [RolloutFinished] == [type(event) for event in world.events]
+
+
+def test_a_bad_release_stops_at_the_canary(store: BlobStore) -> None:
+    """Wrong answers on the canary: it goes back, the other boards never hear of the release, exit 40."""
+    world = LittleFleet(store)
+    world.roll_out()
+    before = world.running()
+    world.version, world.faults = 2, {"*": {"bad_answers": 1.0}}
+    state = world.roll_out()
+    error = failure(state)
+
+    assert {
+        "b00": "rolled_back",
+        "b01": "untouched",
+        "b02": "untouched",
+        "b03": "untouched",
+    } == world.verdicts(state)
+    assert before == world.running()
+    assert isinstance(error, SmokeFailed)
+    assert error.exit_code == 40
+
+
+@pytest.mark.parametrize(
+    ("policy", "left_on_the_new"),
+    [
+        (RevertPolicy.FAILED, ["b00", "b01", "b02"]),
+        (RevertPolicy.WAVE, ["b00", "b01"]),
+        (RevertPolicy.ALL, []),
+    ],
+)
+def test_the_manifest_says_who_goes_back_with_a_failed_board(
+    store: BlobStore, policy: RevertPolicy, left_on_the_new: list[str]
+) -> None:
+    """b03 fails in the last wave: only it, its wave, or everybody of this rollout returns to the old release."""
+    world = LittleFleet(store, revert=policy)
+    world.roll_out()
+    old = world.running()
+    world.version, world.faults = 2, {"b03": {"bad_answers": 1.0}}
+    state = world.roll_out()
+    now = world.running()
+
+    assert left_on_the_new == [board for board in now if now[board] != old[board]]
+    assert state.outcome is Outcome.FAILED
+
+
+def test_a_board_that_cannot_go_back_is_the_loudest(store: BlobStore) -> None:
+    """A revert that fails ends in exit 41, whatever else went well."""
+    world = LittleFleet(store)
+    world.roll_out()
+    world.version, world.faults = 2, {"b00": {"bad_answers": 1.0, "revert_fails": True}}
+    state = world.roll_out()
+
+    assert world.verdicts(state)["b00"] == "rollback_failed"
+    assert isinstance(failure(state), RollbackFailed)
+
+
+def test_an_offline_board_is_deferred_and_joins_later(store: BlobStore) -> None:
+    """Offline is neither failure nor success; when the board is back the same command brings it up."""
+    world = LittleFleet(store, faults={"b02": {"unreachable": True}})
+    state = world.roll_out()
+
+    assert world.verdicts(state)["b02"] == "deferred"
+    assert failure(state) is None
+
+    world.faults = {}
+    again = world.roll_out()
+
+    assert {"b00": "untouched", "b01": "untouched", "b02": "verified", "b03": "untouched"} == world.verdicts(
+        again
+    )
+
+
+def test_a_fleet_that_is_wholly_offline_is_an_error(store: BlobStore) -> None:
+    """Nobody reached means nothing done: exit 30, not success."""
+    error = failure(LittleFleet(store, faults={"*": {"unreachable": True}}).roll_out())
+
+    assert isinstance(error, TransportError)
+    assert error.exit_code == 30
+
+
+def test_a_hot_board_pauses_the_rollout(store: BlobStore) -> None:
+    """A board too hot to be judged neither passes nor fails: a person decides, later waves stay shut."""
+    world = LittleFleet(store, faults={"b01": {"hot": True}})
+    state = world.roll_out()
+
+    assert world.verdicts(state)["b01"] == "inconclusive"
+    assert world.verdicts(state)["b02"] == "untouched"
+    assert isinstance(failure(state), GatePaused)
+
+
+def test_doubt_can_be_made_to_count_as_failure(store: BlobStore) -> None:
+    """With `inconclusive: fail` the same hot board fails its gate."""
+    gate = Gate(inconclusive=OnInconclusive.FAIL)
+    state = LittleFleet(store, gate=gate, faults={"b01": {"hot": True}}).roll_out()
+
+    assert state.outcome is Outcome.FAILED
+
+
+def test_a_verified_wave_is_watched_before_its_gate_decides(store: BlobStore) -> None:
+    """Soak happens between the proof and the gate, for as long as the manifest says."""
+    world = LittleFleet(store, waves=(Wave(group="canary", soak=60.0), Wave(fraction=1.0)))
+    world.roll_out()
+    kinds = [type(event) for event in world.events]
+
+    assert world.clock.slept == [60.0]
+    assert kinds.index(SoakStarted) < kinds.index(GateDecided)
+
+
+def test_a_board_that_falls_over_while_watched_goes_back(store: BlobStore) -> None:
+    """A canary whose service has something else loaded after the soak is rolled back and the gate fails."""
+    world = LittleFleet(store, waves=(Wave(group="canary", soak=60.0), Wave(fraction=1.0)))
+    world.roll_out()
+    old = world.running()
+    world.version = 2
+
+    def fall_over(seconds: float) -> None:
+        world.clock.now += seconds
+        record = world.transport._recall("b00")
+        record.current = old["b00"]  # somebody else swapped it back meanwhile
+
+    world.clock.sleep = fall_over  # type: ignore[method-assign]
+    state = world.roll_out()
+
+    assert world.verdicts(state)["b00"] == "rolled_back"
+    assert world.verdicts(state)["b01"] == "untouched"
+
+
+class Forgetful(FakeTransport):
+    """A transport that loses boards' replies."""
+
+    def release(self, orders: Sequence[Order]) -> Iterator[Reply]:
+        return (reply for reply in FakeTransport.release(self, orders) if reply.board != "b00")
+
+
+def test_a_reply_that_never_comes_is_not_a_success(store: BlobStore) -> None:
+    """A board the transport forgot is inconclusive, and the rollout pauses."""
+    world = LittleFleet(store)
+    world.transport = Forgetful(clock=world.clock)
+    state = world.roll_out()
+
+    assert world.verdicts(state)["b00"] == "inconclusive"
+    assert isinstance(failure(state), GatePaused)
+
+
+def test_a_board_cannot_answer_for_another(store: BlobStore) -> None:
+    """A receipt of another board proves nothing: the liar goes back."""
+    world = LittleFleet(store, faults={"b00": {"lies": True}})
+    state = world.roll_out()
+
+    assert world.verdicts(state)["b00"] in ("rolled_back", "rollback_failed")
+    assert world.verdicts(state)["b01"] == "untouched"
+
+
+def test_a_dead_controller_leaves_whole_boards(store: BlobStore) -> None:
+    """Interrupted after activation: the board reverts by its own clock, and the next run converges."""
+    world = LittleFleet(store)
+    world.roll_out()
+    old = world.running()
+    world.version, world.faults = 2, {"b00": {"dies_after_activate": True}}
+    world.roll_out()
+    world.clock.now += 31
+    reverted = world.running()
+    world.faults = {}
+    state = world.roll_out()
+
+    assert reverted["b00"] == old["b00"]
+    assert world.verdicts(state)["b00"] == "verified"
+    assert world.plan().is_empty
+
+
+def test_every_event_is_plain_data(store: BlobStore) -> None:
+    """What is journalled can be written as JSON and says what it is."""
+    world = LittleFleet(store, waves=CANARY_THEN_ALL)
+    world.roll_out()
+    written = [canonical_json(event_json(event)) for event in world.events]
+
+    assert len(written) > 5
+    assert any(b'"event":"BoardSettled"' in line for line in written)
+    settled = [event for event in world.events if isinstance(event, BoardSettled)]
+    assert all(event.p95_ms is not None for event in settled)
