@@ -14,12 +14,13 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fleetctl.artifact import BlobRef, Contract, GoldenAnswer, Tensor
 from fleetctl.device import npy
@@ -30,20 +31,23 @@ DEVICE = Path(__file__).parent.parent / "fleetctl" / "device"
 MODELS = Path(__file__).parent / "cases" / "device"
 LABELS = ("north-west", "north-east", "south-west", "south-east")
 
-# Runs a verb as the transports do, but ends it by SIGKILL at a named step, in the watcher too.
-CRASHING = """
+# Runs a verb as the transports do, notes its named steps, and ends it by SIGKILL at one of them.
+DRIVER = """
 import os, signal, sys
-script, crash_at, *argv = sys.argv[1:]
+script, steps, crash_at, units, *argv = sys.argv[1:]
 board = {"__name__": "activate"}
-exec(compile(open(script).read(), "activate.py", "exec"), board)
+with open(script) as source:
+    exec(compile(source.read(), "activate.py", "exec"), board)
 def checkpoint(step):
+    with open(steps, "a") as stream:
+        print(step, file=stream)
     if step == crash_at:
         os.kill(os.getpid(), signal.SIGKILL)
-sys.exit(board["main"](argv, checkpoint=checkpoint))
+sys.exit(board["main"](argv, checkpoint=checkpoint, unit_folder=units))
 """
 
 
-def picture(quadrant: int, bright: int = 200) -> np.ndarray:
+def picture(quadrant: int, bright: int = 200) -> NDArray[np.uint8]:
     """uint8 (16, 16), dark but for one quadrant."""
     pixels = np.full((16, 16), 10, np.uint8)
     top, left = 8 * (quadrant // 2), 8 * (quadrant % 2)
@@ -51,7 +55,7 @@ def picture(quadrant: int, bright: int = 200) -> np.ndarray:
     return pixels
 
 
-def as_npy(pixels: np.ndarray) -> bytes:
+def as_npy(pixels: NDArray[np.uint8]) -> bytes:
     return npy.encode(pixels.shape, pixels.tobytes())
 
 
@@ -142,20 +146,34 @@ class TinyBoard:
     port: int = field(default_factory=free_port)
     python: str = sys.executable
 
-    def start(self, verb: str, request: Mapping[str, Any], payload: bytes = b"", crash_at: str = "") -> Any:
+    @property
+    def steps_file(self) -> Path:
+        return self.root.parent / "steps"
+
+    @property
+    def units(self) -> Path:
+        """Where systemd's units go, were there a systemd."""
+        return self.root.parent / "units"
+
+    def start(
+        self,
+        verb: str,
+        request: Mapping[str, Any],
+        payload: bytes = b"",
+        *,
+        crash_at: str = "",
+        options: Sequence[str] = (),
+        limit: Callable[[], None] | None = None,
+    ) -> "subprocess.Popen[bytes]":
         """Begin a verb; its standard input is written and closed."""
-        argv = [
-            self.python,
-            "-c",
-            CRASHING,
-            str(DEVICE / "activate.py"),
-            crash_at,
-            verb,
-            "--root",
-            str(self.root),
-        ]
+        argv = [self.python, "-c", DRIVER, str(DEVICE / "activate.py"), str(self.steps_file), crash_at]
+        argv += [str(self.units), verb, "--root", str(self.root), *options]
         process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=limit,
         )
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -166,7 +184,7 @@ class TinyBoard:
         process.stdin = None
         return process
 
-    def finish(self, process: Any) -> dict[str, Any]:
+    def finish(self, process: "subprocess.Popen[bytes]") -> dict[str, Any]:
         """The reply of a verb; empty where it was killed before it gave one."""
         stdout, stderr = process.communicate(timeout=60)
         if process.returncode == -signal.SIGKILL:
@@ -196,9 +214,16 @@ class TinyBoard:
         }
         return {**request, **changes}, payload
 
-    def activate(self, release: TinyRelease, crash_at: str = "", **changes: Any) -> dict[str, Any]:
+    def activate(
+        self,
+        release: TinyRelease,
+        *,
+        crash_at: str = "",
+        limit: Callable[[], None] | None = None,
+        **changes: Any,
+    ) -> dict[str, Any]:
         request, payload = self.activation(release, **changes)
-        return self.ask("activate", request, payload, crash_at=crash_at)
+        return self.ask("activate", request, payload, crash_at=crash_at, limit=limit)
 
     def confirm(self, release: TinyRelease, **more: Any) -> dict[str, Any]:
         return self.ask("confirm", {"release": release.digest}, **more)
@@ -232,6 +257,11 @@ class TinyBoard:
     @property
     def current(self) -> str | None:
         return (self.root / "current").readlink().name if (self.root / "current").is_symlink() else None
+
+    @property
+    def good(self) -> str | None:
+        path = self.root / "state" / "good"
+        return path.read_text().strip() if path.exists() else None
 
     @property
     def pending(self) -> bool:

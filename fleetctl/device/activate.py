@@ -20,7 +20,6 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import http.client
 import io
 import json
 import os
@@ -88,6 +87,12 @@ def fsync_directory(path: str) -> None:
 
 def atomic_write(path: str, data: bytes, mode: int = 0o644) -> None:
     """Replace `path` so that a reader or a power cut sees the old bytes or the new, never a mix."""
+    replace_file(path, data, mode)
+    fsync_directory(os.path.dirname(path))
+
+
+def replace_file(path: str, data: bytes, mode: int) -> None:
+    """As `atomic_write`, but the caller syncs the folder: once for many files, flash memory being slow."""
     folder = os.path.dirname(path)
     handle, aside = tempfile.mkstemp(prefix=".new.", dir=folder)
     try:
@@ -100,7 +105,6 @@ def atomic_write(path: str, data: bytes, mode: int = 0o644) -> None:
     except BaseException:
         remove(aside)
         raise
-    fsync_directory(folder)
 
 
 def swap_link(path: str, target: str) -> None:
@@ -355,7 +359,7 @@ def receive_blobs(board: Board, stream: BinaryIO, size: int, wanted: Mapping[str
     """
     limited = LimitedReader(stream, size)
     try:
-        with tarfile.open(fileobj=limited, mode="r|", bufsize=tarfile.BLOCKSIZE) as tar:
+        with tarfile.open(fileobj=limited, mode="r|") as tar:
             for member in tar:
                 if not member.isreg() or wanted.get(member.name) != member.size:
                     raise BoardError(
@@ -366,13 +370,15 @@ def receive_blobs(board: Board, stream: BinaryIO, size: int, wanted: Mapping[str
                 keep_blob(board, member.name, content.read())
     except (tarfile.TarError, EOFError):
         raise BoardError("bad-bundle", "the bundle is damaged or was cut short") from None
+    finally:
+        fsync_directory(board.blobs)
     limited.drain()
 
 
 def keep_blob(board: Board, digest: str, data: bytes) -> None:
     if hashlib.sha256(data).hexdigest() != digest:
         raise BoardError("bad-bundle", "blob %s arrived damaged" % digest[:12])
-    atomic_write(board.blob(digest), data, 0o444)
+    replace_file(board.blob(digest), data, 0o444)
 
 
 class LimitedReader(io.RawIOBase):
@@ -795,15 +801,15 @@ def healthz(config: Json, timeout: float = 2.0) -> Dict[str, Any]:
     host, port = str(config.get("host", "127.0.0.1")), config.get("port")
     if isinstance(port, bool) or not isinstance(port, int):
         return {}
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
-        connection.request("GET", "/healthz")
-        reply = json.loads(connection.getresponse().read(1 << 16).decode("utf-8"))
-    except (OSError, ValueError, http.client.HTTPException):
+        with socket.create_connection((host, port), timeout) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")  # http.client is slow to import on a board
+            with connection.makefile("rb") as stream:
+                head, _, body = stream.read(1 << 16).partition(b"\r\n\r\n")
+        reply = json.loads(body.decode("utf-8"))
+    except (OSError, ValueError):
         return {}
-    finally:
-        connection.close()
-    return reply if isinstance(reply, dict) else {}
+    return reply if isinstance(reply, dict) and b" 200 " in head.split(b"\r\n")[0] else {}
 
 
 # --- the board's vital signs ------------------------------------------------------------------------------
@@ -995,7 +1001,9 @@ class Activation:
             self._service(previous).forget()
         self.start(digest, limit)
         self.checkpoint("started")
-        return self.prove(digest, previous, order, limit)
+        receipt = self.prove(digest, previous, order, limit)
+        self.checkpoint("judged")
+        return receipt
 
     def _same_manager(self, one: str, other: str) -> bool:
         first, second = (self.board.config(digest, "config/service.json") for digest in (one, other))
@@ -1028,7 +1036,6 @@ class Activation:
         """Ask the serving process the golden samples and judge what it says: a whole receipt."""
         evidence = self._run_probe(digest, max(1.0, limit - time.monotonic()))
         receipt = self._receipt(digest, previous, order, evidence, health(self.board.root))
-        self.checkpoint("probed")
         receipt.update(self._judge(digest, receipt))
         return receipt
 
@@ -1220,7 +1227,7 @@ class Activation:
         if phase == REVERTING:
             return str(self._finish_revert(pending)["state"])
         reason = self._lapsed(pending)
-        return str(self.revert(self._lapsed_receipt(pending, reason))["state"]) if reason else "pending"
+        return str(self.revert(self.receipt_of_lapsed(pending, reason))["state"]) if reason else "pending"
 
     def _lapsed(self, pending: Json) -> str:
         """Why a release on probation must go back now; empty while it may still be confirmed."""
@@ -1234,7 +1241,7 @@ class Activation:
             return "the watcher died before the release was confirmed"
         return ""
 
-    def _lapsed_receipt(self, pending: Json, reason: str) -> Dict[str, Any]:
+    def receipt_of_lapsed(self, pending: Json, reason: str) -> Dict[str, Any]:
         digest = pending["release"]
         last = self.records.receipt or {}
         if last.get("release") != digest or last.get("state") != "pending":
@@ -1250,7 +1257,7 @@ class Activation:
             reason = self._lapsed(pending)
             if not reason:
                 return "pending"
-            receipt = self._lapsed_receipt(pending, reason)
+            receipt = self.receipt_of_lapsed(pending, reason)
             self.records.write("pending.json", dict(pending, phase=REVERTING, receipt=receipt))
         self.point_back(pending.get("previous"))
         return "reverting"
@@ -1531,19 +1538,27 @@ def confirm(call: Call) -> Dict[str, Any]:
 
 
 def revert(call: Call) -> Dict[str, Any]:
+    """Raises `revert-failed` where the board does not serve what it went back to."""
     to, reason = call.request.get("to"), call.request.get("reason")
     if to is not None:
         to = digest_of(call.request, "to")
     said = reason[:500] if isinstance(reason, str) else "asked to"
     with call.lock("revert"):
-        activation = call.activation
-        state = activation.recover()
-        pending = activation.records.pending
-        if pending and to in (None, pending.get("previous")):
-            return activation.revert(activation._lapsed_receipt(pending, said))
-        if not pending and state in ("reverted", "revert_failed") and to in (None, call.board.current):
-            return {"state": state, "current": call.board.current, "receipt": activation.records.receipt}
-        return go_back_to(activation, to or last_before(activation), said)
+        answer = go_back(call.activation, to, said)
+    if answer["state"] != "reverted":
+        raise BoardError("revert-failed", "; ".join(answer["receipt"]["reasons"]))
+    return answer
+
+
+def go_back(activation: Activation, to: Optional[str], reason: str) -> Dict[str, Any]:
+    """End what is on probation; where nothing is, go to `to`, or to what was confirmed before."""
+    recovered = activation.recover()
+    board, pending = activation.board, activation.records.pending
+    if pending and to in (None, pending.get("previous")):
+        return activation.revert(activation.receipt_of_lapsed(pending, reason))
+    if recovered in ("reverted", "revert_failed") and to in (None, board.current):
+        return {"state": recovered, "current": board.current, "receipt": activation.records.receipt}
+    return go_back_to(activation, to or last_before(activation), reason)
 
 
 def last_before(activation: Activation) -> str:
@@ -1711,5 +1726,4 @@ def main(
 
 
 if __name__ == "__main__":
-    socket.setdefaulttimeout(30.0)
     sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,8 @@
 """Write the tiny models that the board's tests serve: `python tests/cases/device/make_models.py`.
 
-Both say which quadrant of a 16x16 grey picture is the brightest: one fully connected layer whose weights average
-each quadrant. `quadrants.tflite` is uint8 and exact; `poisoned.tflite` is float32 with a NaN among its weights.
+Both say which quadrant of a 16x16 grey picture is the brightest: one fully connected layer whose weights
+average each quadrant. `quadrants.tflite` is uint8 and exact; `poisoned.tflite` is float32 and has a NaN among
+its weights.
 """
 
 from pathlib import Path

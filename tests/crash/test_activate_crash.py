@@ -1,0 +1,155 @@
+"""What dies where, and what the board must still have: one whole working release, always.
+
+Each test kills the activating process, or the whole board, at a named step. The steps are those that
+`activate.py` announces; one that no test kills makes `test_every_step_is_killed` fail.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny_board import LABELS, TinyBoard, TinyRelease, as_npy, picture, powered, tiny_contract, tiny_release
+
+BEFORE_THE_WATCHER = ["blobs-received", "staged-aside", "staged", "pending-written"]
+UNDER_THE_WATCHER = ["watcher-started", "swapped", "started", "judged", "receipt-written"]
+PROVED = ["proved"]
+CONFIRMING = ["keeping", "good-written", "confirmation-recorded", "confirmed"]
+REVERTING = ["reverting", "swapped-back", "serving-again", "reversal-recorded"]
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyBoard]:
+    with powered(tmp_path_factory.mktemp("crash") / "root") as board:
+        yield board
+
+
+@pytest.fixture
+def good(board: TinyBoard) -> TinyRelease:
+    """The release that the board keeps and serves before something dies."""
+    release = tiny_release(board.port)
+    if board.pending or board.serves() != release.digest or board.good != release.digest:
+        board.install(release)
+    return release
+
+
+@pytest.fixture
+def new(good: TinyRelease, request: pytest.FixtureRequest) -> TinyRelease:
+    """A good release that the board has never seen."""
+    return good.with_json("config/serve.json", note=request.node.name)
+
+
+def spoiled(release: TinyRelease) -> TinyRelease:
+    return release.with_file("model/contract.json", tiny_contract(labels=LABELS[::-1]).to_json())
+
+
+def assert_whole(board: TinyBoard, release: TinyRelease) -> None:
+    """`release` is linked, good, served and right, nothing is under way, nothing half-written lies around."""
+    assert board.current == board.good == board.serves() == release.digest
+    assert not board.pending
+    assert board.http("POST", "/predict", as_npy(picture(2)))[1]["label"] == LABELS[2]
+    litter = [path for path in board.root.rglob("*") if path.name.startswith((".new.", ".trash."))]
+    assert litter == []
+
+
+@pytest.mark.parametrize("step", BEFORE_THE_WATCHER)
+def test_killed_before_anything_is_touched(
+    board: TinyBoard, good: TinyRelease, new: TinyRelease, step: str
+) -> None:
+    """The activating process dies while it stages: the service never notices, the next verb tidies up."""
+    pid = board.healthz()["pid"]
+    assert board.activate(new, crash_at=step) == {}
+    assert (board.current, board.healthz()["pid"]) == (good.digest, pid)
+    assert board.ask("recover")["ok"] is True
+    assert_whole(board, good)
+    assert board.healthz()["pid"] == pid
+
+
+def test_killed_and_tried_again(board: TinyBoard, new: TinyRelease) -> None:
+    """After a crash the same order can simply be given again."""
+    assert board.activate(new, crash_at="staged-aside") == {}
+    board.install(new)
+    assert_whole(board, new)
+
+
+@pytest.mark.parametrize("step", UNDER_THE_WATCHER)
+def test_killed_during_the_trial(board: TinyBoard, good: TinyRelease, new: TinyRelease, step: str) -> None:
+    """The activating process dies during the trial: the watcher takes the release back, unasked."""
+    assert board.activate(new, crash_at=step) == {}
+    board.wait_until_settled()
+    assert_whole(board, good)
+    assert "the activation was cut short" in board.ask("observe")["receipt"]["reasons"]
+
+
+@pytest.mark.parametrize("step", [*BEFORE_THE_WATCHER, *UNDER_THE_WATCHER, *PROVED])
+def test_power_cut_during_the_trial(board: TinyBoard, good: TinyRelease, new: TinyRelease, step: str) -> None:
+    """Everything on the board dies, the watcher too: what runs after the boot is the old release."""
+    board.activate(new, crash_at=step)
+    board.cut_power()
+    assert board.ask("recover")["ok"] is True
+    assert_whole(board, good)
+
+
+@pytest.mark.parametrize("step", CONFIRMING)
+def test_power_cut_while_confirming(board: TinyBoard, new: TinyRelease, step: str) -> None:
+    """A confirmation that was begun is finished: the controller may already count on it."""
+    assert board.activate(new)["state"] == "pending"
+    assert board.confirm(new, crash_at=step) == {}
+    board.cut_power()
+    assert board.ask("recover")["state"] in ("confirmed", "clean")
+    assert_whole(board, new)
+    assert board.ask("observe")["receipt"]["state"] == "confirmed"
+
+
+@pytest.mark.parametrize("step", REVERTING)
+def test_power_cut_while_going_back(board: TinyBoard, good: TinyRelease, new: TinyRelease, step: str) -> None:
+    """A way back that was cut short is walked to its end."""
+    assert board.activate(spoiled(new), crash_at=step) == {}
+    board.cut_power()
+    assert board.ask("recover")["ok"] is True
+    assert_whole(board, good)
+    receipt = board.ask("observe")["receipt"]
+    assert (receipt["release"], receipt["state"]) == (spoiled(new).digest, "reverted")
+
+
+def test_restarted_before_anybody_confirmed(board: TinyBoard, good: TinyRelease, new: TinyRelease) -> None:
+    """A boot ends every probation, even one whose deadline is far away: nobody was watching."""
+    assert board.activate(new)["state"] == "pending"
+    path = board.root / "state" / "pending.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "boot_id": "another boot"}))
+    assert board.ask("recover")["state"] == "reverted"
+    assert_whole(board, good)
+
+
+def test_the_link_is_safe_before_the_service_starts(
+    board: TinyBoard, good: TinyRelease, new: TinyRelease
+) -> None:
+    """At boot, before systemd starts the service, an unconfirmed release is unlinked; the rest can wait."""
+    assert board.activate(new)["state"] == "pending"
+    board.cut_power()
+    reply = board.ask("recover", options=["--before-start"])
+    assert (reply["state"], reply["current"]) == ("reverting", good.digest)
+    assert board.serves() is None
+    assert board.ask("recover")["state"] == "reverted"
+    assert_whole(board, good)
+
+
+def test_a_first_release_cut_short(tmp_path: Path) -> None:
+    """With nothing from before, a power cut in the first trial leaves nothing, ready to try again."""
+    with powered(tmp_path / "root") as board:
+        release = tiny_release(board.port)
+        assert board.activate(release, crash_at="started") == {}
+        board.cut_power()
+        assert board.ask("recover") == {"ok": True, "state": "reverted", "current": None}
+        assert board.serves() is None
+        board.install(release)
+        assert_whole(board, release)
+
+
+def test_every_step_is_killed(board: TinyBoard, good: TinyRelease, new: TinyRelease) -> None:
+    """The steps that a successful and a failed activation announce are the ones killed above."""
+    board.steps_file.write_text("")
+    board.install(new)
+    board.activate(spoiled(good))
+    announced = set(board.steps_file.read_text().split())
+    assert announced == {*BEFORE_THE_WATCHER, *UNDER_THE_WATCHER, *PROVED, *CONFIRMING, *REVERTING}

@@ -1,0 +1,385 @@
+"""The life of a board, on real processes: releases are tried, proved, kept, or taken back."""
+
+import io
+import json
+import os
+import resource
+import socket
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny_board import LABELS, MODELS, TinyBoard, TinyRelease, bundle, powered, tiny_contract, tiny_release
+
+from fleetctl.device import activate
+from fleetctl.store import canonical_json, sha256
+
+
+@pytest.fixture(scope="module")
+def shared_board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyBoard]:
+    with powered(tmp_path_factory.mktemp("shared") / "root") as board:
+        yield board
+
+
+@pytest.fixture
+def board(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TinyBoard]:
+    """A bare board; with `good`, the one that all those tests share: bringing one up takes a second."""
+    if "good" in request.fixturenames:
+        yield request.getfixturevalue("shared_board")
+        return
+    with powered(tmp_path / "root") as board:
+        yield board
+
+
+@pytest.fixture
+def good(shared_board: TinyBoard) -> TinyRelease:
+    """A release that the shared board has proved, keeps, and serves when the test begins."""
+    release = tiny_release(shared_board.port)
+    if shared_board.pending or shared_board.serves() != release.digest or shared_board.good != release.digest:
+        shared_board.install(release)
+    return release
+
+
+def answers_wrongly(release: TinyRelease) -> TinyRelease:
+    return release.with_file("model/contract.json", tiny_contract(labels=LABELS[::-1]).to_json())
+
+
+def test_a_release_is_pending_until_it_is_confirmed(board: TinyBoard) -> None:
+    """A proved release waits for the controller, and is good only once the controller came back."""
+    release = tiny_release(board.port)
+    reply = board.activate(release)
+    assert (reply["state"], reply["receipt"]["outcome"]) == ("pending", "passed")
+    assert [answer["label"] for answer in reply["receipt"]["answers"]] == list(LABELS)
+    assert board.ask("observe")["good"] is None
+    assert board.confirm(release)["state"] == "confirmed"
+    seen = board.ask("observe")
+    assert (seen["good"], seen["current"], seen["pending"]) == (release.digest, release.digest, None)
+    assert seen["service"]["loaded"]["release"] == seen["receipt"]["loaded"]["release"] == release.digest
+    assert seen["receipt"]["state"] == "confirmed"
+
+
+def test_a_release_with_wrong_answers_goes_back_at_once(board: TinyBoard, good: TinyRelease) -> None:
+    """A model whose labels are in another order than the golden answers' never stays."""
+    reply = board.activate(answers_wrongly(good))
+    assert reply["state"] == reply["receipt"]["state"] == "reverted"
+    assert reply["receipt"]["reasons"] == ["0 of 4 golden answers agree; at least 100% have to"]
+    assert board.serves() == board.current == good.digest
+    assert [r["state"] for r in board.ask("history", {"last": 1})["receipts"]] == ["reverted"]
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "said"),
+    [
+        ("model/model.tflite", b"junk" * 400, "the model does not load"),
+        (
+            "model/contract.json",
+            tiny_contract(labels=LABELS[:3]).to_json(),
+            "the contract has 3 labels, the model has 4",
+        ),
+        ("runtime/serve.py", b"raise SystemExit('out of order')\n", "out of order"),
+        ("config/serve.json", b"{}", "gives no host and port"),
+    ],
+)
+def test_a_service_that_dies_is_not_waited_for(
+    board: TinyBoard, good: TinyRelease, path: str, data: bytes, said: str
+) -> None:
+    """The board goes back as soon as the new service ends, and the reason holds its last words."""
+    reply = board.activate(good.with_file(path, data), deadline=60.0)
+    assert reply["state"] == "reverted"
+    assert said in reply["receipt"]["reasons"][0]
+    assert board.serves() == board.current == good.digest
+
+
+def test_a_poisoned_model_goes_back(board: TinyBoard, good: TinyRelease) -> None:
+    """Scores that are no numbers are no answers."""
+    contract = json.loads(good.files["model/contract.json"])
+    for end in ("input", "output"):
+        contract[end].update(dtype="float32", scale=0.0)
+    poisoned = good.with_file("model/model.tflite", (MODELS / "poisoned.tflite").read_bytes())
+    reply = board.activate(poisoned.with_file("model/contract.json", canonical_json(contract)))
+    assert reply["state"] == "reverted"
+    assert "answer 1 lacks a label or a finite score" in reply["receipt"]["reasons"]
+    assert board.serves() == good.digest
+
+
+def test_a_slow_release_goes_back(board: TinyBoard, good: TinyRelease) -> None:
+    """A budget that no board can meet is not met."""
+    reply = board.activate(good.with_json("config/smoke.json", max_p95_ms=0.0001))
+    assert reply["state"] == "reverted"
+    assert "is over the budget of 0.0001 ms" in reply["receipt"]["reasons"][0]
+
+
+@pytest.mark.skipif(activate.has_edge_tpu(), reason="this machine has an Edge TPU")
+def test_a_missing_accelerator_is_never_replaced_in_silence(board: TinyBoard, good: TinyRelease) -> None:
+    """`required` without an Edge TPU does not run on the CPU: it goes back; nothing was learnt."""
+    wanting = good.with_json("config/serve.json", accelerator="required")
+    reply = board.activate(wanting.with_json("config/smoke.json", accelerator="required"))
+    assert (reply["state"], reply["receipt"]["outcome"]) == ("reverted", "inconclusive")
+    assert "the Edge TPU is required" in reply["receipt"]["reasons"][0]
+    assert "no accelerator to ask" in reply["receipt"]["reasons"]
+    assert board.serves() == good.digest
+
+
+def test_nobody_confirms(board: TinyBoard, good: TinyRelease) -> None:
+    """A controller that never comes back costs one restart, not the board."""
+    reply = board.activate(tiny_release(board.port, threshold=0.9), confirm_timeout=0.1)
+    assert reply["state"] == "pending"
+    board.wait_until_settled()
+    assert board.serves() == board.current == good.digest
+    assert board.ask("observe")["receipt"]["reasons"] == ["nobody confirmed the release in time"]
+    assert board.confirm(tiny_release(board.port, threshold=0.9))["code"] == "not-pending"
+
+
+def test_a_first_release_that_fails_leaves_nothing(board: TinyBoard) -> None:
+    """With no release from before, going back means that nothing runs, and the receipt says so."""
+    reply = board.activate(answers_wrongly(tiny_release(board.port)))
+    assert (reply["state"], reply["current"]) == ("reverted", None)
+    assert reply["receipt"]["restored"] is None
+    assert not (board.root / "current").is_symlink()
+    assert board.serves() is None
+    assert board.ask("observe")["service"]["state"] == "absent"
+
+
+def test_an_old_process_on_the_port_proves_nothing(board: TinyBoard) -> None:
+    """A server that is not ours and answers on our port is not taken for the release."""
+    with socket.create_server(("127.0.0.1", board.port)):
+        reply = board.activate(tiny_release(board.port))
+    assert reply["state"] == "reverted"
+    assert "cannot listen on 127.0.0.1" in reply["receipt"]["reasons"][0]
+
+
+def test_the_same_release_again_changes_nothing(board: TinyBoard, good: TinyRelease) -> None:
+    """A good release is proved again by the very process that serves it."""
+    pid = board.healthz()["pid"]
+    reply = board.activate(good)
+    assert (reply["state"], reply["receipt"]["outcome"]) == ("unchanged", "passed")
+    assert board.healthz()["pid"] == reply["receipt"]["loaded"]["pid"] == pid
+
+
+def test_a_dead_service_is_brought_back(board: TinyBoard, good: TinyRelease) -> None:
+    """`recover` starts what should run, as after a boot."""
+    board.cut_power()
+    assert board.serves() is None
+    assert board.ask("recover")["state"] == "clean"
+    assert board.serves() == good.digest
+
+
+def test_the_controller_says_no(board: TinyBoard, good: TinyRelease) -> None:
+    """A pending release that the controller does not believe in goes back when told to."""
+    other = tiny_release(board.port, threshold=0.9)
+    board.activate(other)
+    reply = board.ask("revert", {"to": None, "reason": "the controller disagrees"})
+    assert (reply["state"], reply["current"]) == ("reverted", good.digest)
+    assert reply["receipt"]["release"] == other.digest
+    assert reply["receipt"]["reasons"] == ["the controller disagrees"]
+
+
+def test_a_confirmed_release_can_be_left(board: TinyBoard, good: TinyRelease) -> None:
+    """A rollback later on goes to the release that was confirmed before, and proves it."""
+    other = tiny_release(board.port, threshold=0.9)
+    board.install(other)
+    reply = board.ask("revert", {"to": None, "reason": "the wave failed"})
+    assert (reply["state"], reply["current"]) == ("reverted", good.digest)
+    assert (reply["receipt"]["release"], reply["receipt"]["outcome"]) == (good.digest, "passed")
+    assert board.ask("observe")["good"] == board.serves() == good.digest
+    assert board.ask("revert", {"to": "0" * 64, "reason": ""})["code"] == "unknown-release"
+
+
+def test_there_is_nothing_before_the_first(board: TinyBoard) -> None:
+    """Going back from the only release is refused, and it goes on serving."""
+    release = tiny_release(board.port)
+    board.install(release)
+    assert board.ask("revert", {})["code"] == "nothing-before"
+    assert board.serves() == release.digest
+
+
+def test_a_newer_order_replaces_a_pending_one(board: TinyBoard, good: TinyRelease) -> None:
+    """A second release on top of an unconfirmed one still goes back to the last good one."""
+    board.activate(tiny_release(board.port, threshold=0.8))
+    newer = tiny_release(board.port, threshold=0.9)
+    reply = board.activate(newer, confirm_timeout=0.1)
+    assert (reply["state"], reply["receipt"]["previous"]) == ("pending", good.digest)
+    board.wait_until_settled()
+    assert board.serves() == board.current == good.digest
+
+
+def test_two_at_once(board: TinyBoard, good: TinyRelease) -> None:
+    """Two controllers at the same time are served one after the other; the later one is pending."""
+    orders = [board.activation(tiny_release(board.port, threshold=t)) for t in (0.8, 0.9)]
+    processes = [board.start("activate", request, payload) for request, payload in orders]
+    replies = [board.finish(process) for process in processes]
+    assert [reply["state"] for reply in replies] == ["pending", "pending"]
+    assert board.serves() == board.current
+    assert board.current in {request["release"] for request, _ in orders}
+    assert board.ask("observe")["pending"]["previous"] == good.digest
+
+
+def test_a_held_lock_names_its_holder(board: TinyBoard, good: TinyRelease) -> None:
+    """A verb that cannot have the lock gives up in time, and says who has it."""
+    with activate.locked(activate.Board(str(board.root)), "a test", 0.0):
+        reply = board.ask("confirm", {"release": good.digest, "lock_timeout": 0.1})
+    assert reply["code"] == "busy"
+    assert f"a test, pid {os.getpid()}, since" in reply["error"]
+
+
+def test_only_three_releases_are_kept(tmp_path: Path) -> None:
+    """The newest three stay, and whatever is in use; blobs go with the last release that needs them."""
+    folders = activate.Board(str(tmp_path / "root"))
+    folders.make_folders()
+    releases = [tiny_release(8091, threshold=t / 10) for t in range(6)]
+    for age, release in enumerate(releases):
+        for digest, data in release.blobs.items():
+            activate.keep_blob(folders, digest, data)
+        files = activate.parse_manifest(release.release.manifest.decode(), release.digest)
+        activate.stage(
+            folders, release.digest, release.release.manifest.decode(), files, activate.no_checkpoint
+        )
+        os.utime(folders.release(release.digest), (age, age))
+    activate.collect(folders, {releases[0].digest, None})
+    kept = [releases[0], *releases[-2:]]
+    assert set(folders.staged()) == {release.digest for release in kept}
+    assert set(activate.names(folders.blobs)) == {digest for release in kept for digest in release.blobs}
+
+
+def test_damaged_blobs_are_sent_again(board: TinyBoard, good: TinyRelease) -> None:
+    """A file changed behind our back shows in `observe`, and the next activation repairs it."""
+    model = board.root / "current" / "model" / "model.tflite"
+    whole = model.read_bytes()
+    model.chmod(0o644)
+    model.write_bytes(whole[:-1] + b"?")  # the blob too: they are one file
+    assert board.ask("observe")["files"]["model/model.tflite"]["sha256"] != board.healthz()["model_sha256"]
+    assert len(board.ask("missing", {"blobs": sorted(good.blobs)})["missing"]) == 1
+    board.install(good)
+    assert model.read_bytes() == whole
+    assert board.ask("missing", {"blobs": sorted(good.blobs)})["missing"] == []
+
+
+def test_a_full_disk_changes_nothing(board: TinyBoard, good: TinyRelease) -> None:
+    """Running out of space while blobs arrive leaves the old release serving and no litter behind."""
+    big = good.with_file("model/notes.bin", os.urandom(300_000))
+    litter = set((board.root / "blobs" / "sha256").iterdir()) | set((board.root / "releases").iterdir())
+
+    def little_space() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    reply = board.activate(big, limit=little_space)
+    assert (reply["ok"], reply["code"]) == (False, "no-space")
+    assert board.serves() == board.current == good.digest
+    now = set((board.root / "blobs" / "sha256").iterdir()) | set((board.root / "releases").iterdir())
+    assert [path for path in now - litter if path.name.startswith(".")] == []
+
+
+def test_too_little_space_is_said_before_anything_is_sent(board: TinyBoard, good: TinyRelease) -> None:
+    """A release that cannot fit is refused by its sizes alone."""
+    request, _ = board.activation(good)
+    files = {
+        **json.loads(request["manifest"])["files"],
+        "model/vast.bin": {"sha256": "0" * 64, "size": 1 << 50},
+    }
+    manifest = canonical_json({"schema": "fleetctl.release/v1", "files": files})
+    digest = sha256(manifest)
+    reply = board.ask("activate", {**request, "release": digest, "manifest": manifest.decode()})
+    assert reply["code"] == "no-space"
+    assert "KiB of disk are free" in reply["error"]
+
+
+def test_a_foreign_root_is_kept_before_it_is_touched(board: TinyBoard) -> None:
+    """What somebody else had there goes into a snapshot, and comes back when the first release fails."""
+    (board.root / "app-1.2").mkdir(parents=True)
+    (board.root / "app-1.2" / "labels.txt").write_text("G17\n")
+    (board.root / "current").symlink_to("app-1.2")
+    assert board.ask("observe")["foreign"] is True
+    reply = board.activate(answers_wrongly(tiny_release(board.port)))
+    assert reply["state"] == "reverted"
+    assert (board.root / "current").readlink() == Path("app-1.2")
+    (snapshot,) = (board.root / "snapshot").glob("*.tar")
+    with tarfile.open(snapshot) as tar:
+        assert {"app-1.2/labels.txt", "current"} <= set(tar.getnames())
+    assert board.ask("observe")["foreign"] is False
+
+
+def test_a_foreign_folder_called_current_comes_back(board: TinyBoard) -> None:
+    """Even a `current` that is a folder, which no rename can replace."""
+    (board.root / "current").mkdir(parents=True)
+    (board.root / "current" / "app.py").write_text("print('hello')\n")
+    assert board.activate(answers_wrongly(tiny_release(board.port)))["state"] == "reverted"
+    assert (board.root / "current" / "app.py").read_text() == "print('hello')\n"
+    board.install(tiny_release(board.port))
+    assert (board.root / "current").is_symlink()
+
+
+BAD_MANIFESTS = [
+    '{"schema": "fleetctl.release/v1", "files": {"../x": {"sha256": "%s", "size": 1}}}' % ("0" * 64),
+    '{"schema": "fleetctl.release/v1", "files": {"/etc/x": {"sha256": "%s", "size": 1}}}' % ("0" * 64),
+    '{"schema": "fleetctl.release/v1", "files": {"a//b": {"sha256": "%s", "size": 1}}}' % ("0" * 64),
+    '{"schema": "fleetctl.release/v1", "files": {"release.json": {"sha256": "%s", "size": 1}}}' % ("0" * 64),
+    '{"schema": "fleetctl.release/v1", "files": {"a": {"sha256": "../../x", "size": 1}}}',
+    '{"schema": "fleetctl.release/v1", "files": {"a": {"sha256": "%s", "size": -1}}}' % ("0" * 64),
+    '{"schema": "fleetctl.release/v1", "files": ["a"]}',
+    '{"schema": "other", "files": {}}',
+    "[]",
+    "no json",
+]
+
+
+@pytest.mark.parametrize("text", BAD_MANIFESTS)
+def test_a_manifest_that_reaches_outside_is_refused(text: str) -> None:
+    """Whatever its digest, a manifest names files inside the release only."""
+    with pytest.raises(activate.BoardError) as refusal:
+        activate.parse_manifest(text, sha256(text.encode()))
+    assert refusal.value.code == "bad-manifest"
+
+
+def test_a_manifest_must_match_its_digest() -> None:
+    """A release is what its digest says."""
+    with pytest.raises(activate.BoardError, match="does not match its digest"):
+        activate.parse_manifest("{}", "0" * 64)
+
+
+def call_of(board: TinyBoard, line: bytes) -> activate.Call:
+    stream = io.BytesIO(line)
+    request = activate.read_request(stream)
+    return activate.Call(activate.Board(str(board.root)), request, stream, activate.no_checkpoint, "", False)
+
+
+@pytest.mark.parametrize(
+    ("verb", "line", "code"),
+    [
+        ("activate", b"", "bad-request"),
+        ("activate", b"[1]\n", "bad-request"),
+        ("activate", b"\xff\xfe\n", "bad-request"),
+        ("activate", b"[" * 100_000 + b"\n", "bad-request"),
+        ("activate", b'{"board": 1, "release": "x"}\n', "bad-request"),
+        ("missing", b'{"blobs": ["../../etc/passwd"]}\n', "bad-request"),
+        ("confirm", b'{"release": null}\n', "bad-request"),
+        ("revert", b'{"to": "../../x"}\n', "bad-request"),
+        ("logs", b'{"lines": true}\n', "bad-request"),
+        ("history", b'{"last": -1}\n', "bad-request"),
+        ("probe", b"{}\n", "nothing-active"),
+    ],
+)
+def test_malformed_requests_get_a_reply(board: TinyBoard, verb: str, line: bytes, code: str) -> None:
+    """Whatever is asked, the answer is one line of JSON and says what was wrong."""
+    assert activate.answer_verb(verb, lambda: call_of(board, line))["code"] == code
+
+
+def test_bundles_are_checked_member_by_member(board: TinyBoard, good: TinyRelease) -> None:
+    """Bytes that are not what they are called, were not asked for, or stop too soon never become blobs."""
+    other = good.with_file("model/notes.txt", b"a note")
+    (digest,) = set(other.blobs) - set(good.blobs)
+    request, payload = board.activation(other)
+    wrong = bundle({digest: b"a lie!"})
+    stray = bundle({"0" * 64: b"stray"})
+    for sent in (wrong, stray, payload[:514], b"x" * 2000):
+        reply = board.ask("activate", {**request, "bundle_bytes": max(len(sent), 600)}, sent)
+        assert (reply["ok"], reply["code"]) == (False, "bad-bundle")
+    assert board.ask("activate", {**request, "bundle_bytes": 0})["code"] == "missing-blobs"
+    assert not (board.root / "blobs" / "sha256" / digest).exists()
+    assert board.serves() == board.current == good.digest
+
+
+def test_logs_are_the_services_own(board: TinyBoard, good: TinyRelease) -> None:
+    """`logs` gives the last lines that the service wrote."""
+    (line,) = board.ask("logs", {"lines": 1})["lines"]
+    assert line == f"serve: release {good.digest[:12]} on 127.0.0.1:{board.port}"
