@@ -223,7 +223,7 @@ def read_templates(folder: Path) -> dict[str, str]:
 
 def _read_template(path: Path) -> str:
     if not _FILE_NAME.fullmatch(path.name):
-        raise Malformed("its name has more in it than letters, digits, dots, dashes and underscores")
+        raise Malformed("its name may have letters, digits, dots, dashes and underscores only")
     if path.is_symlink() or not path.is_file():
         raise Malformed("not a plain file: a template is no way to other files")
     try:

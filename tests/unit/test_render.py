@@ -238,7 +238,7 @@ def test_template_files_that_are_none_are_refused(tmp_path: Path) -> None:
     assert [str(problem) for problem in refused.value.problems] == [
         "inventory/templates/a.j2: not a plain file: a template is no way to other files",
         "inventory/templates/b.j2: not a plain file: a template is no way to other files",
-        "inventory/templates/c d.j2: its name has more in it than letters, digits, dots, dashes and underscores",
+        "inventory/templates/c d.j2: its name may have letters, digits, dots, dashes and underscores only",
         "inventory/templates/e.j2:2: not UTF-8",
     ]
 
