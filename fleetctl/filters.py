@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from jinja2 import Undefined
@@ -35,16 +35,21 @@ def scalar(value: Any) -> str:
 
 def tojson(value: Any) -> str:
     """JSON with its keys in order. Encoded piece by piece, to stop at the limit rather than after it."""
-    pieces, size = [], 0
     try:
-        for piece in _ENCODER.iterencode(value):
-            size += len(piece)
-            if size > MAX_TEXT:
-                raise Refusal(f"the value is over {MAX_TEXT:,} characters of JSON")
-            pieces.append(piece)
+        if isinstance(value, str | int | float):  # most values by far, and a tenth of the time
+            return Json(_ENCODER.encode(value))
+        return Json("".join(_bounded(_ENCODER.iterencode(value))))
     except (ValueError, TypeError) as error:
         raise Refusal(f"the value is not JSON: {error}") from None
-    return Json("".join(pieces))
+
+
+def _bounded(pieces: Iterable[str]) -> Iterator[str]:
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > MAX_TEXT:
+            raise Refusal(f"the value is over {MAX_TEXT:,} characters of JSON")
+        yield piece
 
 
 def _no_json(value: Any) -> Any:

@@ -8,6 +8,7 @@ import importlib.resources
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from fleetctl.artifact import Artifact, BlobRef, verify_artifact
 from fleetctl.checked_json import Malformed, parse
 from fleetctl.errors import ManifestError, Problem
 from fleetctl.filters import MAX_TEXT
-from fleetctl.manifest.schema import Board, Smoke
+from fleetctl.manifest.schema import Accelerator, Board, ServiceManager, Smoke
 from fleetctl.release import Release
 from fleetctl.sandbox import CompiledTemplate, compile_template
 from fleetctl.store import BlobStore, canonical_json, sha256
@@ -60,12 +61,16 @@ class Renderer:
         Raises:
             ManifestError: a template failed, or made a `*.json` that is not a JSON object.
         """
-        values = _template_values(board, artifact)
+        values = {
+            "board": _board_values(board),
+            "model": {"name": artifact.model, "variant": artifact.variant, "artifact": artifact.digest},
+            "config": board.config,
+            "labels": board.labels,
+        }
         files = {path: self._fill(path, board, values) for path in self.templates}
-        files[SERVICE_CONFIG] = canonical_json(
-            {"manager": board.service.value, "unit": UNIT_NAME, "python": board.python}
-        )
-        files[SMOKE_CONFIG] = canonical_json(_smoke_budget(board, smoke))
+        files[SERVICE_CONFIG] = _service_config(board.service, board.python)
+        budget = smoke.max_p95_ms.get(board.board)
+        files[SMOKE_CONFIG] = _smoke_config(smoke.samples, smoke.min_agreement, budget, board.accelerator)
         return files
 
     def release(self, board: Board, artifact: Artifact, smoke: Smoke) -> Release:
@@ -131,34 +136,43 @@ def _destination(name: str) -> str:
     return UNIT if plain == UNIT_NAME else f"config/{plain}"
 
 
-def _template_values(board: Board, artifact: Artifact) -> dict[str, Any]:
-    """All that a template can know, as plain data."""
+def _board_values(board: Board) -> dict[str, Any]:
+    """What a template can know of a board, as plain data. How it is reached is none of its business."""
     return {
-        "board": {
-            "name": board.name,
-            "kind": board.board.value,
-            "groups": list(board.groups),
-            "accelerator": board.accelerator.value,
-            "service": board.service.value,
-            "serve_port": board.serve_port,
-            "python": board.python,
-            "root": board.root,
-        },
-        "model": {"name": artifact.model, "variant": artifact.variant, "artifact": artifact.digest},
-        "config": board.config,
-        "labels": board.labels,
-    }
-
-
-def _smoke_budget(board: Board, smoke: Smoke) -> dict[str, Any]:
-    return {
-        "samples": smoke.samples,
-        "min_agreement": smoke.min_agreement,
-        "max_p95_ms": smoke.max_p95_ms.get(board.board),
+        "name": board.name,
+        "kind": board.board.value,
+        "groups": list(board.groups),
         "accelerator": board.accelerator.value,
+        "service": board.service.value,
+        "serve_port": board.serve_port,
+        "python": board.python,
+        "root": board.root,
     }
 
 
+# Few of these differ between boards, so most of a large fleet's are remembered.
+
+
+@lru_cache(maxsize=256)
+def _service_config(manager: ServiceManager, python: str) -> bytes:
+    return canonical_json({"manager": manager.value, "unit": UNIT_NAME, "python": python})
+
+
+@lru_cache(maxsize=256, typed=True)  # 60 and 60.0 are equal, and two texts
+def _smoke_config(
+    samples: int, min_agreement: float, max_p95_ms: float | None, accelerator: Accelerator
+) -> bytes:
+    return canonical_json(
+        {
+            "samples": samples,
+            "min_agreement": min_agreement,
+            "max_p95_ms": max_p95_ms,
+            "accelerator": accelerator.value,
+        }
+    )
+
+
+@lru_cache(maxsize=1024)
 def _ref(data: bytes) -> BlobRef:
     return BlobRef(sha256(data), len(data))
 

@@ -93,6 +93,15 @@ def test_the_service_and_smoke_files_come_from_the_manifest() -> None:
     }
 
 
+def test_a_release_does_not_depend_on_what_was_rendered_before() -> None:
+    """60 and 60.0 are equal to Python and are two texts in JSON: neither stands in for the other."""
+    budgets = [Smoke(max_p95_ms={BoardKind.RASPBERRYPI4: limit}) for limit in (60, 60.0)]
+
+    texts = [renderer().render(BOARD, ARTIFACT, budget)["config/smoke.json"] for budget in budgets]
+
+    assert [b'"max_p95_ms":60,' in text for text in texts] == [True, False]
+
+
 def test_a_kind_without_budget_has_none() -> None:
     """No limit is invented for a kind of board that the manifest does not name."""
     board = replace(BOARD, board=BoardKind.GENERIC)
