@@ -65,7 +65,7 @@ def release_to(order: Order, ask: Ask) -> dict[str, Any]:
     except BoardFault as fault:
         if fault.status is not ReplyStatus.UNREACHABLE:
             raise
-        # It was there a moment ago. Silent half-way is not offline: the release itself may have brought it down.
+        # It was there a moment ago: silent half-way is not offline, the release may have brought it down.
         raise BoardFault(ReplyStatus.TIMED_OUT, f"lost half-way: {fault.error}", fault.hint) from fault
 
 

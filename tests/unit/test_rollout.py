@@ -76,7 +76,7 @@ def test_a_bad_release_stops_at_the_canary(store: BlobStore) -> None:
 def test_the_manifest_says_who_goes_back_with_a_failed_board(
     store: BlobStore, policy: RevertPolicy, left_on_the_new: list[str]
 ) -> None:
-    """b03 fails in the last wave: only it, its wave, or everybody of this rollout returns to the old release."""
+    """b03 fails in the last wave: it, its wave, or everybody of this rollout returns to the old release."""
     world = LittleFleet(store, revert=policy)
     world.roll_out()
     old = world.running()
