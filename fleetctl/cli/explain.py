@@ -21,7 +21,7 @@ def explain(
 ) -> None:
     """Say which file and line set each value of a board.
 
-    They come from the fleet's defaults, then the board's groups in manifest order, then the board; the last wins.
+    They come from the fleet's defaults, the board's groups in manifest order, and the board; the last wins.
     """
     from fleetctl.manifest.explain import explain as explained
     from fleetctl.report.console import emit_json, emit_markdown_table, emit_table

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fleetctl.manifest.complaints import Complaint, unknown
-from fleetctl.manifest.compounds import Entry
+from fleetctl.manifest.compounds import Entry, is_misspelt
 from fleetctl.manifest.files import Manifest
 from fleetctl.manifest.kinds import Complaints
 from fleetctl.manifest.layers import Layer, find, locate, merge
@@ -75,7 +75,7 @@ class Boards:
 
     def _has_essentials(self, entry: Entry, settings: Mapping[str, Any]) -> bool:
         for key in ("board", "model"):
-            if key not in settings:
+            if key not in settings and not is_misspelt(key, entry.node):
                 hint = "set it here, in a group, or in `defaults`"
                 self._complaints.append(Complaint(entry.key, f"`{key}` is missing", hint))
         return isinstance(settings.get("board"), BoardKind) and isinstance(settings.get("model"), str)
@@ -86,7 +86,9 @@ class Boards:
             self._complain(board, "variant", what, f"it builds {', '.join(model.variants)}")
         elif board.accelerator is Accelerator.REQUIRED and board.variant is not VariantName.EDGETPU:
             what = f"`required`, but the variant `{board.variant}` does not use an accelerator"
-            self._complain(board, "accelerator", what, f"add `edgetpu` to the variants of `{model.name}`")
+            builds = VariantName.EDGETPU in model.variants
+            hint = "set `variant: edgetpu`" if builds else f"add `edgetpu` to the variants of `{model.name}`"
+            self._complain(board, "accelerator", what, hint)
         elif board.accelerator is Accelerator.NONE and board.variant is VariantName.EDGETPU:
             what = "the variant `edgetpu` cannot run without an accelerator"
             self._complain(board, "variant", what, "set `accelerator: required`")
@@ -111,14 +113,16 @@ def derive(settings: dict[str, Any], model: Model) -> None:
     """Fill in the accelerator and the variant where nobody chose them.
 
     A kind with an Edge TPU prefers it. Whoever uses an accelerator runs `edgetpu` if the model builds it;
-    else `int8`, else the model's first variant.
+    else `int8`, else the model's first variant that runs on a CPU.
     """
     if "accelerator" not in settings and settings["board"].has_edge_tpu:
         settings["accelerator"] = Accelerator.PREFERRED
     if "variant" in settings:
         return
-    wanted = [VariantName.INT8, *model.variants]
-    if settings.get("accelerator", Accelerator.NONE) is not Accelerator.NONE:
+    uses_accelerator = settings.get("accelerator", Accelerator.NONE) is not Accelerator.NONE
+    for_cpu = [variant for variant in model.variants if variant is not VariantName.EDGETPU]
+    wanted = [VariantName.INT8, *for_cpu, VariantName.EDGETPU]
+    if uses_accelerator:
         wanted.insert(0, VariantName.EDGETPU)
     settings["variant"] = next(variant for variant in wanted if variant in model.variants)
 

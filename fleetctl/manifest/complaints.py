@@ -5,13 +5,13 @@ to be, are worked out once everything has been read: a valid manifest pays nothi
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from fleetctl.errors import Problem
 from fleetctl.manifest.tree import Items, Node, Pairs
 
-_MAX_SUGGESTIONS = 100  # each costs a comparison with every name there is
+_MAX_COMPARISONS = 50_000  # about a second; a suggestion costs one with every name there is
 
 
 class Invalid:
@@ -31,7 +31,7 @@ class Complaint(NamedTuple):
     what: str
     hint: str = ""
     word: str = ""
-    meant: Iterable[str] = ()
+    meant: Collection[str] = ()
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
@@ -40,7 +40,7 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
     return f"did you mean `{close[0]}`?" if close else ""
 
 
-def unknown(node: Node, kind: str, word: str, names: Iterable[str], hint: str = "") -> Complaint:
+def unknown(node: Node, kind: str, word: str, names: Collection[str], hint: str = "") -> Complaint:
     """A name that is not one of `names`; `hint` is given where none of them is close."""
     return Complaint(node, f"unknown {kind} `{word}`", hint, word, names)
 
@@ -50,9 +50,11 @@ def as_problems(complaints: Iterable[Complaint], roots: Iterable[Node]) -> list[
     once = list({(id(c.node), c.what): c for c in complaints}.values())
     paths = _paths({id(c.node) for c in once}, roots)
     problems = []
-    for index, complaint in enumerate(once):
+    comparisons = 0
+    for complaint in once:
         mark = complaint.node.mark
-        guess = did_you_mean(complaint.word, complaint.meant) if index < _MAX_SUGGESTIONS else ""
+        comparisons += len(complaint.meant)
+        guess = did_you_mean(complaint.word, complaint.meant) if comparisons <= _MAX_COMPARISONS else ""
         problems.append(
             Problem(
                 file=mark.name,

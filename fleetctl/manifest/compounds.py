@@ -1,6 +1,7 @@
 """Kinds of values made of values: lists, records with known keys, and mappings whose keys a user chooses."""
 
 import dataclasses
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -121,7 +122,7 @@ class Record:
 
     def _complain_of_missing(self, node: Pairs, values: dict[str, Any], complaints: Complaints) -> None:
         for name in self._required:
-            if name not in values:
+            if name not in values and not is_misspelt(name, node):
                 complaints.append(Complaint(node, f"`{name}` is missing"))
         if self.one_of and len([name for name in self.one_of if name in values]) != 1:
             names = " and ".join(f"`{name}`" for name in self.one_of)
@@ -157,6 +158,12 @@ class Record:
         schema = field.kind.json_schema() | {"description": field.doc}
         default = self.default(field)
         return schema if default is None else schema | {"default": default}
+
+
+def is_misspelt(name: str, node: Node) -> bool:
+    """Whether a mapping that lacks the key `name` has another that looks like it: one problem, not two."""
+    keys = [key.text[:80] for key, _ in node.pairs] if isinstance(node, Pairs) else []
+    return bool(difflib.get_close_matches(name, keys, n=1, cutoff=0.7))
 
 
 class Entry(NamedTuple):
@@ -205,12 +212,12 @@ class Named:
 class MapOf:
     """A mapping of names to values of one kind."""
 
-    key: Text
+    key: Kind
     value: Kind
 
     @property
     def label(self) -> str:
-        return f"mapping of names to {self.value.label}"
+        return f"mapping of: {self.key.label}, to: {self.value.label}"
 
     def decode(self, node: Node, complaints: Complaints) -> Any:
         if type(node) is not Pairs:

@@ -54,13 +54,12 @@ def _fraction_hint(value: float) -> str:
 NAME = Text(
     "name of lower-case letters, digits and hyphens, at most 63",
     r"[a-z0-9][a-z0-9-]{0,62}",
-    "begin with a letter or a digit",
 )
 GLOB = Text("name or glob such as `luxor-*`", r"[a-z0-9*?\[\]!-]{1,100}")
 LABEL = Text(
     "label name", r"[A-Za-z_][A-Za-z0-9_.-]{0,62}", "begin with a letter; letters, digits, `_`, `.` and `-`"
 )
-LABEL_VALUE = Text("text without commas, at most 256 characters", r"[^,\x00-\x1f\x7f]{0,256}")
+LABEL_VALUE = Text("label value without commas, at most 256 characters", r"[^,\x00-\x1f\x7f]{0,256}")
 CONFIG_KEY = Text(
     "config name", r"[A-Za-z_][A-Za-z0-9_-]{0,62}", "begin with a letter; letters, digits, `_` and `-`"
 )
@@ -70,7 +69,7 @@ INTERPRETER = Text(
     "absolute path or command name", rf"/{_VISIBLE}{{1,1000}}|[A-Za-z0-9_][A-Za-z0-9_.-]{{0,100}}"
 )
 BOARD_FOLDER = Text(
-    "absolute path without `..`, not `/`",
+    "absolute path below `/`, without `..`",
     rf"(?!.*/\.\.(?:/|$))/(?!/*$){_VISIBLE}{{1,1000}}",
 )
 LOCAL_PATH = Text("path", rf"{_VISIBLE}{{1,1000}}")
@@ -180,13 +179,11 @@ SMOKE = Record(
         Field("min_agreement", FRACTION, "least share of them answered as on the build host"),
         Field(
             "max_p95_ms",
-            MapOf(Text("board kind", "|".join(BoardKind)), Number(0, 600_000, above=True)),
+            MapOf(Choice(BoardKind, "board kind"), Number(0, 600_000, above=True)),
             "95th percentile of latency, in milliseconds, by board kind",
         ),
     ),
-    build=lambda max_p95_ms=None, **values: Smoke(
-        max_p95_ms={BoardKind(kind): budget for kind, budget in (max_p95_ms or {}).items()}, **values
-    ),
+    build=Smoke,
     defaults=Smoke,
 )
 MODEL = Record(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fleetctl.errors import ManifestError, Problem
-from fleetctl.manifest.complaints import Complaint, as_problems
+from fleetctl.manifest.complaints import INVALID, Complaint, as_problems
 from fleetctl.manifest.compounds import Entry, Record
 from fleetctl.manifest.document import FLEET, PART
 from fleetctl.manifest.kinds import Complaints
@@ -34,12 +34,15 @@ class Manifest:
     roots: list[Node] = field(default_factory=list)  # of every file, fleet.yaml first
     complaints: Complaints = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)  # of files that have no tree
+    has_broken_section: bool = (
+        False  # a file, or its `models`, `groups` or `boards`, that is not even a mapping
+    )
     digest: str = ""
 
     @property
     def is_whole(self) -> bool:
-        """True where every file could be read as YAML: only then is a name that is nowhere really missing."""
-        return not self.problems
+        """True where all names are known: only then is one that is nowhere a mistake."""
+        return not self.problems and not self.has_broken_section
 
     def all_problems(self) -> list[Problem]:
         """Everything wrong so far, each with its place."""
@@ -101,13 +104,19 @@ class _Reader:
 
     def _decode(self, record: Record, root: Node) -> dict[str, Any]:
         values = record.decode(root, self.manifest.complaints)
-        return values if isinstance(values, dict) else {}
+        if isinstance(values, dict):
+            return values
+        self.manifest.has_broken_section = True
+        return {}
 
     def _gather(self, values: dict[str, Any]) -> None:
         for section in _SECTIONS:
             known: dict[str, Entry] = getattr(self.manifest, section)
-            entries = values.get(section)
-            for name, entry in entries.items() if isinstance(entries, dict) else ():
+            entries = values.get(section, {})
+            if entries is INVALID:
+                self.manifest.has_broken_section = True
+                continue
+            for name, entry in entries.items():
                 if (first := known.get(name)) is not None:
                     where = f"first in {first.key.mark.name}:{first.key.mark.line + 1}"
                     self.manifest.complaints.append(Complaint(entry.key, "is defined twice", where))

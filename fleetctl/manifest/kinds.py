@@ -4,6 +4,7 @@ A kind's `decode` returns the value, or notes what is wrong and returns `INVALID
 the one description of the manifest: decoder, schema and reference are three readings of it.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ def shown(node: Node) -> str:
             return "nothing"
         case Word.BOOLEAN | Word.SLIPPERY_BOOLEAN:
             return f"the boolean `{node.text}`"
-        case Word.INTEGER | Word.NUMBER | Word.NOT_FINITE | Word.SLIPPERY_NUMBER:
+        case Word.INTEGER | Word.NUMBER | Word.SLIPPERY_NUMBER:
             return f"the number `{_cut(node.text)}`"
     return f"`{_cut(node.text)}`"
 
@@ -249,6 +250,10 @@ class Number:
         }
 
 
+def _is_long(number: str) -> bool:
+    return len(number) > 20 and number.isdecimal()
+
+
 def _plain_number_hint(node: Node) -> str:
     if type(node) is not Scalar:
         return ""
@@ -257,8 +262,8 @@ def _plain_number_hint(node: Node) -> str:
         return f"write it without quotes: {bare}"
     if bare != node.text and sort_of(bare) in (Word.INTEGER, Word.NUMBER):
         return f"write {bare}, without the sign"
-    if node.plain and sort_of(node.text) is Word.SLIPPERY_NUMBER:
-        return "write it in plain decimal digits, such as 10 or 0.001"
+    if node.plain and sort_of(node.text) is Word.SLIPPERY_NUMBER and not _is_long(node.text):
+        return "write it in plain decimal digits"
     return ""
 
 
@@ -305,7 +310,7 @@ class Quantity:
         number = node.text.rstrip("".join(self.units)).rstrip()
         unit = node.text[len(number) :].strip()
         value = float(number) * self.units[unit]
-        return round(value) if self.whole else value
+        return math.ceil(value) if self.whole else value
 
     def _hint(self, node: Scalar) -> str:
         if node.plain and sort_of(node.text) in (Word.INTEGER, Word.NUMBER) and not node.text.startswith("-"):
@@ -317,7 +322,8 @@ class Quantity:
         return f"{self.most / factor:g}{unit}"
 
     def json_schema(self) -> JsonSchema:
-        text: JsonSchema = {"type": "string", "pattern": rf"^{self._pattern}$(?!\n)"}
+        above_zero = "" if self.zero else r"(?=[0-9.]*[1-9])"
+        text: JsonSchema = {"type": "string", "pattern": rf"^{above_zero}{self._pattern}$(?!\n)"}
         if not self.whole:
             return text
         return {
@@ -336,9 +342,9 @@ class Anything:
     label: str = "any value"
 
     def decode(self, node: Node, complaints: Complaints) -> Any:
-        if type(node) is Scalar:
+        if isinstance(node, Scalar):
             return self._scalar(node, complaints)
-        if type(node) is Items:
+        if isinstance(node, Items):
             return [self.decode(item, complaints) for item in node.items]
         return decode_pairs(node, _FREE_KEY, self, complaints)
 
@@ -377,7 +383,7 @@ class Anything:
 _FREE_KEY = Text("a name", r"[^\x00-\x1f\x7f]{1,256}")
 
 
-def decode_pairs(node: Any, key_kind: Text, value_kind: Kind, complaints: Complaints) -> dict[str, Any]:
+def decode_pairs(node: Pairs, key_kind: Kind, value_kind: Kind, complaints: Complaints) -> dict[Any, Any]:
     """A mapping with names of the user's choice; keys that are wrong or there twice are complained about."""
     values: dict[str, Any] = {}
     decode_value = value_kind.decode

@@ -36,12 +36,13 @@ def resolve(manifest: Manifest) -> tuple[Fleet, Boards]:
     models = {
         name: model for name, entry in manifest.models.items() if (model := _model(name, entry)) is not None
     }
-    groups = _groups(manifest)
+    found = _groups(manifest)
+    groups = {name: members or () for name, members in found.items()}
     resolver = Boards(manifest, groups)
     boards = resolver.resolve(models)
     if manifest.is_whole:  # else what is missing may be in a file that could not be read
         check_references(manifest, manifest.complaints)
-        _check_fleet(manifest, groups)
+        _check_fleet(manifest, found)
     if problems := manifest.all_problems():
         raise ManifestError(problems)
     fleet = Fleet(
@@ -78,18 +79,21 @@ def _beside(folder: Path, dataset: Any) -> Any:
     return replace(dataset, path=folder / dataset.path, evaluation=evaluation)
 
 
-def _groups(manifest: Manifest) -> dict[str, tuple[str, ...]]:
+def _groups(manifest: Manifest) -> dict[str, tuple[str, ...] | None]:
+    """Members by group; None where they could not all be resolved, which has been complained about."""
     defaults = manifest.fleet.get("defaults")
     membership = Membership(manifest.boards, defaults if isinstance(defaults, dict) else {}, manifest.models)
+    # Without all boards, a name that is nowhere is not a mistake.
     complaints = manifest.complaints if manifest.is_whole else []
-    return {
-        name: membership.members(entry, complaints)
-        for name, entry in manifest.groups.items()
-        if isinstance(entry.value, dict)
-    }
+    groups: dict[str, tuple[str, ...] | None] = {}
+    for name, entry in manifest.groups.items():
+        before = len(complaints)
+        members = membership.members(entry, complaints) if isinstance(entry.value, dict) else None
+        groups[name] = members if len(complaints) == before else None
+    return groups
 
 
-def _check_fleet(manifest: Manifest, groups: Mapping[str, tuple[str, ...]]) -> None:
+def _check_fleet(manifest: Manifest, groups: Mapping[str, tuple[str, ...] | None]) -> None:
     if not manifest.boards and manifest.fleet:
         hint = "write at least one under `boards`"
         manifest.complaints.append(Complaint(manifest.roots[0], "the fleet has no boards", hint))

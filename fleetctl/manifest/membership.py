@@ -4,7 +4,7 @@
 could decide its own membership, and the order of groups would change who is in them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -26,7 +26,7 @@ class Membership:
     """Resolves groups. Boards are indexed by value once a key, so the cost is not groups times boards."""
 
     def __init__(
-        self, boards: Mapping[str, Entry], defaults: Mapping[str, Any], models: Iterable[str]
+        self, boards: Mapping[str, Entry], defaults: Mapping[str, Any], models: Collection[str]
     ) -> None:
         self._boards = boards
         self._defaults = defaults
@@ -93,7 +93,7 @@ class Membership:
             return Complaint(_setting(node, key)[1], what, "", glob, self._candidates(key))
         return Complaint(_setting(node)[0], "no board matches all of these together")
 
-    def _candidates(self, key: str) -> Iterable[str]:
+    def _candidates(self, key: str) -> Collection[str]:
         match key:
             case "board":
                 return list(BoardKind)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from fleetctl.errors import UsageError
+from fleetctl.errors import FleetError, UsageError
 from fleetctl.manifest.json_schema import json_schema_text
 from fleetctl.project import DEFAULT_MANIFEST
 from fleetctl.store import atomic_write

@@ -41,6 +41,8 @@ _MEANINGS = (
         "the `[` before this is not closed",
         "write `]`, or `,` between the items",
     ),
+    ("expected node content", "a value is missing", "close the brackets before it, or write the value"),
+    ("expected the node content", "a value is missing", "close the brackets before it, or write the value"),
     ("unexpected end of stream", "the text ends inside quotes", "close the quotes"),
 )
 

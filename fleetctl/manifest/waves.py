@@ -9,17 +9,20 @@ from fleetctl.manifest.layers import find
 from fleetctl.manifest.schema import Wave
 from fleetctl.manifest.tree import Items, Node, Scalar
 
+_Groups = Mapping[str, tuple[str, ...] | None]
+
 
 def check_waves(
     root: Node,
     waves: Sequence[Wave],
-    groups: Mapping[str, tuple[str, ...]],
+    groups: _Groups,
     boards: Collection[str],
     complaints: Complaints,
 ) -> None:
     """Complain about waves that name no group, come twice, do not rise, or leave boards out.
 
-    `root` is the document of fleet.yaml, `groups` the members by name.
+    `root` is the document of fleet.yaml. `groups` gives members by name, or None for a group whose members
+    could not be resolved: nothing is said about what depends on those.
     """
     pair = find(root, ("rollout", "waves"))
     if pair is None or not isinstance(pair[1], Items):
@@ -31,10 +34,7 @@ def check_waves(
 
 
 def _check_groups(
-    nodes: Sequence[Node],
-    waves: Sequence[Wave],
-    groups: Mapping[str, tuple[str, ...]],
-    complaints: Complaints,
+    nodes: Sequence[Node], waves: Sequence[Wave], groups: _Groups, complaints: Complaints
 ) -> None:
     seen: dict[str, int] = {}
     for index, wave in enumerate(waves):
@@ -43,7 +43,7 @@ def _check_groups(
         place = _value(nodes[index], "group")
         if wave.group not in groups:
             complaints.append(unknown(place, "group", wave.group, groups))
-        elif not groups[wave.group]:
+        elif groups[wave.group] == ():
             complaints.append(Complaint(place, f"group `{wave.group}` has no boards"))
         if seen.setdefault(wave.group, index) != index:
             complaints.append(
@@ -64,17 +64,14 @@ def _check_fractions(nodes: Sequence[Node], waves: Sequence[Wave], complaints: C
 
 
 def _check_cover(
-    key: Scalar,
-    waves: Sequence[Wave],
-    groups: Mapping[str, tuple[str, ...]],
-    boards: Collection[str],
-    complaints: Complaints,
+    key: Scalar, waves: Sequence[Wave], groups: _Groups, boards: Collection[str], complaints: Complaints
 ) -> None:
-    if any(wave.fraction == 1.0 for wave in waves) or any(
-        wave.group and wave.group not in groups for wave in waves
-    ):
+    if any(wave.fraction == 1.0 for wave in waves):
         return
-    covered = {name for wave in waves if wave.group for name in groups[wave.group]}
+    members = [groups.get(wave.group) for wave in waves if wave.group is not None]
+    if None in members:
+        return
+    covered = {name for some in members if some for name in some}
     # Fractions below 1 fill up from the boards that are left: they cannot be relied on to reach a given one.
     left = [name for name in boards if name not in covered]
     if left:
