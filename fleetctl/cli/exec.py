@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from fleetctl.transports.ssh import SshReader
 
 CommandArgument = Annotated[
-    list[str], typer.Argument(metavar="-- COMMAND...", help="One word is a shell line; several are an argv.")
+    list[str],
+    typer.Argument(metavar="COMMAND", help="After --. One word is a shell line, several are an argv."),
 ]
 DeadlineOption = Annotated[
     float, typer.Option("--deadline", min=1, help="Seconds until a board is given up.")

@@ -35,7 +35,7 @@ KeepOption = Annotated[
 
 @app.command()
 def up(file: FileOption = DEFAULT_MANIFEST, on: OnOption = "", driver: DriverOption = Driver.PROCESS) -> None:
-    """Start a virtual board for each board of the manifest; add those that are new."""
+    """Start a virtual board for each board of the manifest."""
     from fleetctl.lab import control
     from fleetctl.manifest.loader import load
     from fleetctl.report.console import talk
@@ -51,12 +51,14 @@ def up(file: FileOption = DEFAULT_MANIFEST, on: OnOption = "", driver: DriverOpt
         talk.done(f"the lab is up already, with {_count(len(lab.state.boards))}")
     else:
         talk.done(f"the lab is up, with {_count(len(lab.state.boards))} ({len(lab.added)} new)")
+    if off := [name for name, board in lab.state.boards.items() if not board.online]:
+        talk.warn(f"without power: {', '.join(off)}; give it back with `fleetctl lab start`")
     talk.note("use it with `--transport lab`, or FLEETCTL_TRANSPORT=lab for every verb")
 
 
 @app.command()
 def down(file: FileOption = DEFAULT_MANIFEST, keep: KeepOption = False) -> None:
-    """Stop the lab and everything that runs on its boards, and remove them."""
+    """Stop all virtual boards and what runs on them, and remove them."""
     from fleetctl.lab import control
     from fleetctl.report.console import talk
 
@@ -69,7 +71,10 @@ def down(file: FileOption = DEFAULT_MANIFEST, keep: KeepOption = False) -> None:
 
 @app.command()
 def status(file: FileOption = DEFAULT_MANIFEST, output: OutputOption = Output.TABLE) -> None:
-    """List the virtual boards, and how to log in to one; exits 1 when the lab is not up or a board is off."""
+    """List the virtual boards.
+
+    Exits 1 when the lab is not up or a board is off.
+    """
     from fleetctl.lab import control
     from fleetctl.report.console import emit_json, emit_markdown_table, emit_table, talk
 
@@ -93,13 +98,19 @@ def status(file: FileOption = DEFAULT_MANIFEST, output: OutputOption = Output.TA
 
 @app.command()
 def stop(boards: BoardsArgument, file: FileOption = DEFAULT_MANIFEST) -> None:
-    """Cut the power of virtual boards: no answer, every process killed, files left as they are."""
+    """Cut the power of virtual boards.
+
+    Nobody answers any more, every process is killed, files stay as they are.
+    """
     _switch(file, boards, online=False)
 
 
 @app.command()
 def start(boards: BoardsArgument, file: FileOption = DEFAULT_MANIFEST) -> None:
-    """Give virtual boards their power back: they boot, recover, and answer again."""
+    """Give virtual boards their power back.
+
+    They boot, recover what the cut interrupted, and answer again.
+    """
     _switch(file, boards, online=True)
 
 

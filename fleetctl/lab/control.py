@@ -37,7 +37,9 @@ class Up:
 
 
 def up(files: LabFiles, boards: Collection[str]) -> Up:
-    """Have a virtual board for each of `boards`, beside those there are; all that were stopped stay stopped.
+    """Have a virtual board for each of `boards`, beside those there are.
+
+    A lab that was down comes up with all its boards on; in one that runs, boards that are off stay off.
 
     Raises:
         FleetError: the daemon did not start, or a board could not listen; says why.
@@ -111,29 +113,37 @@ def member(state: LabState, name: str) -> VirtualBoard:
 
 def ssh_command(files: LabFiles, board: VirtualBoard) -> str:
     """The line with which a person logs in to a virtual board."""
-    argv = ["ssh", "-i", str(files.identity), "-o", f"UserKnownHostsFile={_ssh_path(files.known_hosts)}"]
-    argv += ["-o", "GlobalKnownHostsFile=none", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes"]
+    options = {
+        "IdentityFile": _ssh_path(files.identity),
+        "UserKnownHostsFile": _ssh_path(files.known_hosts),
+        "GlobalKnownHostsFile": "/dev/null",
+        "IdentitiesOnly": "yes",
+        "StrictHostKeyChecking": "yes",
+    }
+    argv = ["ssh", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
     return shlex.join([*argv, "-p", str(board.port), f"{board.user}@{board.host}"])
 
 
 def _ssh_path(path: Path) -> str:
-    return f'"{path}"' if " " in str(path) else str(path)
+    """A path as ssh's options take it: percent signs are tokens there, and spaces divide."""
+    text = str(path).replace("%", "%%")
+    return f'"{text}"' if " " in text else text
 
 
 def _wish(files: LabFiles, before: LabState, added: Collection[str], *, running: bool) -> LabState:
     """The boards there are and those to add; ports stay, unless somebody took them while the lab was down."""
     taken = {port for board in before.boards.values() for port in (board.port, board.serve_port)}
     ports = free_ports(files.folder, taken)
-    boards = dict(before.boards) if running else {n: _move(b, ports) for n, b in before.boards.items()}
+    boards = dict(before.boards) if running else {n: _revive(b, ports) for n, b in before.boards.items()}
     for name in added:
         boards[name] = _new_board(files, name, ports)
     return replace(before, boards=boards)
 
 
-def _move(board: VirtualBoard, ports: Iterator[int]) -> VirtualBoard:
-    """The board with its error forgotten and its python ours; on other ports if it has lost its own."""
+def _revive(board: VirtualBoard, ports: Iterator[int]) -> VirtualBoard:
+    """The board switched on, with this python and user; on another port if somebody took its own."""
     port = board.port if is_free(board.port) else next(ports)
-    return replace(board, port=port, python=sys.executable, user=getpass.getuser(), error="")
+    return replace(board, port=port, python=sys.executable, user=getpass.getuser(), online=True, error="")
 
 
 def _new_board(files: LabFiles, name: str, ports: Iterator[int]) -> VirtualBoard:

@@ -84,7 +84,7 @@ class Daemon:
             await asyncio.to_thread(processes.kill_all, [board.home for board in boards])
 
 
-def _lock(path: Path) -> IO[bytes]:
+def lock(path: Path) -> IO[bytes]:
     """The daemon's lock file, locked: the system drops the lock when we are gone, however that came about."""
     stream = path.open("a+b")
     give_up = time.monotonic() + _LOCK_PATIENCE
@@ -99,13 +99,13 @@ def _lock(path: Path) -> IO[bytes]:
             return stream
 
 
-def _detach(lock: IO[bytes]) -> None:
+def _detach(held: IO[bytes]) -> None:
     """Go on in a child that owns the lock and belongs to no terminal; the lock file names it, and we end."""
     child = os.fork()
     if child:
-        lock.truncate(0)
-        lock.write(f"{child}\n".encode())
-        lock.flush()
+        held.truncate(0)
+        held.write(f"{child}\n".encode())
+        held.flush()
         os._exit(0)
     os.setsid()
 
@@ -126,8 +126,8 @@ def owner(path: Path) -> int | None:
 def main() -> None:
     """Return when the daemon is on its way, holding its lock; from then on it answers in `lab.json`."""
     files = LabFiles(Path(sys.argv[1]))
-    with _lock(files.daemon) as lock:
-        _detach(lock)
+    with lock(files.daemon) as held:
+        _detach(held)
         asyncio.run(Daemon(files).run())
 
 

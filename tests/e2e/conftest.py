@@ -21,7 +21,7 @@ def _end(lab: Lab) -> None:
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab with two boards, `luxor-01` and `luxor-02`, that tests share and leave as they found it."""
-    lab = Lab(LabFiles(tmp_path_factory.mktemp("a fleet") / ".fleetctl" / "lab"))
+    lab = Lab(LabFiles(tmp_path_factory.mktemp("50% of a fleet") / ".fleetctl" / "lab"))
     lab.up("luxor-01", "luxor-02")
     yield lab
     _end(lab)

