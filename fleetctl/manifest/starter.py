@@ -10,6 +10,7 @@ from fleetctl.project import DEFAULT_MANIFEST
 from fleetctl.store import atomic_write
 
 IGNORED = ("model_artifacts/store/", ".fleetctl/")
+_ELSEWHERE = "choose another folder"
 
 
 def starter_files(templates: Mapping[str, str]) -> dict[Path, str]:
@@ -40,9 +41,9 @@ def write_missing(folder: Path, wanted: Mapping[Path, str]) -> tuple[list[Path],
                 continue
             atomic_write(target, text)
         except OSError as error:
-            raise UsageError(
-                f"cannot write {target}: {error.strerror}", hint="choose another folder"
-            ) from None
+            raise UsageError(f"cannot write {target}: {error.strerror}", hint=_ELSEWHERE) from None
+        except FleetError as error:  # the store's own word for the same
+            raise UsageError(error.message, hint=_ELSEWHERE) from None
         written.append(target)
     return written, kept
 
