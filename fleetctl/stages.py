@@ -1,6 +1,6 @@
 """The heavy steps of a build behind one seam: the real ones import TensorFlow, and only when they run."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +19,14 @@ from fleetctl.models.gardiner import UNKNOWN
 from fleetctl.models.progress import Progress
 from fleetctl.models.reader import Trained
 from fleetctl.models.samples import Samples, Split
+
+BUILDABLE = (
+    VariantName.FLOAT32,
+    VariantName.DYNAMIC,
+    VariantName.FLOAT16,
+    VariantName.INT8,
+    VariantName.EDGETPU,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +54,12 @@ class Measured:
 class Stages(Protocol):
     """What a build needs done. Each raises `BuildError` where it cannot."""
 
-    def toolchain(self, variants: Collection[VariantName]) -> Mapping[str, str]:
-        """Names and versions of the tools that these variants take; asked before anything costly starts.
+    def toolchain(self, model: Model) -> Mapping[str, str]:
+        """Names and versions of the tools that a model takes; asked before anything costly starts.
 
         Raises:
             ToolchainMissing: one is not installed.
+            BuildError: the model is of a kind that is not built here.
         """
         ...
 
@@ -68,11 +77,12 @@ class Stages(Protocol):
 class ModelStages:
     """The stages of `fleetctl.models`."""
 
-    def toolchain(self, variants: Collection[VariantName]) -> Mapping[str, str]:
+    def toolchain(self, model: Model) -> Mapping[str, str]:
         from fleetctl.models.tensorflow import tensorflow
 
+        _demand_buildable(model)
         tools = {"fleetctl builder": BUILDER}
-        if VariantName.EDGETPU in variants:
+        if VariantName.EDGETPU in model.variants:
             tools["edgetpu_compiler"] = edgetpu_compiler.version(edgetpu_compiler.find())
         tools["tensorflow"] = str(tensorflow().__version__)
         return {**tools, "numpy": metadata.version("numpy"), "pillow": metadata.version("pillow")}
@@ -85,10 +95,6 @@ class ModelStages:
     def train(self, model: Model, split: Split, *, workdir: Path, progress: Progress) -> Trained:
         from fleetctl.models import reader
 
-        if model.task is not Task.CLASSIFICATION:
-            raise BuildError(
-                f"the task {model.task} cannot be built", hint="this version builds classification"
-            )
         return reader.train(model, split, workdir=workdir, progress=progress)
 
     def convert(self, trained: Trained, variant: VariantName, representative: Samples) -> Converted:
@@ -114,4 +120,17 @@ class ModelStages:
         answered = [trained.labels[i] for i in scores.argmax(axis=1)]
         return Measured(
             *ends, labelled, scores, evaluate.judge(labelled.labels, answered, taught=trained.labels)
+        )
+
+
+def _demand_buildable(model: Model) -> None:
+    if model.task is not Task.CLASSIFICATION:
+        raise BuildError(
+            f"model {model.name}: the task {model.task} cannot be built", hint=f"use {Task.CLASSIFICATION}"
+        )
+    unknown = [variant for variant in model.variants if variant not in BUILDABLE]
+    if unknown:
+        raise BuildError(
+            f"model {model.name}: the variant {', '.join(unknown)} cannot be built",
+            hint=f"use one of {', '.join(BUILDABLE)}",
         )

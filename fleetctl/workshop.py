@@ -49,7 +49,7 @@ class Workshop:
         Raises:
             BuildError: a stage could not do its part.
         """
-        tools = self.stages.toolchain(model.variants)
+        tools = self.stages.toolchain(model)
         split = self.stages.load(model, base=base, cache=cache, progress=self.progress)
         trained = self._trained(model, split)
         variants = self._variants(model, trained, split)

@@ -43,7 +43,7 @@ class ToyStages:
     failing: Collection[VariantName] = ()
     asked: list[str] = field(default_factory=list)
 
-    def toolchain(self, variants: Collection[VariantName]) -> Mapping[str, str]:
+    def toolchain(self, model: Model) -> Mapping[str, str]:
         self.asked.append("toolchain")
         return {"toy": "1"}
 

@@ -14,7 +14,7 @@ from fleetctl import lockfile
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, Contract
 from fleetctl.build import build, check
 from fleetctl.errors import BuildError, GateRefused, LockHeld, LockStale, UsageError
-from fleetctl.manifest.schema import Fleet, Gates, Training, VariantName
+from fleetctl.manifest.schema import Fleet, Gates, Task, Training, VariantName
 from fleetctl.project import Project
 from fleetctl.resolve import load_artifact, resolve
 from fleetctl.store import BlobStore, Lock
@@ -391,6 +391,27 @@ def test_check_builds_nothing(tmp_path: Path) -> None:
         check(fleet, project)
 
     assert not project.artifacts.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"task": Task.DETECTION}, "model toy: the task detection cannot be built"),
+        (
+            {"variants": (VariantName.INT8, VariantName.INT8_QAT)},
+            "model toy: the variant int8-qat cannot be built",
+        ),
+    ],
+    ids=["task", "variant"],
+)
+def test_what_cannot_be_built_is_said_first(tmp_path: Path, change: dict[str, object], says: str) -> None:
+    """Nobody waits through a training to learn it; the real stages say so before TensorFlow is imported."""
+    fleet, project = toy_fleet(tmp_path)
+
+    with pytest.raises(BuildError, match=says):
+        build(remodelled(fleet, **change), project)
+
+    assert not list(project.state.glob("build/*"))
 
 
 def test_a_contract_reads_back_as_it_was_written(tmp_path: Path) -> None:
