@@ -34,7 +34,6 @@ from fleetctl.transports.wire import BoardFault, printable
 WORK_SCHEMA = "fleetctl.work/v1"
 
 _SHARD = 500  # boards that Ansible gets at once; its memory grows with every host it knows
-_GRACE = 30.0  # seconds beyond the boards' own deadlines until Ansible itself is given up
 _POLL = 0.2  # seconds between looks at the clock
 _PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "SSH_AUTH_SOCK")
 _RUNNERS = (
@@ -65,18 +64,29 @@ class AnsibleTransport:
     name = "ansible"
 
     def __init__(
-        self, reader: Reader, known_hosts: Path, identity: Path | None = None, *, forks: int = 32
+        self,
+        reader: Reader,
+        known_hosts: Path,
+        identity: Path | None = None,
+        *,
+        forks: int = 32,
+        playbooks: Path | None = None,
+        grace: float = 30.0,
     ) -> None:
         """Args:
         reader: answers `observe`, `probe`, `logs` and `history`.
         known_hosts: the only host keys that are trusted.
         identity: a private key; None leaves the choice to ssh and its agent.
         forks: boards at work at once.
+        playbooks: a folder of playbooks other than those that come with fleetctl.
+        grace: seconds beyond the boards' own deadlines until Ansible itself is given up.
         """
         self.reader = reader
         self.known_hosts = known_hosts
         self.identity = identity
         self.forks = forks
+        self.playbooks = playbooks or shipped_playbooks()
+        self.grace = grace
 
     def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
         return self.reader.observe(boards, deadline=deadline)
@@ -122,20 +132,24 @@ class AnsibleTransport:
 
     def _play_shard(self, goal: Goal, work: Mapping[str, Work]) -> Iterator[Reply]:
         forks = min(self.forks, len(work))
-        budget = max(w.deadline for w in work.values()) * math.ceil(len(work) / forks) + _GRACE
+        budget = max(w.deadline for w in work.values()) * math.ceil(len(work) / forks) + self.grace
         left = dict(work)
         with _private_folder() as folder:
-            run = _Run(folder, playbooks() / _PLAYBOOKS[goal], _work_file(folder, work, self.identity), forks)
+            run = _Run(
+                folder, self.playbooks / _PLAYBOOKS[goal], _work_file(folder, work, self.identity), forks
+            )
             for event in run.events(budget):
                 reply = reply_of(event, left)
                 if reply is not None:
                     del left[reply.board]
                     yield reply
+                if not left:
+                    break  # Ansible's own farewell is not waited for
         yield from (_unanswered(board, run) for board in left)
 
 
-def playbooks() -> Path:
-    """The folder of playbooks: inside an installed package, beside it in a clone."""
+def shipped_playbooks() -> Path:
+    """The playbooks of fleetctl: inside an installed package, beside it in a clone."""
     package = Path(fleetctl.__file__).parent
     installed = package / "_playbooks"
     return installed if installed.is_dir() else package.parent / "playbooks"
@@ -250,7 +264,7 @@ class _Run:
                 forks=self.forks,
                 quiet=True,
                 suppress_env_files=True,
-                settings={"pexpect_timeout": _POLL, "suppress_output_file": True},
+                settings={"pexpect_timeout": _POLL / 4, "suppress_output_file": True},
             )
             config.prepare()
             # ansible-runner would pass on, and write down, the whole environment.
@@ -290,7 +304,7 @@ def _environment(prepared: Mapping[str, str], folder: Path) -> dict[str, str]:
         "ANSIBLE_CALLBACK_PLUGINS": get_callback_dir(),
         "LC_ALL": utf8,
         "PYTHONPATH": str(Path(fleetctl.__file__).parents[1]),  # the workers run the very same fleetctl
-        "ANSIBLE_CONFIG": str(playbooks() / "ansible.cfg"),
+        "ANSIBLE_CONFIG": str(shipped_playbooks() / "ansible.cfg"),
         "ANSIBLE_HOME": str(folder / "home"),
         "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "s"),

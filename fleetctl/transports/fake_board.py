@@ -71,7 +71,7 @@ class FakeBoard:
     def ask(self, verb: str, request: Mapping[str, Any], payload: bytes = b"") -> dict[str, Any]:
         """The reply to one verb of the board protocol."""
         if self._is_dead:
-            raise BoardFault(ReplyStatus.FAILED, f"{verb}: simulated: the connection broke")
+            raise BoardFault(ReplyStatus.UNREACHABLE, "simulated: the connection broke")
         if self.fault.timed_out:
             raise BoardFault(ReplyStatus.TIMED_OUT, f"{verb}: simulated: no answer within the deadline")
         if self.fault.fail_stage == verb:

@@ -21,6 +21,15 @@ from fleetctl.transports.dialogue import carry_out
 from fleetctl.transports.hostkeys import fault_of
 from fleetctl.transports.orders import Goal, Work, reply_to_json, work_from_json
 
+ARGUMENTS = {  # documented in ../library/fleetctl_release.py
+    "state": {"type": "str", "choices": [goal.value for goal in Goal], "default": "released"},
+    "manifest": {"type": "path"},
+    "release": {"type": "str"},
+    "reason": {"type": "str", "default": ""},
+    "deadline": {"type": "float", "default": 300.0},
+    "work": {"type": "str"},
+}
+
 _TICK = 0.2  # seconds between looks at the clock, the memory and the controller while a board is talking
 _MEMORY = 64 << 20  # bytes that ssh's output may take in memory before the board counts as endless
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of getrusage(2): bytes on macOS, KiB elsewhere
@@ -47,17 +56,7 @@ class ActionModule(ActionBase):
         return _result(carry_out(work, self._ask))
 
     def _work(self, host: str) -> Work:
-        _, arguments = self.validate_argument_spec(
-            {
-                "state": {"type": "str", "choices": [goal.value for goal in Goal], "default": "released"},
-                "manifest": {"type": "path"},
-                "release": {"type": "str"},
-                "reason": {"type": "str", "default": ""},
-                "deadline": {"type": "float", "default": 300.0},
-                "work": {"type": "str"},
-            },
-            required_one_of=[["work", "manifest"]],
-        )
+        _, arguments = self.validate_argument_spec(ARGUMENTS, required_one_of=[["work", "manifest"]])
         if arguments["work"]:
             return work_from_json(json.loads(arguments["work"]))
         return _work_by_hand(host, arguments)
@@ -77,7 +76,7 @@ class ActionModule(ActionBase):
 
     def _execute(self, verb, command, stdin):
         try:
-            with _watch(verb, self._until), self._explained(verb):
+            with _watch(verb, self._until), self._explained():
                 return self._low_level_execute_command(
                     shlex.join(command), in_data=stdin, executable="/bin/sh"
                 )
@@ -85,17 +84,12 @@ class ActionModule(ActionBase):
             raise stop.fault from None
 
     @contextlib.contextmanager
-    def _explained(self, verb):
+    def _explained(self):
         """Ansible's ways of failing to ask, as faults."""
         try:
             yield
         except AnsibleConnectionFailure as error:
-            fault = fault_of(str(error), self._board, self._known_hosts)
-            if verb != "missing" and fault.status is ReplyStatus.UNREACHABLE:
-                raise wire.BoardFault(
-                    ReplyStatus.FAILED, f"{verb}: the connection broke", _UNCONFIRMED
-                ) from error
-            raise fault from error
+            raise fault_of(_ssh_words(error), self._board, self._known_hosts) from error
         except AnsibleError as error:
             raise fault_of(str(error), self._board, self._known_hosts) from error
 
@@ -110,6 +104,12 @@ class ActionModule(ActionBase):
 
 
 _UNCONFIRMED = "a release that is not confirmed in time is reverted by the board itself"
+
+
+def _ssh_words(error: AnsibleConnectionFailure) -> str:
+    """What ssh said, without what Ansible says before it."""
+    said = str(error)
+    return said.partition(" ssh: ")[2] or said
 
 
 class _Stop(BaseException):
@@ -168,10 +168,9 @@ def _stop_children() -> None:
 
 def _work_by_hand(host: str, arguments: dict) -> Work:
     """What a plain playbook asks for, looked up in the manifest."""
-    from fleetctl.manifest.loader import load
-
     from fleetctl.desired import desired_orders
     from fleetctl.errors import FleetError
+    from fleetctl.manifest.loader import load
     from fleetctl.project import Project
     from fleetctl.revision import commit_of
 
@@ -184,13 +183,13 @@ def _work_by_hand(host: str, arguments: dict) -> Work:
         if goal is Goal.RELEASED:
             (order,) = desired_orders(project, fleet, [host], commit_of(project.root))
     except FleetError as error:
-        raise AnsibleActionFail(f"{error.message}. {error.hint}") from error
+        raise AnsibleActionFail(f"{error.message}; {error.hint}") from None
     deadline = order.deadline if order else arguments["deadline"]
     return Work(board, goal, deadline, project.known_hosts, order, arguments["release"], arguments["reason"])
 
 
 def _result(reply: Reply) -> dict:
-    """The reply as a task's result: small for people; whole for fleetctl, as text that Ansible does not read."""
+    """The reply as a task's result: small for people; whole for fleetctl, as text closed to Ansible."""
     result = {"reply": reply_to_json(reply), "changed": False}
     if not reply.ok:
         down = reply.status in (ReplyStatus.UNREACHABLE, ReplyStatus.REFUSED)

@@ -46,9 +46,8 @@ class InventoryModule(BaseInventoryPlugin):
             self._add_fleet(Path(path))
 
     def _add_fleet(self, path: Path) -> None:
-        from fleetctl.manifest.loader import load
-
         from fleetctl.errors import FleetError, ManifestError
+        from fleetctl.manifest.loader import load
         from fleetctl.manifest.schema import Via
         from fleetctl.project import Project
         from fleetctl.transports.ansible_inventory import group_name, host_vars
@@ -56,9 +55,9 @@ class InventoryModule(BaseInventoryPlugin):
         try:
             fleet = load(path)
         except ManifestError as error:
-            raise AnsibleParserError("\n".join(str(problem) for problem in error.problems)) from error
+            raise AnsibleParserError("\n".join(str(problem) for problem in error.problems)) from None
         except FleetError as error:
-            raise AnsibleParserError(error.message) from error
+            raise AnsibleParserError(error.message) from None
         known_hosts = Project(path).known_hosts
         for board in fleet.boards.values():
             if board.via is Via.ANSIBLE:

@@ -140,7 +140,7 @@ def test_confirming_is_idempotent(world: World, releases: Releases) -> None:
 
 
 def test_altered_blob_is_never_sent(world: World, releases: Releases) -> None:
-    """Bytes in the store that no longer match their name stop the release before the board hears of it."""
+    """Bytes in the store that no longer match their name stop the release before anything is sent."""
     (board,) = world.boards(1)
     order = releases.order(board, threshold=0.87)
     path = releases.store.path(order.release.files["config/serve.json"].sha256)
