@@ -96,10 +96,11 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = REQUEST_TIMEOUT_S
-    disable_nagle_algorithm = True  # headers and body go out in two writes
-    server_version = "fleetctl"
-    sys_version = ""
+    wbufsize = -1  # headers and body leave together
     server: Server
+
+    def version_string(self) -> str:
+        return "fleetctl"
 
     def do_GET(self) -> None:
         service = self.server.service
@@ -171,6 +172,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header(key, value)
             self.end_headers()
             self.wfile.write(body)
+            self.wfile.flush()
         except OSError:  # the caller has gone away
             self.close_connection = True
 

@@ -1,0 +1,88 @@
+"""The board's code runs on the oldest Python a board has, and needs nothing of ours there."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_board import DEVICE, TinyBoard, powered, tiny_release
+
+MODULES = sorted(DEVICE.glob("*.py"))
+OURS = {path.stem for path in MODULES}
+ALLOWED = {"numpy", *sys.stdlib_module_names}
+
+
+def test_python_3_7_is_enough() -> None:
+    """Mendel Linux on a Coral board has Python 3.7."""
+    argv = [sys.executable, "-c", "import vermin; vermin.main()", "-t=3.7-", "--violations", str(DEVICE)]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of what a module imports, its siblings aside."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_nothing_else_is_imported(path: Path) -> None:
+    """The standard library and numpy; `activate.py`, which travels alone, not even that, nor a sibling."""
+    names = imported(path)
+    if path.name in ("activate.py", "judge.py", "npy.py", "probe.py"):
+        assert "numpy" not in names
+    if path.name == "activate.py":
+        assert "from ." not in path.read_text()
+    assert names <= ALLOWED
+
+
+def old_python() -> str | None:
+    """A Python 3.7 or 3.8, where this machine has one."""
+    pyenv = Path.home() / ".pyenv" / "versions"
+    candidates = [
+        shutil.which("python3.7"),
+        shutil.which("python3.8"),
+        *map(str, pyenv.glob("3.[78].*/bin/python3")),
+    ]
+    for candidate in candidates:
+        if candidate and subprocess.run([candidate, "-c", "pass"], capture_output=True).returncode == 0:
+            return candidate
+    return None
+
+
+@pytest.mark.skipif(old_python() is None, reason="no Python 3.7 or 3.8 on this machine")
+def test_a_life_on_an_old_python(tmp_path: Path) -> None:
+    """The verbs themselves run on an old interpreter, beside a service with one of its own."""
+    with powered(tmp_path / "root") as board:
+        board.python = old_python() or ""
+        release = tiny_release(board.port)
+        board.install(release)
+        assert board.ask("observe")["service"]["loaded"]["release"] == release.digest
+        wrong = release.with_file("model/model.tflite", b"junk")
+        assert board.activate(wrong)["state"] == "reverted"
+        assert board.serves() == release.digest
+
+
+def test_piped_ahead_of_the_request(tmp_path: Path) -> None:
+    """Nothing needs to be on the board: the script arrives on standard input, before its request."""
+    script = (DEVICE / "activate.py").read_bytes()
+    launch = f"import sys;exec(compile(sys.stdin.buffer.read({len(script)}),'activate.py','exec'))"
+    argv = [sys.executable, "-c", launch, "observe", "--root", str(tmp_path / "none")]
+    done = subprocess.run(argv, input=script + b"{}\n", capture_output=True, check=True)
+    assert b'"current": null' in done.stdout
+    assert not (tmp_path / "none").exists()
+
+
+def test_boards_are_plain_folders(tmp_path: Path) -> None:
+    """Asking a board that was never touched leaves it untouched."""
+    board = TinyBoard(tmp_path / "root")
+    assert board.ask("missing", {"blobs": ["0" * 64]})["missing"] == ["0" * 64]
+    assert board.ask("observe")["foreign"] is False
+    assert not board.root.exists()
