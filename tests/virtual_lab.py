@@ -77,7 +77,11 @@ class Lab:
     def activate(self, name: str, release: TinyRelease, confirm_timeout: float = 20.0) -> dict[str, Any]:
         missing = self.ask(name, "missing", {"blobs": sorted(release.blobs)})["missing"]
         payload = bundle({digest: release.blobs[digest] for digest in missing}) if missing else b""
-        request = {"board": name, "release": release.digest, "manifest": release.release.manifest.decode()}
+        request: dict[str, Any] = {
+            "board": name,
+            "release": release.digest,
+            "manifest": release.release.manifest.decode(),
+        }
         request |= {"bundle_bytes": len(payload), "commit": "c0ffee", "deadline": 20.0}
         return self.ask(name, "activate", {**request, "confirm_timeout": confirm_timeout}, payload)
 

@@ -37,7 +37,7 @@ class PoweredBoard:
         try:
             await self._boot()
             self._server = await self._listen()
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, ValueError) as error:  # ValueError: a key that is none
             self.record = replace(self.record, online=False, error=str(error) or "it did not boot in time")
         else:
             self.record = replace(self.record, online=True, error="")

@@ -176,7 +176,7 @@ def _last_generation(files: LabFiles) -> int:
 
 def _start_daemon(files: LabFiles) -> None:
     """Start the daemon; once it runs it holds its lock."""
-    argv = [sys.executable, "-m", "fleetctl.lab.process", str(files.folder)]
+    argv = [sys.executable, "-P", "-m", "fleetctl.lab.process", str(files.folder)]
     with files.log.open("wb") as log:
         started = subprocess.run(
             argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_daemon_environment(), check=False

@@ -6,6 +6,7 @@ One process serves all boards. SIGHUP makes it read `wanted.json` again; SIGTERM
 import asyncio
 import fcntl
 import os
+import resource
 import signal
 import sys
 import time
@@ -19,6 +20,7 @@ from fleetctl.lab.state import LabFiles, LabState
 
 _BOOTS_AT_ONCE = 2 * (os.cpu_count() or 1)
 _LOCK_PATIENCE = 2.0  # seconds
+_OPEN_FILES = 10_240  # the most macOS allows
 
 
 class Daemon:
@@ -110,6 +112,14 @@ def _detach(held: IO[bytes]) -> None:
     os.setsid()
 
 
+def _allow_many_files() -> None:
+    """A listener for each board and three pipes for each command are more than a shell's usual limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def owner(path: Path) -> int | None:
     """Pid of the daemon that holds the lock at `path`; None when no daemon runs."""
     try:
@@ -126,6 +136,7 @@ def owner(path: Path) -> int | None:
 def main() -> None:
     """Return when the daemon is on its way, holding its lock; from then on it answers in `lab.json`."""
     files = LabFiles(Path(sys.argv[1]))
+    _allow_many_files()
     with lock(files.daemon) as held:
         _detach(held)
         asyncio.run(Daemon(files).run())

@@ -4,6 +4,7 @@ A board that has a release of ours answers with that release's own `activate.py`
 hundred bytes. One that has none is sent the script, and answers all the same.
 """
 
+import resource
 import shlex
 import threading
 from collections import deque
@@ -22,6 +23,8 @@ from fleetctl.transports.ssh_connection import Deadline, Outcome, Run, Trust, co
 from fleetctl.transports.wire import BoardFault
 
 _CONNECTIONS = 256  # boards asked at once: a silent one costs a thread that sleeps, and nobody's turn
+_FILES_PER_CONNECTION = 4
+_FILES_OF_OUR_OWN = 64
 _NO_RELEASE = 93  # exit status of `_ASK` where the board has no release of ours
 _SUDO_REFUSES = (
     "a password is required",
@@ -179,10 +182,18 @@ def _as_they_come(boards: Sequence[Board], reply: Callable[[Board], Reply]) -> I
             except BaseException as error:  # noqa: BLE001 - raised again where the replies are awaited
                 replies.put(error)
 
-    for _ in range(min(len(boards), _CONNECTIONS)):
+    for _ in range(min(len(boards), _connections())):
         threading.Thread(target=work, daemon=True).start()
     for _ in boards:
         came = replies.get()
         if isinstance(came, BaseException):
             raise came
         yield came
+
+
+def _connections() -> int:
+    """How many connections at once the limit on open files allows; macOS grants a shell 256 files in all."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return _CONNECTIONS
+    return max(1, min(_CONNECTIONS, (files - _FILES_OF_OUR_OWN) // _FILES_PER_CONNECTION))

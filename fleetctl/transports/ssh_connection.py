@@ -8,9 +8,9 @@ import contextlib
 import logging
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -42,6 +42,14 @@ class Deadline:
     @property
     def passed(self) -> bool:
         return time.monotonic() >= self._at
+
+    @contextlib.contextmanager
+    def stopped_until(self, turn: threading.Semaphore) -> Iterator[None]:
+        """Hold `turn`; waiting for it does not count, so that no board pays for others' slowness."""
+        before = time.monotonic()
+        with turn:
+            self._at += time.monotonic() - before
+            yield
 
     def left(self, at_most: float = float("inf")) -> float:
         """Seconds left, at least a moment and at most `at_most`."""
@@ -87,7 +95,7 @@ class Run(Protocol):
 
 @contextlib.contextmanager
 def connected(
-    board: Board, keys: Sequence[HostKey], trust: Trust, deadline: Deadline, turn: AbstractContextManager[Any]
+    board: Board, keys: Sequence[HostKey], trust: Trust, deadline: Deadline, turn: threading.Semaphore
 ) -> Iterator[Run]:
     """A way to run commands on the board, authenticated both ways.
 
@@ -102,7 +110,7 @@ def connected(
             return _execute(connection, command, stdin, deadline)
 
     with _dial(board, deadline) as line:
-        with _faults(board, trust.known_hosts, deadline), turn:
+        with _faults(board, trust.known_hosts, deadline), deadline.stopped_until(turn):
             connection = _shake_hands(board, keys, trust, deadline, line)
         try:
             yield run

@@ -11,7 +11,7 @@ from virtual_lab import Lab, MakeLab
 
 from fleetctl.errors import FleetError, LockHeld, UsageError
 from fleetctl.lab import control, processes
-from fleetctl.lab.process import owner
+from fleetctl.lab.process import lock, owner
 from fleetctl.lab.state import LabState
 from fleetctl.transports.base import ReplyStatus
 
@@ -212,12 +212,21 @@ def test_a_port_taken_under_our_nose_is_said(new_lab: MakeLab) -> None:
 def test_a_daemon_that_cannot_start_says_why(new_lab: MakeLab) -> None:
     """What the daemon said last is in the error."""
     lab = new_lab()
-    lab.up("luxor-01")
-    control.down(lab.files, keep=True)
-    lab.files.identity.with_name("id_ed25519.pub").write_text("not a key\n")
-
-    with pytest.raises(FleetError):
+    lab.files.folder.mkdir(parents=True)
+    with lock(lab.files.daemon), pytest.raises(FleetError, match="did not start: the lab is running already"):
         lab.up("luxor-01")
+
+
+def test_a_damaged_key_is_said_and_the_others_run(new_lab: MakeLab) -> None:
+    """A board whose host key is no key does not start, by name; it takes nobody else down."""
+    lab = new_lab()
+    lab.up("luxor-01", "luxor-02")
+    control.switch(lab.files, ["luxor-01"], online=False)
+    lab.files.host_key("luxor-01").write_text("not a key\n")
+
+    with pytest.raises(FleetError, match="luxor-01 did not start"):
+        control.switch(lab.files, ["luxor-01"], online=True)
+    assert answers(lab, "luxor-02")
 
 
 def test_a_lab_of_another_version_is_not_misread(new_lab: MakeLab) -> None:

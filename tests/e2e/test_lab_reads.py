@@ -1,11 +1,15 @@
 """Reads over ssh against real servers: boards as they are, boards that misbehave, keys that do not match."""
 
+import contextlib
 import json
 import shlex
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -221,6 +225,61 @@ def test_default_keys_are_tried_without_an_identity(
     [reply] = SshReader(lab.files.known_hosts, None).observe([lab.board("luxor-01")], deadline=15)
 
     assert reply.ok, reply.error
+
+
+def test_stuck_key_exchanges_do_not_eat_others_time(lab: Lab) -> None:
+    """Two servers that stop after their banner hold the only two turns; who waits behind them loses no time."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stuck = [
+            replace(lab.board("luxor-02"), name=f"stuck-{i}", port=server.getsockname()[1]) for i in range(2)
+        ]
+        threading.Thread(target=_speak_and_stop, args=(server, 2), daemon=True).start()
+        reader = SshReader(lab.files.known_hosts, lab.files.identity, workers=2)
+        replies = {
+            reply.board: reply.status
+            for reply in reader.run([*stuck, lab.board("luxor-01")], "true", deadline=3)
+        }
+
+    late = ReplyStatus.TIMED_OUT
+    assert replies == {"stuck-0": late, "stuck-1": late, "luxor-01": ReplyStatus.OK}
+
+
+def _speak_and_stop(server: socket.socket, times: int) -> None:
+    lines = [server.accept()[0] for _ in range(times)]
+    for line in lines:
+        line.sendall(b"SSH-2.0-stuck\r\n")
+    for line in lines:
+        with line, contextlib.suppress(OSError):
+            while line.recv(1 << 16):
+                pass
+
+
+def test_reads_keep_within_the_limit_on_open_files(lab: Lab) -> None:
+    """With a hundred files to open, sixty boards are read all the same."""
+    board = lab.board("luxor-01")
+    settings = {"host": board.host, "port": board.port, "user": board.user, "root": board.root}
+    program = (
+        "import json, resource, sys\n"
+        "from pathlib import Path\n"
+        "from fleetctl.manifest.schema import Board, BoardKind, VariantName\n"
+        "from fleetctl.transports.ssh import SshReader\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))\n"
+        "named = lambda n: Board(n, BoardKind.GENERIC, 'm', VariantName.INT8, **json.loads(sys.argv[3]))\n"
+        "reader = SshReader(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "replies = list(reader.run([named(str(i)) for i in range(60)], 'true', deadline=30))\n"
+        "print(sum(reply.ok for reply in replies), [reply.error for reply in replies if not reply.ok][:1])\n"
+    )
+    argv = [
+        sys.executable,
+        "-c",
+        program,
+        str(lab.files.known_hosts),
+        str(lab.files.identity),
+        json.dumps(settings),
+    ]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.stdout == "60 []\n", done.stderr
 
 
 def test_an_interrupted_read_does_not_wait_for_silent_boards(lab: Lab, runtime: Runtime) -> None:

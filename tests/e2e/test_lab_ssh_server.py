@@ -109,7 +109,7 @@ def test_ansible_reaches_every_board(
 
 
 def test_commands_start_in_the_boards_folder_with_nothing_of_ours(
-    lab, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller's environment, secrets in it among them, does not reach a board."""
     monkeypatch.setenv("LC_SECRET", "hunter2")
