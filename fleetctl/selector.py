@@ -6,7 +6,6 @@ order; if all of them take away, they take away from the whole fleet. A term is 
 no board is an error: a typing mistake must not become a smaller or a larger rollout.
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -110,6 +109,8 @@ def _like(names: Iterable[str], glob: str) -> list[str]:
 
 
 def _meant(word: str, names: Iterable[str], plural: str, is_group: bool = False) -> str:
+    import difflib  # for people with a typing mistake only: start-up counts
+
     if is_group:
         return f"did you mean the group, `@{word}`?"
     listed = sorted(names)

@@ -4,7 +4,6 @@ A complaint holds only the node it is about. Its path in the document, and the n
 to be, are worked out once everything has been read: a valid manifest pays nothing for either.
 """
 
-import difflib
 from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
@@ -36,6 +35,8 @@ class Complaint(NamedTuple):
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
     """`did you mean X?`, or nothing when no name is close."""
+    import difflib  # for people with a typing mistake only: start-up counts
+
     close = difflib.get_close_matches(word, list(names), n=1)
     return f"did you mean `{close[0]}`?" if close else ""
 

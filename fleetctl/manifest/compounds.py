@@ -1,7 +1,6 @@
 """Kinds of values made of values: lists, records with known keys, and mappings whose keys a user chooses."""
 
 import dataclasses
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -162,6 +161,8 @@ class Record:
 
 def is_misspelt(name: str, node: Node) -> bool:
     """Whether a mapping that lacks the key `name` has another that looks like it: one problem, not two."""
+    import difflib  # for people with a typing mistake only: start-up counts
+
     keys = [key.text[:80] for key, _ in node.pairs] if isinstance(node, Pairs) else []
     return bool(difflib.get_close_matches(name, keys, n=1, cutoff=0.7))
 

@@ -119,9 +119,8 @@ class _Builder:
         self.problems: list[Problem] = []
         self.anchors: dict[str, _Anchored] = {}
         self.stack: list[_Frame] = []
-        self.children: list[
-            Node
-        ] = []  # of the innermost open collection; a mapping's keys and values alternate
+        # Of the innermost open collection; a mapping's keys and values alternate.
+        self.children: list[Node] = []
         self.deepest = 0  # level reached inside it
         self.values = 0
 
@@ -134,7 +133,9 @@ class _Builder:
             if kind is ScalarEvent:
                 scalar = new(Scalar, (event.start_mark, event.value, event.implicit[0]))
                 self.children.append(scalar)
-                self._count(1, event)
+                self.values += 1
+                if self.values > MAX_VALUES:
+                    self._too_large(event)
                 if event.tag is not None:
                     self._refuse_tag(event)
                 if event.anchor is not None:
@@ -215,8 +216,11 @@ class _Builder:
     def _count(self, values: int, event: Any) -> None:
         self.values += values
         if self.values > MAX_VALUES:
-            what = f"more than {MAX_VALUES:,} values up to here, aliases followed"
-            self._stop(event, what, "split the fleet, or give settings to a group instead of each board")
+            self._too_large(event)
+
+    def _too_large(self, event: Any) -> NoReturn:
+        what = f"more than {MAX_VALUES:,} values up to here, aliases followed"
+        self._stop(event, what, "split the fleet, or give settings to a group instead of each board")
 
     def _check_depth(self, event: Any) -> None:
         if self.deepest > MAX_DEPTH:

@@ -16,9 +16,9 @@ from fleetctl.manifest.loader import load
 from fleetctl.manifest.schema import Board, Fleet
 
 relaxed = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-few = settings(relaxed, max_examples=25)
+few = settings(relaxed, max_examples=20)
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 

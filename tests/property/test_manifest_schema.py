@@ -144,7 +144,7 @@ def test_valid_documents_are_valid_to_both(document: dict[str, Any], random: Ran
     assert not decoder_refuses(to_yaml(document, random))
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=120)
 @given(changed_documents())
 def test_changed_documents_are_refused_by_both_or_neither(document: dict[str, Any]) -> None:
     """Whatever is put anywhere in a document, schema and decoder agree about it."""
