@@ -1,5 +1,6 @@
 """The heavy steps of a build behind one seam: the real ones import TensorFlow, and only when they run."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -85,7 +86,7 @@ class ModelStages:
         if VariantName.EDGETPU in model.variants:
             tools["edgetpu_compiler"] = edgetpu_compiler.version(edgetpu_compiler.find())
         tools["tensorflow"] = str(tensorflow().__version__)
-        return {**tools, "numpy": metadata.version("numpy"), "pillow": metadata.version("pillow")}
+        return {**tools, **_versions("numpy", "pillow")}
 
     def load(self, model: Model, *, base: Path, cache: Path, progress: Progress) -> Split:
         from fleetctl.models import datasets
@@ -121,6 +122,15 @@ class ModelStages:
         return Measured(
             *ends, labelled, scores, evaluate.judge(labelled.labels, answered, taught=trained.labels)
         )
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    """The versions of those packages that are installed; whether one is needed, its user decides."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def _demand_buildable(model: Model) -> None:

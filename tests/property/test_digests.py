@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetctl.artifact import Artifact, BlobRef, Contract, GoldenAnswer, Tensor
@@ -38,6 +38,8 @@ from fleetctl.release import Release
 from fleetctl.render import Renderer, packaged_templates
 from fleetctl.store import canonical_json, sha256
 
+relaxed = settings(deadline=None, max_examples=50)  # a busy machine is no counterexample
+
 digests = st.binary(max_size=4).map(sha256)
 refs = st.builds(BlobRef, digests, st.integers(0, 1 << 40))
 names = st.text("abcdefgh-", min_size=1, max_size=8)
@@ -55,6 +57,7 @@ json_values = st.recursive(
 fractions = st.floats(0, 1)
 
 
+@relaxed
 @given(st.dictionaries(texts, json_values, max_size=6), st.randoms())
 def test_canonical_json_forgets_order_only(value: dict[str, Any], random: Any) -> None:
     """Shuffled keys give the same bytes, and the bytes give the value back."""
@@ -65,6 +68,7 @@ def test_canonical_json_forgets_order_only(value: dict[str, Any], random: Any) -
     assert parse(canonical_json(value)).value == value
 
 
+@relaxed
 @given(st.dictionaries(names, refs, min_size=1, max_size=5), st.randoms())
 def test_a_release_s_digest_forgets_order_only(files: dict[str, BlobRef], random: Any) -> None:
     """Order does not matter; any other name, digest or size does."""
@@ -107,6 +111,7 @@ def locks(draw: st.DrawFn) -> FleetLock:
     return FleetLock({name: model(name) for name in draw(st.sets(names, max_size=3))})
 
 
+@relaxed
 @given(locks())
 def test_a_lock_says_the_same_when_it_is_read_back(lock: FleetLock) -> None:
     """One reader, one writer: what is written is what is read."""
@@ -117,6 +122,7 @@ def test_a_lock_says_the_same_when_it_is_read_back(lock: FleetLock) -> None:
     assert dumps(FleetLock(dict(reversed(models.items())))) == dumps(lock)
 
 
+@relaxed
 @given(locks())
 def test_a_model_record_survives_its_own_json(lock: FleetLock) -> None:
     """What a killed build left is what it had made."""
@@ -150,6 +156,7 @@ def contracts(draw: st.DrawFn) -> Contract:
     )
 
 
+@relaxed
 @given(contracts())
 def test_a_contract_reads_back(contract: Contract) -> None:
     """The board's copy says what the build said."""
@@ -161,6 +168,7 @@ trainings = st.builds(Training, epochs=st.integers(1, 99), seed=st.integers(0, 9
 architectures = st.builds(Architecture, alpha=st.sampled_from([0.35, 0.5, 1.0]))
 
 
+@relaxed
 @given(trainings, trainings, architectures, architectures, digests, digests)
 def test_recipes_differ_exactly_where_training_does(
     training: Training,
@@ -178,6 +186,7 @@ def test_recipes_differ_exactly_where_training_does(
     assert (recipe_digest(one, data) == recipe_digest(two, other_data)) is same
 
 
+@relaxed
 @given(st.builds(Gates, min_accuracy=fractions, max_size=st.integers(1)), fractions, st.integers(1, 64))
 def test_gates_and_budgets_are_no_inputs(gates: Gates, agreement: float, samples: int) -> None:
     """Only the number of golden samples changes what is built."""
@@ -209,6 +218,7 @@ def shuffled(mapping: Mapping[str, Any], random: Any) -> dict[str, Any]:
     return dict(items)
 
 
+@relaxed
 @given(
     st.dictionaries(names, printable, max_size=4),
     st.fixed_dictionaries({"threshold": fractions, "threads": st.integers(1, 8)}),
@@ -222,6 +232,7 @@ def test_a_board_s_release_forgets_order(labels: dict[str, str], config: dict[st
     assert digest(board) == digest(again)
 
 
+@relaxed
 @given(printable, st.integers(1, 65535), st.dictionaries(names, json_values, max_size=3))
 def test_what_no_template_uses_changes_nothing(host: str, port: int, unused: dict[str, Any]) -> None:
     """How a board is reached, and config that no template reads, are not part of its release."""
@@ -233,6 +244,7 @@ def test_what_no_template_uses_changes_nothing(host: str, port: int, unused: dic
     )
 
 
+@relaxed
 @given(fractions, fractions)
 def test_what_a_template_uses_changes_the_release(one: float, two: float) -> None:
     """Another threshold is another release, and the same threshold the same."""
