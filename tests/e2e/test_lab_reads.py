@@ -228,7 +228,7 @@ def test_default_keys_are_tried_without_an_identity(
 
 
 def test_stuck_key_exchanges_do_not_eat_others_time(lab: Lab) -> None:
-    """Two servers that stop after their banner hold the only two turns; who waits behind them loses no time."""
+    """Two servers that stop after their banner hold the only two turns: who waits behind loses no time."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         stuck = [
             replace(lab.board("luxor-02"), name=f"stuck-{i}", port=server.getsockname()[1]) for i in range(2)
