@@ -71,10 +71,13 @@ class Releases:
     def order(self, board: Board, *, threshold: float = 0.5, is_good: bool = True) -> Order:
         """An order; with `is_good` false its contract asks for answers that the model does not give."""
         board = replace(board, config={"threshold": threshold})
-        release = self._renderer.keep(board, self._artifact(is_good), Smoke(samples=len(LABELS)), self.store)
+        release = self._renderer.keep(
+            board, self.artifact(is_good=is_good), Smoke(samples=len(LABELS)), self.store
+        )
         return Order(board, release, self.store.root, "c0ffee", CONFIRM_TIMEOUT, DEADLINE)
 
-    def _artifact(self, is_good: bool) -> Artifact:
+    def artifact(self, *, is_good: bool = True) -> Artifact:
+        """The model with its contract, in the store."""
         expected = LABELS if is_good else LABELS[::-1]
         contract = Contract(
             model="quadrants",

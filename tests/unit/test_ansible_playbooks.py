@@ -29,7 +29,7 @@ groups:
   site-luxor: {match: {site: luxor}}
 boards:
   luxor-01:
-    {board: raspberrypi4, model: quadrants, host: 192.0.2.11, user: pi, become: true, labels: {n: "{{ 7 * 7 }}"}}
+    {board: raspberrypi4, model: quadrants, host: 192.0.2.11, user: p, become: true, labels: {n: "{{ 7*7 }}"}}
   luxor-02: {board: generic, model: quadrants, host: luxor-02.example, port: 2222, labels: {site: luxor}}
   karnak-07: {board: coral-dev-board, model: quadrants, via: iothub}
 """
@@ -68,8 +68,8 @@ def test_a_manifest_is_an_inventory(manifest: Path) -> None:
         "site_luxor": ["luxor-02"],
     } == {name: group["hosts"] for name, group in inventory.items() if "hosts" in group}
     first, second = (inventory["_meta"]["hostvars"][name] for name in ("luxor-01", "luxor-02"))
-    assert {"__ansible_unsafe": "{{ 7 * 7 }}"} == first["fleetctl_labels"]["n"]
-    assert (True, {"__ansible_unsafe": "pi"}) == (first["ansible_become"], first["ansible_user"])
+    assert {"__ansible_unsafe": "{{ 7*7 }}"} == first["fleetctl_labels"]["n"]
+    assert (True, {"__ansible_unsafe": "p"}) == (first["ansible_become"], first["ansible_user"])
     assert 2222 == second["ansible_port"]
     assert str(manifest.parent / "known_hosts") in second["ansible_ssh_common_args"]["__ansible_unsafe"]
 
