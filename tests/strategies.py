@@ -154,7 +154,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "kind": "Fleet",
         "metadata": {"name": draw(names)},
     }
-    document |= {"defaults": defaults} if defaults or draw(st.booleans()) else {}
+    if defaults or draw(st.booleans()):
+        document["defaults"] = defaults
     document |= {"models": models, "groups": groups, "boards": boards}
     if draw(st.booleans()):
         document["rollout"] = draw(_rollouts(list(groups)))

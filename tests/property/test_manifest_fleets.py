@@ -88,14 +88,13 @@ def test_groups_and_rollout_are_as_written(tmp_path: Path, document: dict[str, A
         name: members(document, group) for name, group in document["groups"].items()
     }
     rollout = document.get("rollout", {"waves": [{"percent": 100}]})
-    assert [(wave.group, wave.fraction, wave.soak) for wave in fleet.rollout.waves] == [
-        (
-            wave.get("group"),
-            wave["percent"] / 100 if "percent" in wave else None,
-            pytest.approx(seconds(wave.get("soak", "0s"))),
-        )
-        for wave in rollout["waves"]
+    waves = [
+        (wave.get("group"), wave.get("percent"), seconds(wave.get("soak", "0s"))) for wave in rollout["waves"]
     ]
+    assert [(wave.group, wave.fraction) for wave in fleet.rollout.waves] == [
+        (group, None if percent is None else percent / 100) for group, percent, _ in waves
+    ]
+    assert [wave.soak for wave in fleet.rollout.waves] == pytest.approx([soak for _, _, soak in waves])
     assert fleet.rollout.deadline == pytest.approx(seconds(rollout.get("deadline", "300s")))
 
 
