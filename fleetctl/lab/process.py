@@ -4,6 +4,7 @@ One process serves all boards. SIGHUP makes it read `wanted.json` again; SIGTERM
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import resource
@@ -20,14 +21,16 @@ from fleetctl.lab.state import LabFiles, LabState
 
 _BOOTS_AT_ONCE = 2 * (os.cpu_count() or 1)
 _LOCK_PATIENCE = 2.0  # seconds
+_LOOK_EVERY = 1.0  # seconds
 _OPEN_FILES = 10_240  # the most macOS allows
 
 
 class Daemon:
     """Makes the boards follow `wanted.json`, one change at a time."""
 
-    def __init__(self, files: LabFiles) -> None:
+    def __init__(self, files: LabFiles, lock: IO[bytes]) -> None:
         self._files = files
+        self._lock = lock
         self._boards: dict[str, PoweredBoard] = {}
         self._asked = asyncio.Event()
         self._ending = False
@@ -38,12 +41,14 @@ class Daemon:
         for ending in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(ending, self._end)
         self._asked.set()
-        while True:
-            await self._asked.wait()
-            self._asked.clear()
-            if self._ending:
+        while not self._ending:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), _LOOK_EVERY)
+            if not _is_at(self._lock, self._files.daemon):  # the folder was removed: nobody could ever end us
                 break
-            await self._follow()
+            if self._asked.is_set() and not self._ending:
+                self._asked.clear()
+                await self._follow()
         await self._switch_off(list(self._boards.values()))
 
     def _end(self) -> None:
@@ -112,6 +117,14 @@ def _detach(held: IO[bytes]) -> None:
     os.setsid()
 
 
+def _is_at(stream: IO[bytes], path: Path) -> bool:
+    """Whether the open file is still the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def _allow_many_files() -> None:
     """A listener for each board and three pipes for each command are more than a shell's usual limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -139,7 +152,7 @@ def main() -> None:
     _allow_many_files()
     with lock(files.daemon) as held:
         _detach(held)
-        asyncio.run(Daemon(files).run())
+        asyncio.run(Daemon(files, held).run())
 
 
 if __name__ == "__main__":

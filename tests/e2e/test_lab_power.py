@@ -1,6 +1,7 @@
 """The lab comes up, grows, loses power board by board, and goes down without leaving a process behind."""
 
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -11,6 +12,7 @@ from virtual_lab import Lab, MakeLab
 
 from fleetctl.errors import FleetError, LockHeld, UsageError
 from fleetctl.lab import control, processes
+from fleetctl.lab.ports import is_free
 from fleetctl.lab.process import lock, owner
 from fleetctl.lab.state import LabState
 from fleetctl.transports.base import ReplyStatus
@@ -179,6 +181,23 @@ def test_up_after_the_daemon_was_killed_finds_services_as_they_were(new_lab: Mak
     assert not second.was_running
     assert second.state.boards == first.boards
     assert lab.ask("luxor-01", "observe", {})["service"] == before
+
+
+def test_a_lab_whose_folder_is_removed_ends_by_itself(new_lab: MakeLab) -> None:
+    """`git clean` takes the folder away: the daemon and all it runs end, since no command could find them."""
+    lab = new_lab()
+    board = lab.up("luxor-01").state.boards["luxor-01"]
+    home = lab.files.home("luxor-01")
+    lab.ssh("luxor-01", "(sleep 60 &) </dev/null >/dev/null 2>&1")
+    assert processes.running([home])
+    shutil.rmtree(lab.files.folder)
+
+    for _ in range(500):
+        if is_free(board.port) and not processes.running([home]):
+            break
+        threading.Event().wait(0.02)
+    assert is_free(board.port)
+    assert processes.running([home]) == []
 
 
 def test_down_twice_is_down(new_lab: MakeLab) -> None:
