@@ -154,7 +154,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "kind": "Fleet",
         "metadata": {"name": draw(names)},
     }
-    if defaults or draw(st.booleans()):
+    writes_empty_defaults: bool = draw(st.booleans())
+    if defaults or writes_empty_defaults:
         document["defaults"] = defaults
     document |= {"models": models, "groups": groups, "boards": boards}
     if draw(st.booleans()):
