@@ -3,8 +3,9 @@
     python benchmarks/ansible_release.py [BOARDS ...]        default: 4 20
 
 The floor is what a careful shell script does: unpack, link, start, wait until the service answers. It checks
-no digest, proves nothing, confirms nothing and cannot go back. Both run on fresh virtual boards of the process
-lab, whose own work (python starting, the model loading) is on the same processors. One line of JSON a size.
+no digest, proves nothing, confirms nothing and cannot go back. Both run on fresh virtual boards of the
+process lab, whose own work (python starting, the model loading) is on the same processors.
+Prints one line of JSON for each size.
 """
 
 import io
