@@ -107,7 +107,7 @@ def test_plain_ansible_releases_and_rolls_back(lab: LabWorld, tmp_path: Path) ->
 
 
 def test_plain_ansible_trusts_only_the_inventory(lab: LabWorld, tmp_path: Path) -> None:
-    """A host key that is not in the inventory leaves the board alone, and the command to accept it is said."""
+    """A host key that is not in the inventory leaves the board alone, and says how to accept it."""
     (board,) = lab.boards(1)
     project = a_fleet(tmp_path, board, lab.files.known_hosts)
     project.known_hosts.write_text("")
