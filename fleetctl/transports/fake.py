@@ -127,12 +127,3 @@ class FakeTransport:
 
 def _carry_out(work: Work, fake: FakeBoard) -> Reply:
     return carry_out(work, fake.ask)
-
-
-def load_faults(path: Path | None) -> Faults:
-    """The faults in a file; none at all without one.
-
-    Raises:
-        ManifestError: the file cannot be read or is not valid.
-    """
-    return Faults.load(path) if path else Faults()

@@ -14,7 +14,7 @@ from fleetctl.manifest.schema import Board, BoardKind, VariantName
 from fleetctl.release import Release
 from fleetctl.store import BlobStore, canonical_json
 from fleetctl.transports.base import Order, Reply, ReplyStatus
-from fleetctl.transports.fake import FakeTransport, load_faults
+from fleetctl.transports.fake import FakeTransport
 from fleetctl.transports.faults import Fault, Faults, Stage
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "fake-transport.md"
@@ -182,10 +182,9 @@ def test_a_faults_file_is_read(tmp_path: Path) -> None:
         "'*': {flaky: 1}\nluxor-01: {fail_stage: confirm, bad_answers: 0.25, slow: 12.5, lies: false}\n"
     )
 
-    assert Fault(flaky=1, fail_stage=Stage.CONFIRM, bad_answers=0.25, slow=12.5) == load_faults(path).of(
+    assert Fault(flaky=1, fail_stage=Stage.CONFIRM, bad_answers=0.25, slow=12.5) == Faults.load(path).of(
         "luxor-01"
     )
-    assert Fault() == load_faults(None).of("luxor-01")
 
 
 PROBLEMS = [
@@ -213,7 +212,7 @@ def test_problems_of_a_faults_file_have_their_place(text: str, expected: str, tm
     path = tmp_path / "faults.yaml"
     path.write_text(text)
     with pytest.raises(ManifestError) as caught:
-        load_faults(path)
+        Faults.load(path)
 
     assert [f"{path}:{expected}"] == [
         str(problem)[: len(f"{path}:{expected}")] for problem in caught.value.problems
@@ -224,7 +223,7 @@ def test_problems_of_a_faults_file_have_their_place(text: str, expected: str, tm
 def test_an_absent_faults_file_is_a_problem(tmp_path: Path) -> None:
     """A faults file that was asked for and is not there is never taken for an empty one."""
     with pytest.raises(ManifestError) as caught:
-        load_faults(tmp_path / "faults.yaml")
+        Faults.load(tmp_path / "faults.yaml")
 
     assert "cannot be read: No such file or directory" in str(caught.value.problems[0])
 
