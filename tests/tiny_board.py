@@ -145,6 +145,7 @@ class TinyBoard:
     name: str = "luxor-01"
     port: int = field(default_factory=free_port)
     python: str = sys.executable
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def steps_file(self) -> Path:
@@ -174,6 +175,7 @@ class TinyBoard:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             preexec_fn=limit,
+            env={**os.environ, **self.environment},
         )
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):

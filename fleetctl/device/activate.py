@@ -54,6 +54,7 @@ LOCK_WAIT_S = 10.0
 DEADLINE_S = 300.0
 CONFIRM_TIMEOUT_S = 30.0
 STOP_PATIENCE_S = 5.0
+WATCH_RETRY_S = 2.0
 LOG_LINES_IN_ERROR = 20
 MARGIN_BYTES = 1 << 20  # kept free beyond what a release needs: receipts, logs, directory entries
 REQUEST_LIMIT = 8 << 20
@@ -582,7 +583,11 @@ def restore_foreign_current(board: Board) -> None:
 
 
 class ProcessService:
-    """Keeps `serve.py` running as a plain detached process; `serve.pid` is locked for as long as it lives."""
+    """Keeps `serve.py` running as a plain detached process.
+
+    `serve.pid` is locked on behalf of the service before it is born, and the service inherits the lock: the
+    file is locked for exactly as long as the service lives, whoever dies before it.
+    """
 
     def __init__(self, board: Board, config: Json) -> None:
         self._board = board
@@ -594,58 +599,67 @@ class ProcessService:
 
     @property
     def pid(self) -> Optional[int]:
-        if not is_flocked(self._pidfile):
-            return None
-        try:
-            with open(self._pidfile) as stream:
-                return int(stream.read())
-        except (OSError, ValueError):  # it has the lock and is about to write its number
-            return None
+        words = words_of(self._pidfile) if is_flocked(self._pidfile) else []
+        return int(words[0]) if words and words[0].isdigit() else None
+
+    def check(self) -> None:
+        """Nothing has to be there but the interpreter, and starting shows whether that is."""
 
     def start(self, digest: str) -> None:
         self.stop()
         folder = self._board.release(digest)
-        argv = [self._python, os.path.join(folder, "runtime", "serve.py")]
-        argv += ["--release", folder, "--pid-file", self._pidfile]
+        argv = [self._python, os.path.join(folder, "runtime", "serve.py"), "--release", folder]
         shorten(self._log, 1 << 20)
-        with open(self._log, "ab") as log:
-            self._log_start = log.tell()
-            self._child = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self._board.root,
-                start_new_session=True,
-            )
+        lock = self._lock_pidfile()
+        try:
+            with open(self._log, "ab") as log:
+                self._log_start = log.tell()
+                self._child = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self._board.root,
+                    start_new_session=True,
+                    pass_fds=(lock,),
+                    preexec_fn=lambda: write_pid(lock),
+                )
+        finally:
+            os.close(lock)
+
+    def _lock_pidfile(self) -> int:
+        handle = os.open(self._pidfile, os.O_RDWR | os.O_CREAT, 0o644)
+        # Somebody may hold it for a moment, to see whether it is held.
+        if not wait_until(lambda: try_flock(handle), STOP_PATIENCE_S):
+            os.close(handle)
+            raise BoardError("service-failed", "another service holds %s" % self._pidfile)
+        os.ftruncate(handle, 0)
+        return handle
 
     def stop(self) -> None:
         """Ask it to end; end it if it does not."""
+        wait_until(lambda: self.pid is not None or not is_flocked(self._pidfile), STOP_PATIENCE_S)
         pid = self.pid
         if pid is not None:
             signal_process(pid, signal.SIGTERM)
-            if not self._wait_for_end(STOP_PATIENCE_S):
+            if not self._wait_for_end():
                 signal_process(pid, signal.SIGKILL)
-                self._wait_for_end(STOP_PATIENCE_S)
-        elif (
-            self._child is not None and self._child.poll() is None
-        ):  # started, and not yet as far as its lock
-            self._child.kill()
+                self._wait_for_end()
         if self._child is not None:
             self._child.wait()
             self._child = None
 
-    def _wait_for_end(self, patience: float) -> bool:
-        return wait_until(lambda: not is_flocked(self._pidfile), patience)
+    def _wait_for_end(self) -> bool:
+        return wait_until(lambda: not is_flocked(self._pidfile), STOP_PATIENCE_S)
 
     def death(self) -> str:
-        """How the service died, or empty while it lives (or is still on its way)."""
+        """How the service died, or empty while it lives."""
         if self._child is not None and self._child.poll() is not None:
             return "it ended with status %d" % self._child.returncode
         return ""
 
     def is_ours(self, pid: Any) -> bool:
-        return pid is not None and pid == (self._child.pid if self._child is not None else self.pid)
+        return pid is not None and pid == self.pid
 
     def forget(self) -> None:
         """Nothing is left to uninstall."""
@@ -653,6 +667,10 @@ class ProcessService:
 
     def log_tail(self, lines: int) -> List[str]:
         return tail(self._log, lines, self._log_start)
+
+
+def write_pid(handle: int) -> None:
+    os.pwrite(handle, b"%d\n" % os.getpid(), 0)
 
 
 class SystemdService:
@@ -671,6 +689,17 @@ class SystemdService:
     def pid(self) -> Optional[int]:
         shown = self._show()
         return int(shown.get("MainPID", "0")) or None
+
+    def check(self) -> None:
+        """Raises `no-systemd` before anything is touched."""
+        if not self._is_present:
+            raise BoardError(
+                "no-systemd", "this board has no systemctl; the manifest can say `service: process`"
+            )
+
+    @property
+    def _is_present(self) -> bool:
+        return shutil.which("systemctl") is not None
 
     def start(self, digest: str) -> None:
         rendered = os.path.join(self._board.release(digest), "unit", self._unit)
@@ -736,10 +765,6 @@ class SystemdService:
             done = subprocess.run(
                 argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=90
             )
-        except FileNotFoundError:
-            raise BoardError(
-                "no-systemd", "this board has no systemctl; the manifest can say `service: process`"
-            ) from None
         except subprocess.TimeoutExpired:
             raise BoardError("service-failed", "`%s` did not return" % " ".join(argv)) from None
         if check and done.returncode:
@@ -998,7 +1023,7 @@ class Activation:
         self.board.point_at(digest)
         self.checkpoint("swapped")
         if previous is not None and not self._same_manager(previous, digest):
-            self._service(previous).forget()
+            self.service(previous).forget()
         self.start(digest, limit)
         self.checkpoint("started")
         receipt = self.prove(digest, previous, order, limit)
@@ -1015,7 +1040,7 @@ class Activation:
         Raises:
             BoardError: it died, or did not answer in time; the last lines of its log are in the message.
         """
-        service = self._service(digest)
+        service = self.service(digest)
         config = self.board.config(digest, "config/serve.json")
         service.start(digest)
         while True:
@@ -1120,8 +1145,7 @@ class Activation:
             if not pending and self.board.good == digest == self.board.current:
                 return {"state": "confirmed", "current": digest}
             raise BoardError("not-pending", "release %s is not waiting to be confirmed" % digest[:12])
-        said = healthz(self.board.config(digest, "config/serve.json"))
-        if said.get("release") != digest:
+        if not self.serves(digest):
             raise BoardError("not-serving", "the service no longer serves release %s" % digest[:12])
         self.records.write("pending.json", dict(pending, phase=KEEPING))
         self.checkpoint("keeping")
@@ -1159,7 +1183,8 @@ class Activation:
         receipt = dict(pending["receipt"])
         self.point_back(previous)
         self.checkpoint("swapped-back")
-        trouble = self._serve_again(release, previous)
+        # Twice: there is nothing else to fall back on.
+        trouble = self._serve_again(release, previous) and self._serve_again(release, previous)
         self.checkpoint("serving-again")
         receipt.update(state="revert_failed" if trouble else "reverted", time=utc())
         receipt["reasons"] = list(receipt.get("reasons", [])) + ([trouble] if trouble else [])
@@ -1183,10 +1208,10 @@ class Activation:
         """Have the previous release served and proved; returns what is wrong, empty if nothing is."""
         try:
             if previous is None:
-                self._service(release).forget()
+                self.service(release).forget()
                 return ""
             if not self._same_manager(release, previous):
-                self._service(release).forget()
+                self.service(release).forget()
             return self._prove_restored(previous)
         except (BoardError, OSError) as error:
             return "going back failed: %s" % error
@@ -1207,7 +1232,7 @@ class Activation:
 
     def serves(self, digest: str) -> bool:
         said = healthz(self.board.config(digest, "config/serve.json"))
-        return said.get("release") == digest and bool(self._service(digest).is_ours(said.get("pid")))
+        return said.get("release") == digest and bool(self.service(digest).is_ours(said.get("pid")))
 
     # after a crash
 
@@ -1262,7 +1287,7 @@ class Activation:
         self.point_back(pending.get("previous"))
         return "reverting"
 
-    def _service(self, digest: str) -> Any:
+    def service(self, digest: str) -> Any:
         return service_of(self.board, digest, self.unit_folder)
 
     def _pending(
@@ -1290,6 +1315,7 @@ def start_watcher(activation: Activation) -> None:
     It is a fork, not a new program: it needs no file of ours on the board, and runs the very code that wrote
     the state it watches.
     """
+    shorten(activation.board.in_state("watch.log"), 64 << 10)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -1351,9 +1377,13 @@ def undo(activation: Activation) -> None:
     try:
         with locked(activation.board, "watch", 1.0):
             say("watch: %s" % activation.recover())
-    except BoardError as error:
-        if error.code != "busy":  # a verb came first; look again when it is done
-            raise
+    except (BoardError, OSError) as error:
+        if isinstance(error, BoardError) and error.code == "busy":
+            return  # a verb came first; look again when it is done
+        complain(
+            "watch: %s" % error
+        )  # a disk may be full for a while: giving up would leave the board on trial
+        time.sleep(WATCH_RETRY_S)
 
 
 def say(text: str) -> None:
@@ -1462,6 +1492,7 @@ def activate(call: Call) -> Dict[str, Any]:
         activation = call.activation
         activation.recover()
         receive_release(call, digest, manifest, files)
+        activation.service(digest).check()
         answer = prove_again(activation, digest, request) or activation.try_release(
             digest, before(activation), request
         )

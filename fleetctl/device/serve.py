@@ -1,6 +1,6 @@
 """The service on a board: loads the model of one release and answers on loopback until it is told to stop.
 
-    python serve.py --release DIR [--pid-file FILE]
+    python serve.py --release DIR
 
 It refuses to start rather than serve something other than what the release says.
 """
@@ -8,7 +8,6 @@ It refuses to start rather than serve something other than what the release says
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import signal
@@ -184,6 +183,7 @@ class Server(ThreadingHTTPServer):
     """HTTP on one address, a thread for each connection."""
 
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(self, host: str, port: int, service: Service) -> None:
         self.service = service
@@ -198,33 +198,12 @@ class Server(ThreadingHTTPServer):
         sys.stderr.write("serve: a request failed: %s\n" % (sys.exc_info()[1],))
 
 
-def hold_pid_file(path: str) -> int:
-    """Lock `path` for as long as this process lives, and write our number into it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    give_up = time.monotonic() + 2.0
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except (
-            BlockingIOError
-        ):  # held by another service, or for a moment by somebody who looks whether it is
-            if time.monotonic() > give_up:
-                raise ReleaseRefused("another service holds %s" % path) from None
-            time.sleep(0.02)
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, b"%d\n" % os.getpid(), 0)
-    return handle
-
-
-def serve(release: str, pid_file: Optional[str]) -> None:
+def serve(release: str) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
         ReleaseRefused, RuntimeRefused: the release cannot be served as it says.
     """
-    if pid_file:
-        hold_pid_file(pid_file)
     folder = ReleaseFolder(release)
     config = folder.read_json("config/serve.json")
     service = Service(folder, open_reader(folder, config))
@@ -258,10 +237,9 @@ def _listen(config: Mapping[str, Any], service: Service) -> Server:
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="serve.py", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--release", required=True, help="folder of the release")
-    parser.add_argument("--pid-file", help="file to lock and to write the process number to")
     chosen = parser.parse_args(argv)
     try:
-        serve(chosen.release, chosen.pid_file)
+        serve(chosen.release)
     except (ReleaseRefused, RuntimeRefused) as error:
         sys.stderr.write("serve: %s\n" % error)
         return 1

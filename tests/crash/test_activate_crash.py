@@ -65,6 +65,27 @@ def test_killed_before_anything_is_touched(
     assert board.healthz()["pid"] == pid
 
 
+def test_killed_while_the_service_is_being_born(
+    board: TinyBoard, good: TinyRelease, new: TinyRelease
+) -> None:
+    """A service whose activator died before it answered is found by its lock and ended."""
+    request, payload = board.activation(new)
+    process = board.start("activate", request, payload)
+    while not list((board.root / "state").glob("pending.json")) or board.current != new.digest:
+        assert process.poll() is None
+    old = board.root / "state" / "serve.pid"
+    while (
+        not old.read_text() or board.serves() is not None
+    ):  # until the old one has gone and a new one is coming
+        assert process.poll() is None
+    process.kill()
+    board.finish(process)
+    board.wait_until_settled()
+    assert_whole(board, good)
+    services = [pid for pid in board.processes() if b"serve.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert services == [board.healthz()["pid"]]
+
+
 def test_killed_and_tried_again(board: TinyBoard, new: TinyRelease) -> None:
     """After a crash the same order can simply be given again."""
     assert board.activate(new, crash_at="staged-aside") == {}

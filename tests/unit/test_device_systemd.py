@@ -1,0 +1,125 @@
+"""Boards whose service systemd keeps: the same promises, with units installed and taken away.
+
+The `systemctl` of tests/cases/device really runs what the units say, from what it last reloaded.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_board import DEVICE, MODELS, TinyBoard, TinyRelease, powered, tiny_release
+
+UNIT = "fleetctl-serve.service"
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[TinyBoard]:
+    with powered(tmp_path / "root") as board:
+        board.units.mkdir()
+        tools = tmp_path / "tools"
+        tools.mkdir()
+        tool(tools / "systemctl", f'exec {sys.executable} -S {MODELS / "systemctl.py"} "$@"')
+        tool(tools / "journalctl", 'exec tail -n "$4" "$UNITS/journal"')
+        board.environment = {"PATH": f"{tools}:{os.environ['PATH']}", "UNITS": str(board.units)}
+        yield board
+
+
+def tool(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def systemd_release(board: TinyBoard, remark: str = "first", **config: Any) -> TinyRelease:
+    """A release with a unit; `recover` comes before every start, as on a real board."""
+    release = tiny_release(board.port, **config)
+    python, current = board.python, board.root / "current"
+    unit = f"""[Unit]
+Description={remark}
+
+[Service]
+ExecStartPre={python} {DEVICE / "activate.py"} recover --root {board.root} --before-start
+ExecStart={python} {current}/runtime/serve.py --release {current}
+"""
+    return release.with_json("config/service.json", manager="systemd").with_file(
+        f"unit/{UNIT}", unit.encode()
+    )
+
+
+def calls(board: TinyBoard) -> list[str]:
+    """The words given to systemctl since the last look."""
+    path = board.units / "calls"
+    words = [word for word in path.read_text().split() if word != "show"]
+    path.write_text("")
+    return words
+
+
+def test_a_unit_is_installed_when_it_changed(board: TinyBoard) -> None:
+    """The first release installs its unit, one with the same unit only restarts, a changed one reloads."""
+    board.install(systemd_release(board))
+    assert (board.units / UNIT).read_bytes() == systemd_release(board).files[f"unit/{UNIT}"]
+    assert calls(board) == ["daemon-reload", "enable", "reset-failed", "restart"]
+    board.install(systemd_release(board, threshold=0.9))
+    assert calls(board) == ["reset-failed", "restart"]
+    board.install(systemd_release(board, "second", threshold=0.9))
+    assert calls(board) == ["daemon-reload", "enable", "reset-failed", "restart"]
+    assert board.serves() == systemd_release(board, "second", threshold=0.9).digest
+
+
+def test_a_failed_start_brings_back_release_and_unit(board: TinyBoard) -> None:
+    """The journal's last words are the reason, and the unit of the release before is installed again."""
+    good = systemd_release(board)
+    board.install(good)
+    bad = systemd_release(board, "second").with_file("model/model.tflite", b"junk")
+    reply = board.activate(bad)
+    assert reply["state"] == "reverted"
+    assert "systemd says failed" in reply["receipt"]["reasons"][0]
+    assert "the model does not load" in reply["receipt"]["reasons"][0]
+    assert (board.units / UNIT).read_bytes() == good.files[f"unit/{UNIT}"]
+    assert board.serves() == good.digest
+
+
+def test_the_first_unit_goes_with_its_release(board: TinyBoard) -> None:
+    """A first release that fails leaves no unit behind."""
+    bad = systemd_release(board).with_file("model/model.tflite", b"junk")
+    assert board.activate(bad)["state"] == "reverted"
+    assert not (board.units / UNIT).exists()
+    assert calls(board)[-3:] == ["stop", "disable", "daemon-reload"]
+
+
+def test_a_foreign_unit_comes_back(board: TinyBoard) -> None:
+    """A unit of the same name that was there before us is in the snapshot, and runs again when we fail."""
+    foreign = "[Service]\nExecStart=/bin/sleep 60\n"
+    (board.units / UNIT).write_text(foreign)
+    bad = systemd_release(board).with_file("model/model.tflite", b"junk")
+    assert board.activate(bad)["state"] == "reverted"
+    assert (board.units / UNIT).read_text() == foreign
+    assert calls(board)[-2:] == ["daemon-reload", "restart"]
+    os.kill(int((board.units / f"{UNIT}.pid").read_text()), 9)
+    assert len(list((board.root / "snapshot").glob("*.tar"))) == 1
+
+
+def test_leaving_one_manager_for_the_other(board: TinyBoard) -> None:
+    """A board that changes from a plain process to systemd, or back by failing, never runs two services."""
+    plain = tiny_release(board.port)
+    board.install(plain)
+    assert (
+        board.activate(systemd_release(board).with_file("model/model.tflite", b"junk"))["state"] == "reverted"
+    )
+    assert board.serves() == plain.digest
+    assert not (board.units / UNIT).exists()
+    pid = board.healthz()["pid"]
+    board.install(systemd_release(board))
+    assert board.serves() == systemd_release(board).digest
+    assert pid not in board.processes()
+
+
+def test_no_systemd_is_said_plainly(board: TinyBoard) -> None:
+    """On a board without systemctl the manifest has to say `service: process`."""
+    board.environment = {"PATH": "/nonexistent"}
+    reply = board.activate(systemd_release(board))
+    assert reply["code"] == "no-systemd"
+    assert reply["error"] == "this board has no systemctl; the manifest can say `service: process`"
+    assert board.current is None
