@@ -24,8 +24,7 @@ def folder_digest(folder: Path, *, cache: Path, now: Callable[[], int] = time.ti
     fresh: dict[str, list[Any]] = {}
     for photo in photos.find(folder):
         stamp = _stamp(photo.path)
-        record = known.get(photo.name)
-        digest = record[1] if _is_about(record, stamp) else sha256_file(photo.path)
+        digest = _recorded(known.get(photo.name), stamp) or sha256_file(photo.path)
         fresh[photo.name] = [stamp, digest]
     deadline = now() - _SETTLED_NS
     settled = {name: record for name, record in fresh.items() if max(record[0][2:]) < deadline}
@@ -39,8 +38,11 @@ def _stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _is_about(record: Any, stamp: list[int]) -> bool:
-    return isinstance(record, list) and len(record) == 2 and record[0] == stamp and isinstance(record[1], str)
+def _recorded(record: Any, stamp: list[int]) -> str:
+    """The digest that a record of the cache gives for a photo with this stamp; empty if it gives none."""
+    if isinstance(record, list) and len(record) == 2 and record[0] == stamp and isinstance(record[1], str):
+        return record[1]
+    return ""
 
 
 def _remembered(memory: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The sign reader: a small MobileNetV2 that learns from scratch, on two ordinary cores, in minutes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from fleetctl.device.preprocess import prepare
 from fleetctl.errors import BuildError
-from fleetctl.manifest.schema import Architecture, Model, Training
-from fleetctl.models.augment import augment
+from fleetctl.manifest.schema import Architecture, Model
+from fleetctl.models.fit import fit
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.samples import Samples, Split
 from fleetctl.models.tensorflow import tensorflow
@@ -19,11 +19,7 @@ from fleetctl.models.tensorflow import tensorflow
 # Keras' default of 0.999 takes thousands of steps to forget its start: a network trained for a few thousand
 # steps would be evaluated with statistics it never had.
 _BATCHNORM_MOMENTUM = 0.9
-_LABEL_SMOOTHING = 0.1
-_WEIGHT_DECAY = 0.02
-_WARMUP = 0.08  # fraction of the steps
-# A sign with n samples is drawn in proportion to n**0.5: rare ones more often than they occur.
-_BALANCE = 0.5
+_SMALLEST = 32  # pixels: the network halves its input five times
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +55,10 @@ def train(model: Model, split: Split, *, workdir: Path, progress: Progress = sil
     a later build would take for a model.
 
     Raises:
-        BuildError: the loss stopped being a number.
+        BuildError: the architecture cannot be built, or the loss stopped being a number.
         ToolchainMissing: TensorFlow 2.15 is not installed.
     """
+    _demand_buildable(model.architecture)
     labels = tuple(sorted(split.train.counts))
     spec = preprocess_spec(model.architecture)
     images = prepare_all(split.train, spec)
@@ -73,11 +70,24 @@ def train(model: Model, split: Split, *, workdir: Path, progress: Progress = sil
     tf.keras.utils.set_random_seed(model.training.seed)
     tf.config.experimental.enable_op_determinism()
     network = _network(model.architecture, len(labels))
-    _fit(network, images, targets, model.training, progress)
+    fit(network, images, targets, model.training, progress)
     workdir.mkdir(parents=True, exist_ok=True)
     weights = workdir / f"{model.name}.keras"
     network.save(weights)
     return Trained(labels, weights, spec)
+
+
+def _demand_buildable(architecture: Architecture) -> None:
+    height, width, channels = architecture.input
+    if architecture.name != "mobilenet_v2":
+        raise BuildError(
+            f"architecture {architecture.name!r} is not one this version builds", hint="use mobilenet_v2"
+        )
+    if min(height, width) < _SMALLEST or channels not in (1, 3):
+        raise BuildError(
+            f"mobilenet_v2 cannot take an input of {height}x{width}x{channels}",
+            hint=f"give it at least {_SMALLEST}x{_SMALLEST} pixels, and 1 or 3 channels",
+        )
 
 
 def _network(architecture: Architecture, classes: int) -> Any:
@@ -93,88 +103,3 @@ def _network(architecture: Architecture, classes: int) -> Any:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.momentum = _BATCHNORM_MOMENTUM
     return network
-
-
-def _fit(
-    network: Any,
-    images: NDArray[np.uint8],
-    targets: NDArray[np.int32],
-    training: Training,
-    progress: Progress,
-) -> None:
-    tf = tensorflow()
-    steps_per_epoch = -(-len(images) // training.batch_size)
-    steps = training.epochs * steps_per_epoch
-    order = draw_order(targets, steps * training.batch_size, seed=training.seed)
-    warmup = max(1, round(_WARMUP * steps))
-    rate = tf.keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warmup), warmup_target=training.learning_rate, warmup_steps=warmup
-    )
-    network.compile(
-        optimizer=tf.keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY),
-        loss=tf.keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=_LABEL_SMOOTHING),
-    )
-    network.fit(
-        _batches(images, targets, order, training),
-        steps_per_epoch=steps_per_epoch,
-        epochs=training.epochs,
-        verbose=0,
-        callbacks=[_watcher(steps, progress)],
-    )
-
-
-def draw_order(targets: Sequence[int] | NDArray[np.int32], count: int, *, seed: int) -> NDArray[np.int32]:
-    """Which sample each of `count` draws takes, so that rare signs come up more often than they are.
-
-    Every pass over a sign's samples is a permutation of them: no photo is left out by chance.
-    """
-    targets = np.asarray(targets)
-    rng = np.random.default_rng(seed)
-    classes, sizes = np.unique(targets, return_counts=True)
-    share = sizes**_BALANCE / (sizes**_BALANCE).sum()
-    drawn = rng.choice(classes, count, p=share)
-    order = np.empty(count, np.int32)
-    for sign in classes:
-        places = np.flatnonzero(drawn == sign)
-        members = np.flatnonzero(targets == sign)
-        passes = -(-len(places) // len(members))
-        order[places] = np.concatenate([rng.permutation(members) for _ in range(passes)] or [members[:0]])[
-            : len(places)
-        ]
-    return order
-
-
-def _batches(
-    images: NDArray[np.uint8], targets: NDArray[np.int32], order: NDArray[np.int32], training: Training
-) -> Any:
-    tf = tensorflow()
-    pixels = tf.constant(images)
-    answers = tf.one_hot(targets, int(targets.max()) + 1)
-
-    def batch(step: Any, places: Any) -> tuple[Any, Any]:
-        plain = tf.cast(tf.gather(pixels, places), tf.float32) / 255.0
-        return augment(plain, tf.stack([training.seed, tf.cast(step, tf.int32)])), tf.gather(answers, places)
-
-    batches = tf.data.Dataset.from_tensor_slices(order).batch(training.batch_size).enumerate()
-    return batches.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
-
-
-def _watcher(steps: int, progress: Progress) -> Any:
-    """A Keras callback that tells of each step and refuses a loss that is no number."""
-    tf = tensorflow()
-
-    class Watcher(tf.keras.callbacks.Callback):  # type: ignore[misc, name-defined]
-        done = 0
-
-        def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-            del batch
-            loss = (logs or {}).get("loss", 0.0)
-            if not np.isfinite(loss):
-                raise BuildError(
-                    f"training diverged: the loss became {loss} at step {self.done + 1} of {steps}",
-                    hint="lower `training.learning_rate`",
-                )
-            self.done += 1
-            progress("train", self.done, steps)
-
-    return Watcher()

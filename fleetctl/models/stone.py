@@ -44,11 +44,10 @@ def carve(carving: Carving, rng: np.random.Generator) -> Field:
 
 
 def smooth_noise(shape: tuple[int, ...], reach: float, rng: np.random.Generator) -> Field:
-    """Noise of mean 0 and deviation about 1 whose features are about `reach` pixels wide."""
-    height, width = shape
-    grid = rng.standard_normal((int(height / reach) + 3, int(width / reach) + 3), dtype=np.float32)
-    rows = _spread(height, grid.shape[0], reach)
-    columns = _spread(width, grid.shape[1], reach)
+    """Noise of mean 0 and deviation about 1 whose features are about `reach` pixels wide, to a fifth."""
+    fifths = round(reach * 5)
+    rows, columns = (_spread(size, fifths) for size in shape)
+    grid = rng.standard_normal((rows.shape[1], columns.shape[1]), dtype=np.float32)
     return np.asarray(rows @ grid @ columns.T * np.float32(1.6), np.float32)
 
 
@@ -69,7 +68,11 @@ def _gaussian(size: int, tenths: int) -> Field:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
-def _spread(size: int, nodes: int, reach: float) -> Field:
+@lru_cache(maxsize=512)
+def _spread(size: int, fifths: int) -> Field:
+    """Weights (size, nodes) that interpolate between nodes `fifths / 5` pixels apart."""
+    reach = fifths / 5
+    nodes = int(size / reach) + 3
     distance = np.arange(size)[:, None] / reach - (np.arange(nodes)[None, :] - 1.0)
     return np.asarray(np.exp(-1.6 * distance**2), np.float32)
 

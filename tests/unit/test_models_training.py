@@ -1,0 +1,203 @@
+"""A small reader from drawing to int8: slow for a unit test, and real."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from fleetctl.artifact import Tensor
+from fleetctl.errors import BuildError
+from fleetctl.manifest.schema import Architecture, Model, RenderedDataset, Task, Training, VariantName
+from fleetctl.models import datasets, evaluate, quantize, runtime
+from fleetctl.models.fit import draw_order, fit
+from fleetctl.models.progress import Progress, silent
+from fleetctl.models.reader import Trained, prepare_all, train
+from fleetctl.models.samples import Split
+from fleetctl.models.tensorflow import tensorflow
+
+# TensorFlow 2.15 and its Keras use what later Pythons and libraries deprecate.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning:keras"),
+]
+
+SMALL = Model(
+    "small",
+    Task.CLASSIFICATION,
+    RenderedDataset(samples_per_sign=40, signs=("N5", "N35", "O49", "S29")),
+    Architecture(alpha=0.35, input=(48, 32, 1)),
+    Training(epochs=3, batch_size=16, learning_rate=0.002),
+)
+
+
+@dataclass(frozen=True)
+class Built:
+    trained: Trained
+    split: Split
+    float32: bytes
+    int8: bytes
+    progress: list[tuple[str, int, int]]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The small reader, trained once for all tests here."""
+    folder = tmp_path_factory.mktemp("models")
+    split = datasets.load(SMALL.dataset, base=folder, cache=folder)
+    told: list[tuple[str, int, int]] = []
+    trained = train(SMALL, split, workdir=folder, progress=lambda *news: told.append(news))
+    float32, int8 = (
+        quantize.convert(trained, variant, split.train) for variant in (VariantName.FLOAT32, VariantName.INT8)
+    )
+    return Built(trained, split, float32, int8, told)
+
+
+@pytest.mark.slow
+def test_training_tells_of_every_step(built: Built) -> None:
+    """Progress counts each step over all epochs, up to the last."""
+    steps = 3 * 128 // 16
+
+    assert built.progress == [("train", step, steps) for step in range(1, steps + 1)]
+
+
+@pytest.mark.slow
+def test_the_int8_model_is_integer_to_its_ends(built: Built) -> None:
+    """Input and output are uint8 with batch 1; the input's bytes are the prepared pixels themselves."""
+    quantize.demand_full_integer(built.int8)
+
+    assert runtime.tensors(built.int8) == (
+        Tensor((1, 48, 32, 1), "uint8", 1.0, 0),
+        Tensor((1, 4), "uint8", 1 / 256, 0),
+    )
+
+
+@pytest.mark.slow
+def test_a_float_model_is_not_taken_for_int8(built: Built) -> None:
+    """The check of the flatbuffer finds a float tensor."""
+    with pytest.raises(BuildError, match="FLOAT32"):
+        quantize.demand_full_integer(built.float32)
+
+
+@pytest.mark.slow
+def test_the_network_and_its_files_agree(built: Built) -> None:
+    """Keras, float32 and int8 score the same photos nearly alike: nothing is lost on the way."""
+    tf = tensorflow()
+    images = built.split.evaluation.images
+    network = tf.keras.models.load_model(built.trained.weights, compile=False)
+    prepared = prepare_all(built.split.evaluation, built.trained.preprocess).astype(np.float32) / 255.0
+    expected = tf.nn.softmax(network.predict(prepared, verbose=0)).numpy()
+
+    exact, quantized = (
+        evaluate.scores(
+            model, built.trained.labels, built.trained.preprocess, *runtime.tensors(model), images
+        )
+        for model in (built.float32, built.int8)
+    )
+
+    np.testing.assert_allclose(exact, expected, atol=1e-3)
+    assert np.abs(quantized - exact).mean() < 0.1
+
+
+SHORT = Training(epochs=2, batch_size=8, learning_rate=0.01)
+
+
+def fitted(training: Training, progress: Progress = silent) -> list[NDArray[np.float32]]:
+    """Weights of a network of the reader's kinds of layers, but only six, after a short training."""
+    tf = tensorflow()
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(training.seed)
+    tf.config.experimental.enable_op_determinism()
+    layers = tf.keras.layers
+    network = tf.keras.Sequential(
+        [
+            layers.Conv2D(4, 3, strides=2, input_shape=(20, 16, 1)),
+            layers.DepthwiseConv2D(3),
+            layers.BatchNormalization(),
+            layers.ReLU(6.0),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3),
+        ]
+    )
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 20, 16, 1), dtype=np.uint8)
+    fit(network, images, np.arange(40, dtype=np.int32) % 3, training, progress)
+    return [np.asarray(weights) for weights in network.get_weights()]
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_weights() -> None:
+    """Training twice on one machine gives identical weights; another seed gives others."""
+    first, second, third = fitted(SHORT), fitted(SHORT), fitted(replace(SHORT, seed=1))
+
+    assert all((a == b).all() for a, b in zip(first, second, strict=True))
+    assert any((a != b).any() for a, b in zip(first, third, strict=True))
+
+
+@pytest.mark.slow
+def test_a_diverging_training_stops() -> None:
+    """A loss that is no number ends the build with advice."""
+    with pytest.raises(BuildError, match="training diverged") as caught:
+        fitted(replace(SHORT, learning_rate=1e30))
+
+    assert "learning_rate" in caught.value.hint
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_passes_on_the_interrupt() -> None:
+    """Ctrl-C in the middle is not taken for the end of training."""
+
+    def interrupt(stage: str, done: int, total: int) -> None:
+        del stage, total
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted(SHORT, interrupt)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", [VariantName.INT8_QAT, VariantName.EDGETPU])
+def test_other_variants_are_refused(built: Built, variant: VariantName) -> None:
+    """A variant that is not converted from trained weights is refused, naming those that are."""
+    with pytest.raises(BuildError, match=variant.value) as caught:
+        quantize.convert(built.trained, variant, built.split.train)
+    assert "int8" in caught.value.hint
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        (Architecture(name="resnet"), "architecture 'resnet' is not one"),
+        (Architecture(input=(16, 16, 1)), "cannot take an input of 16x16x1"),
+        (Architecture(input=(48, 32, 2)), "cannot take an input of 48x32x2"),
+    ],
+)
+def test_a_network_that_cannot_be_made_is_refused(
+    built: Built, architecture: Architecture, message: str, tmp_path: Path
+) -> None:
+    """An unknown name or an input the network cannot take is said before anything is trained."""
+    with pytest.raises(BuildError, match=message):
+        train(replace(SMALL, architecture=architecture), built.split, workdir=tmp_path)
+
+
+@given(st.lists(st.integers(1, 60), min_size=2, max_size=6), st.integers(0, 5))
+def test_rare_signs_are_drawn_more_often_than_they_occur(sizes: list[int], seed: int) -> None:
+    """A rare sign is not drowned, and no photo comes twice before all of its sign came once."""
+    targets = np.repeat(np.arange(len(sizes)), sizes)
+    count = 40 * len(targets)
+
+    drawn = draw_order(targets, count, seed=seed)
+
+    shares = Counter(targets[drawn].tolist())
+    rarest, commonest = int(np.argmin(sizes)), int(np.argmax(sizes))
+    assert shares[rarest] / count >= 0.7 * min(sizes) / sum(sizes)
+    for sign, size in ((rarest, min(sizes)), (commonest, max(sizes))):
+        times = Counter(drawn[targets[drawn] == sign].tolist())
+        assert len(times) == min(size, shares[sign])
+        assert max(times.values()) - min(times.values()) <= 1
