@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetctl.artifact import Artifact
-from fleetctl.build import resolve
+from fleetctl.build.resolve import resolve
 from fleetctl.manifest.schema import Fleet
 from fleetctl.observation import Observed
 from fleetctl.plan import Plan, make_plan
 from fleetctl.project import Project
 from fleetctl.release import Release
-from fleetctl.render import SERVE_CONFIG, Renderer
+from fleetctl.render.renderer import SERVE_CONFIG, Renderer
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order
 

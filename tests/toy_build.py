@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetctl.artifact import Tensor
+from fleetctl.build.stages import Converted, Measured
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import (
     Board,
@@ -29,7 +30,6 @@ from fleetctl.models.progress import Progress
 from fleetctl.models.reader import Trained
 from fleetctl.models.samples import Samples, Split
 from fleetctl.project import Project
-from fleetctl.stages import Converted, Measured
 
 SIGNS = ("G17", "M17", "N35")
 EACH = 12  # evaluation samples of a sign: enough to have a say in max_class_drop

@@ -9,7 +9,7 @@ import typer
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 
 if TYPE_CHECKING:
-    from fleetctl.build import BuildResult
+    from fleetctl.build.builder import BuildResult
     from fleetctl.lockfile import LockedVariant
 
 BUILD_SCHEMA = "fleetctl.build/v1"
@@ -31,7 +31,7 @@ def build(
 
     What passes is locked in model_artifacts/fleet.lock; what a gate refuses leaves the lock as it was.
     """
-    from fleetctl import build as library
+    from fleetctl.build import builder as library
     from fleetctl.errors import UsageError
     from fleetctl.manifest.loader import load
     from fleetctl.project import Project

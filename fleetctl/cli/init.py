@@ -17,7 +17,7 @@ def init(
     """
     from fleetctl.manifest.starter import starter_files, unignored, write_missing
     from fleetctl.project import DEFAULT_MANIFEST
-    from fleetctl.render import packaged_templates
+    from fleetctl.render.renderer import packaged_templates
     from fleetctl.report.console import emit_text, talk
 
     written, kept = write_missing(folder, starter_files(packaged_templates()))

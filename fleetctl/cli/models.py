@@ -32,7 +32,7 @@ def evaluate(
     Every labelled photo counts: one of a sign the model was never taught is an error. Photos labelled UNKNOWN
     are left out.
     """
-    from fleetctl.build import load_artifact
+    from fleetctl.build.resolve import load_artifact
     from fleetctl.errors import UsageError
     from fleetctl.manifest.loader import load
     from fleetctl.models import evaluate as measure

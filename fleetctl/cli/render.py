@@ -23,10 +23,10 @@ def render(
     The files rendered for it are printed whole. With --out the release is written as the board would hold it,
     model and runtime included.
     """
+    from fleetctl.build.resolve import resolve_board
     from fleetctl.manifest.loader import load
     from fleetctl.project import Project
-    from fleetctl.render import Renderer
-    from fleetctl.resolve import resolve_board
+    from fleetctl.render.renderer import Renderer
 
     fleet, project = load(file), Project(file)
     target = fleet.boards.get(board)

@@ -19,7 +19,7 @@ from fleetctl.artifact import Artifact, BlobRef, Contract, GoldenAnswer, Tensor
 from fleetctl.lab import control
 from fleetctl.lab.state import LabFiles
 from fleetctl.manifest.schema import Board, BoardKind, ServiceManager, Smoke, VariantName
-from fleetctl.render import Renderer
+from fleetctl.render.renderer import Renderer
 from fleetctl.store import BlobStore
 from fleetctl.transports.ansible import AnsibleTransport
 from fleetctl.transports.base import Order, Reply, Transport

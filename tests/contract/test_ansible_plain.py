@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from contract_worlds import LABELS, LabWorld, Releases, observed
 
-from fleetctl.inputs import model_inputs
+from fleetctl.build.inputs import model_inputs
 from fleetctl.lockfile import FleetLock, LockedModel, LockedVariant, Metrics, write
 from fleetctl.manifest.loader import load
 from fleetctl.manifest.schema import Board

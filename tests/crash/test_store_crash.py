@@ -16,7 +16,7 @@ from toy_build import ToyStages, toy_fleet
 
 from fleetctl import lockfile
 from fleetctl.artifact import verify_artifact
-from fleetctl.build import build
+from fleetctl.build.builder import build
 from fleetctl.store import BlobStore, Journal, atomic_write
 
 ENDLESS = 2000

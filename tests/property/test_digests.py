@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetctl.artifact import Artifact, BlobRef, Contract, GoldenAnswer, Tensor
+from fleetctl.build.inputs import input_digest, recipe_digest
 from fleetctl.checked_json import Node, parse
-from fleetctl.inputs import input_digest, recipe_digest
 from fleetctl.lockfile import (
     ClassDrop,
     FleetLock,
@@ -35,7 +35,7 @@ from fleetctl.manifest.schema import (
     VariantName,
 )
 from fleetctl.release import Release
-from fleetctl.render import Renderer, packaged_templates
+from fleetctl.render.renderer import Renderer, packaged_templates
 from fleetctl.store import canonical_json, sha256
 
 relaxed = settings(deadline=None, max_examples=50)  # a busy machine is no counterexample

@@ -12,11 +12,11 @@ from toy_build import SIGNS, ToyStages, lose_local_state, toy_fleet, toy_model
 
 from fleetctl import lockfile
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, Contract
-from fleetctl.build import build, check
+from fleetctl.build.builder import build, check
+from fleetctl.build.resolve import load_artifact, resolve
 from fleetctl.errors import BuildError, GateRefused, LockHeld, LockStale, UsageError
 from fleetctl.manifest.schema import Fleet, Gates, Task, Training, VariantName
 from fleetctl.project import Project
-from fleetctl.resolve import load_artifact, resolve
 from fleetctl.store import BlobStore, Lock
 
 EVERYTHING = [
@@ -85,7 +85,7 @@ def test_finding_nothing_to_do_imports_no_tensorflow(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
         "from toy_build import toy_fleet\n"
-        "from fleetctl.build import build\n"
+        "from fleetctl.build.builder import build\n"
         "assert build(*toy_fleet(Path(sys.argv[2]))).built == ()\n"
         "heavy = {'tensorflow', 'keras', 'tflite_runtime', 'PIL', 'ansible'} & set(sys.modules)\n"
         "print(sorted(heavy))"

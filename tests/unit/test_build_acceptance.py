@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
-from fleetctl.acceptance import refusals
+from fleetctl.build.acceptance import refusals
+from fleetctl.build.workshop import worst_class
 from fleetctl.lockfile import ClassDrop, Metrics
 from fleetctl.manifest.schema import Gates, VariantName
 from fleetctl.models.evaluate import judge
-from fleetctl.workshop import worst_class
 
 CASES = yaml.safe_load((Path(__file__).parents[1] / "cases/acceptance/gates.yaml").read_text())
 

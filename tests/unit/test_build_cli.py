@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from toy_build import SIGNS, ToyStages
 
-from fleetctl.build import build
+from fleetctl.build.builder import build
 from fleetctl.cli import main
 from fleetctl.manifest.loader import load
 from fleetctl.manifest.schema import VariantName

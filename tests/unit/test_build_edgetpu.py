@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fleetctl import edgetpu_compiler
-from fleetctl.edgetpu_compiler import compile_int8, mapped_fraction
 from fleetctl.errors import BuildError, ToolchainMissing
+from fleetctl.models import edgetpu_compiler
+from fleetctl.models.edgetpu_compiler import compile_int8, mapped_fraction
 
 LOG = Path(__file__).parents[1] / "cases/edgetpu_compiler/partly_mapped.log"
 
@@ -94,7 +94,7 @@ def test_a_build_looks_for_the_compiler_first(tmp_path: Path, monkeypatch: pytes
     """Nobody waits through a training to learn that the compiler is missing."""
     from toy_build import toy_fleet, toy_model
 
-    from fleetctl.build import build
+    from fleetctl.build.builder import build
     from fleetctl.manifest.schema import VariantName
 
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))

@@ -4,7 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from fleetctl.inputs import TENSORFLOW
+from fleetctl.build.inputs import TENSORFLOW
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

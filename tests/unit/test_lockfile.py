@@ -9,7 +9,7 @@ import yaml
 from toy_build import ToyStages, toy_fleet, toy_model
 
 from fleetctl import lockfile
-from fleetctl.build import build
+from fleetctl.build.builder import build
 from fleetctl.errors import ManifestError
 from fleetctl.manifest.schema import VariantName
 from fleetctl.project import Project

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from fleetctl.errors import ManifestError
-from fleetctl.sandbox import MAX_TEMPLATE, compile_template
+from fleetctl.render.sandbox import MAX_TEMPLATE, compile_template
 
 HOSTILE = yaml.safe_load((Path(__file__).parents[1] / "cases/templates/hostile.yaml").read_text())
 

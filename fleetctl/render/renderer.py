@@ -15,10 +15,10 @@ from typing import Any
 from fleetctl.artifact import Artifact, BlobRef, verify_artifact
 from fleetctl.checked_json import Malformed, parse
 from fleetctl.errors import ManifestError, Problem
-from fleetctl.filters import MAX_TEXT
 from fleetctl.manifest.schema import Accelerator, Board, ServiceManager, Smoke
 from fleetctl.release import Release
-from fleetctl.sandbox import CompiledTemplate, compile_template
+from fleetctl.render.filters import MAX_TEXT
+from fleetctl.render.sandbox import CompiledTemplate, compile_template
 from fleetctl.store import BlobStore, canonical_json, sha256
 
 SERVE_CONFIG = "config/serve.json"
@@ -214,7 +214,7 @@ def board_runtime() -> dict[str, bytes]:
 def packaged_templates() -> dict[str, str]:
     """The templates that fleetctl brings along: in a wheel, and in a source tree."""
     inside = importlib.resources.files("fleetctl") / "_templates"
-    folder = inside if inside.is_dir() else Path(__file__).parents[1] / _FOLDER
+    folder = inside if inside.is_dir() else Path(__file__).parents[2] / _FOLDER
     return {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(_SUFFIX)}
 
 

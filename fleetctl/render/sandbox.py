@@ -18,7 +18,7 @@ from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from fleetctl.errors import ManifestError, Problem
-from fleetctl.filters import FILTERS, MAX_TEXT, Json, Refusal
+from fleetctl.render.filters import FILTERS, MAX_TEXT, Json, Refusal
 
 MAX_TEMPLATE = 64 << 10  # characters of a template
 MAX_ROUNDS = 10_000  # rounds of all loops of one rendering

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 
 from fleetctl import lockfile
-from fleetctl.acceptance import refusals
 from fleetctl.artifact import CONTRACT_FILE, MODEL_FILE, Artifact, Contract, verify_artifact
+from fleetctl.build.acceptance import refusals
+from fleetctl.build.inputs import model_inputs
 from fleetctl.errors import GateRefused, LockStale
-from fleetctl.inputs import model_inputs
 from fleetctl.lockfile import LockedModel
 from fleetctl.manifest.schema import Board, Fleet, Model
 from fleetctl.project import Project

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fleetctl.acceptance import MIN_CLASS_SAMPLES
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef, Contract
+from fleetctl.build.acceptance import MIN_CLASS_SAMPLES
+from fleetctl.build.stages import Converted, Measured, ModelStages, Stages
 from fleetctl.checked_json import Malformed, Node, parse
 from fleetctl.lockfile import ClassDrop, LockedModel, LockedVariant, Metrics
 from fleetctl.manifest.schema import Model, VariantName
@@ -17,7 +18,6 @@ from fleetctl.models.evaluate import Evaluation
 from fleetctl.models.progress import Progress
 from fleetctl.models.reader import Trained
 from fleetctl.models.samples import Samples, Split
-from fleetctl.stages import Converted, Measured, ModelStages, Stages
 from fleetctl.store import BlobStore, atomic_write, canonical_json, sha256_file
 
 SCORE_TOLERANCE = {VariantName.FLOAT32: 0.05, VariantName.FLOAT16: 0.05}

@@ -10,11 +10,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fleetctl import edgetpu_compiler
 from fleetctl.artifact import Tensor
+from fleetctl.build.inputs import BUILDER
 from fleetctl.errors import BuildError
-from fleetctl.inputs import BUILDER
 from fleetctl.manifest.schema import Model, Task, VariantName
+from fleetctl.models import edgetpu_compiler
 from fleetctl.models.evaluate import Evaluation
 from fleetctl.models.gardiner import UNKNOWN
 from fleetctl.models.progress import Progress

@@ -13,20 +13,18 @@ from typing import TYPE_CHECKING
 
 from fleetctl import lockfile
 from fleetctl.artifact import verify_artifact
+from fleetctl.build.inputs import cache_folder, model_inputs
+from fleetctl.build.resolve import current_models, demand_acceptance, staleness
 from fleetctl.checked_json import Malformed, parse
 from fleetctl.errors import BuildError, UsageError
-from fleetctl.inputs import cache_folder, model_inputs
 from fleetctl.lockfile import FleetLock, LockedModel
 from fleetctl.manifest.schema import Fleet, Model
 from fleetctl.models.progress import Progress, silent
 from fleetctl.project import Project
-from fleetctl.resolve import current_models, demand_acceptance, staleness
-from fleetctl.resolve import load_artifact as load_artifact
-from fleetctl.resolve import resolve as resolve
 from fleetctl.store import BlobStore, Lock, atomic_write, canonical_json
 
 if TYPE_CHECKING:
-    from fleetctl.stages import Stages
+    from fleetctl.build.stages import Stages
 
 _BUILT = "built.json"
 
@@ -127,7 +125,7 @@ def _bring_up_to_date(
         shutil.rmtree(workdir, ignore_errors=True)
     finished = _finished(workdir, model, inputs, store)
     if finished is None:
-        from fleetctl.workshop import Workshop
+        from fleetctl.build.workshop import Workshop
 
         workshop = Workshop(store, workdir, _told_of(model, progress), stages)
         finished = workshop.make(model, inputs, base=fleet.directory, cache=cache_folder(project))
