@@ -138,10 +138,9 @@ def _place(outline: Outline, rng: np.random.Generator) -> Carving:
     stretch = np.exp(rng.normal(0, 0.10))
     turn, slant = rng.normal(0, 0.035), rng.normal(0, 0.04)
     cos, sin = np.cos(turn), np.sin(turn)
-    # Canvas -> outline, which is the direction PIL wants.
-    inverse = np.linalg.inv(
-        np.array([[cos, -sin], [sin, cos]]) @ np.array([[scale * stretch, slant], [0.0, scale / stretch]])
-    )
+    # Canvas -> outline, which is the direction PIL wants: the inverse of turn times stretch.
+    a, b, d = scale * stretch, slant, scale / stretch
+    inverse = np.array([[d * cos + b * sin, d * sin - b * cos], [-a * sin, a * cos]]) / (a * d)
     canvas = np.array([WIDTH, HEIGHT]) * _OVERSAMPLING / 2 + rng.normal(0, 2.0, 2)
     offset = np.array([width, height]) / 2 - inverse @ canvas
     matrix = (*inverse[0], offset[0], *inverse[1], offset[1])
