@@ -27,11 +27,20 @@ class BoardStatus:
 
     @property
     def last_outcome(self) -> str:
-        """How the last activation ended, by the board's own receipt."""
-        receipt = self.observed.receipt
-        return " ".join(
-            str(receipt[key])[:20] for key in ("outcome", "state") if isinstance(receipt.get(key), str)
-        )
+        """How the last activation ended, by the board's own receipt; names the release if it is another."""
+        receipt, loaded = self.observed.receipt, self.observed.loaded
+        said = [receipt.get(key) for key in ("outcome", "state")]
+        outcome = " ".join(text[:20] for text in said if isinstance(text, str))
+        release = receipt.get("release")
+        other = isinstance(release, str) and (loaded is None or loaded.release != release)
+        return f"{outcome} {release[:8]}" if other and isinstance(release, str) else outcome
+
+    @property
+    def p95_ms(self) -> float | None:
+        """The latency that the loaded release proved, in ms; None where the last proof was another's."""
+        receipt, loaded = self.observed.receipt, self.observed.loaded
+        about_this = loaded is not None and receipt.get("release") == loaded.release
+        return latency_p95_ms(receipt) if about_this else None
 
     def to_json(self) -> dict[str, Any]:
         seen = self.observed
@@ -47,7 +56,7 @@ class BoardStatus:
             "accelerator": seen.loaded.accelerator if seen.loaded else None,
             "service": seen.service,
             "since": seen.loaded.since if seen.loaded else None,
-            "p95_ms": latency_p95_ms(seen.receipt),
+            "p95_ms": self.p95_ms,
             "temperature_c": seen.health.temperature_c,
             "throttled": seen.health.throttled,
             "disk_free_bytes": seen.health.disk_free_bytes,

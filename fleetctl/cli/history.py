@@ -35,14 +35,15 @@ def history(
     session = open_session(file, on, transport, faults)
     receipts: list[Mapping[str, Any]] = []
     silent = 0
-    for reply in session.transport.history(session.boards, last=last, deadline=READ_DEADLINE):
+    # Twice as many: a board writes one receipt when it has proved a release, and one when that is settled.
+    for reply in session.transport.history(session.boards, last=2 * last, deadline=READ_DEADLINE):
         if not reply.ok:
             talk.warn(f"{reply.board}: {reply.error or reply.status.value}")
             silent += 1
             continue
-        said = reply.data.get("receipts")
-        known = [r for r in said if isinstance(r, dict)] if isinstance(said, list) else []
-        receipts += [{**receipt, "board": reply.board} for receipt in known[-last:]]
+        receipts += [
+            {**receipt, "board": reply.board} for receipt in _settled(reply.data.get("receipts"))[-last:]
+        ]
     receipts.sort(key=lambda receipt: str(receipt.get("time")), reverse=True)
     columns = ["time", "board", "release", "before", "outcome", "p95", "commit", "why"]
     match output:
@@ -54,6 +55,17 @@ def history(
             emit_table(columns, [_row(receipt) for receipt in receipts])
     if silent:
         raise typer.Exit(1)
+
+
+def _settled(said: object) -> list[dict[str, Any]]:
+    """A board's receipts without those that a later one about the same activation replaces."""
+    receipts = [r for r in said if isinstance(r, dict)] if isinstance(said, list) else []
+    following: list[dict[str, Any]] = [*receipts, {}][1:]
+    return [
+        receipt
+        for receipt, after in zip(receipts, following, strict=False)
+        if receipt.get("state") != "pending" or after.get("release") != receipt.get("release")
+    ]
 
 
 def _row(receipt: Mapping[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ def rollback(
     yes: YesOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Put boards back on a release they still have, without waiting for git.
+    """Put boards back on a release they still have.
 
     Without --to each board goes back to the release it ran before. Git still says what it said: revert
     the commit too, or the next rollout brings the release back.

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from fleetctl.observation import latency_p95_ms
 from fleetctl.report.console import markdown_table, table_text
 from fleetctl.report.units import bytes_text, plural, short
 from fleetctl.status import BoardStatus
@@ -43,7 +42,6 @@ def _rows(statuses: Sequence[BoardStatus]) -> list[list[str]]:
 
 def _row(status: BoardStatus) -> list[str]:
     seen = status.observed
-    p95 = latency_p95_ms(seen.receipt)
     health = seen.health
     return [
         "ok" if status.healthy else "!!",
@@ -52,7 +50,7 @@ def _row(status: BoardStatus) -> list[str]:
         short(status.desired) if status.desired else "?",
         seen.service,
         (seen.loaded.accelerator if seen.loaded else "") or "-",
-        f"{p95:.1f} ms" if p95 is not None else "-",
+        f"{status.p95_ms:.1f} ms" if status.p95_ms is not None else "-",
         f"{health.temperature_c:.0f} C" if health.temperature_c is not None else "-",
         bytes_text(health.disk_free_bytes) if health.disk_free_bytes is not None else "-",
         status.last_outcome or "-",

@@ -56,7 +56,7 @@ def test_the_serving_configuration_of_a_plain_board() -> None:
         "host": "127.0.0.1",
         "port": 8091,
         "accelerator": "none",
-        "threads": 2,
+        "threads": 1,
         "threshold": 0.5,
         "spool": None,
         "labels": {"site": "luxor"},

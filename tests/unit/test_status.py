@@ -1,0 +1,75 @@
+"""Whether a board does what git says: each doubt is a trouble with its own words."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fleetctl.manifest.schema import Accelerator, Board, BoardKind, VariantName
+from fleetctl.observation import Health, Loaded, Observed, Reach
+from fleetctl.report.status import status_text
+from fleetctl.status import assess
+
+NEW, OLD = "a" * 64, "b" * 64
+BOARD = Board("luxor-01", BoardKind.RASPBERRYPI4, "reader", VariantName.INT8, host="h")
+WELL = Observed(
+    "luxor-01",
+    current=NEW,
+    good=NEW,
+    service="running",
+    loaded=Loaded(release=NEW, accelerator="cpu"),
+    receipt={"release": NEW, "outcome": "passed", "state": "confirmed", "latency_ms": {"p95": 4.25}},
+)
+
+
+def test_a_board_that_proved_what_git_says_is_healthy() -> None:
+    """No doubt, no trouble."""
+    status = assess(BOARD, NEW, WELL)
+
+    assert status.healthy
+    assert (status.p95_ms, status.last_outcome) == (4.25, "passed confirmed")
+
+
+@pytest.mark.parametrize(
+    ("change", "trouble"),
+    [
+        ({"reach": Reach.OFFLINE, "error": "no route to host"}, "no route to host"),
+        ({"current": None}, "runs nothing of ours"),
+        ({"current": OLD, "good": OLD, "loaded": Loaded(release=OLD)}, "runs another release than git says"),
+        ({"pending": NEW}, "its release is on probation"),
+        ({"good": OLD}, "its release was never confirmed"),
+        ({"service": "failed"}, "service is failed"),
+        ({"loaded": None}, "service does not say what it has loaded"),
+        ({"loaded": Loaded(release=OLD)}, "service has another release loaded"),
+        ({"health": Health(throttled=True)}, "throttled: check power and cooling"),
+        ({"health": Health(temperature_c=84.6)}, "hot: 85 C"),
+        ({"health": Health(disk_free_bytes=10 << 20)}, "disk almost full: 10 MiB left"),
+    ],
+)
+def test_trouble(change: dict[str, Any], trouble: str) -> None:
+    """Each thing that can be wrong with a board is said in its own words."""
+    assert (trouble,) == assess(BOARD, NEW, replace(WELL, **change)).troubles
+
+
+def test_the_processor_is_no_edge_tpu() -> None:
+    """Where the accelerator is required, serving from the CPU is trouble however well it goes."""
+    board = replace(BOARD, accelerator=Accelerator.REQUIRED)
+
+    assert ("runs on cpu, not on the Edge TPU",) == assess(board, NEW, WELL).troubles
+
+
+def test_a_refused_release_does_not_lend_its_numbers() -> None:
+    """A receipt about another release than the loaded one is named, and its latency is not shown."""
+    receipt = {"release": OLD, "outcome": "failed", "state": "reverted", "latency_ms": {"p95": 99.0}}
+    status = assess(BOARD, NEW, replace(WELL, receipt=receipt))
+
+    assert (status.p95_ms, status.last_outcome) == (None, "failed reverted bbbbbbbb")
+
+
+def test_trouble_comes_first() -> None:
+    """The table opens with boards that need somebody, and closes with a count."""
+    statuses = [assess(BOARD, NEW, WELL), assess(replace(BOARD, name="luxor-02"), NEW, Observed("luxor-02"))]
+    lines = status_text(statuses).splitlines()
+
+    assert "luxor-02" in lines[1]
+    assert lines[-1] == "1 of 2 boards healthy"
