@@ -17,7 +17,7 @@ $(READY): pyproject.toml .ci/requirements.lock
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r .ci/requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m fleetctl.models.fonts --install
+	$(BIN)/python -m fleetctl.models.fonts
 	@touch $@
 
 demo: $(READY) ## build a model, roll it out to four virtual boards, watch a bad one be refused

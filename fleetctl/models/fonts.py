@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -60,3 +61,50 @@ def _fontconfig(environ: Mapping[str, str]) -> Iterator[Path]:
         [program, "--format=%{file}\n", ":charset=13000 13146"], capture_output=True, text=True, check=False
     )
     yield from (Path(line) for line in sorted(listed.stdout.splitlines()) if line)
+
+
+def install() -> Path:
+    """The font to draw signs with, installed first if need be and if this machine lets us.
+
+    Raises:
+        ToolchainMissing: no font is here, and no package manager could bring one.
+    """
+    try:
+        return find()
+    except ToolchainMissing:
+        for command in _INSTALLERS:
+            if shutil.which(command[0]) and subprocess.run(command, check=False).returncode == 0:
+                break
+        return find()
+
+
+# Each is tried only where it needs no password: a set-up must not stop to ask for one.
+_INSTALLERS = (
+    ("apt-get", "install", "--yes", "--no-install-recommends", "fonts-noto-core"),
+    (
+        "sudo",
+        "--non-interactive",
+        "apt-get",
+        "install",
+        "--yes",
+        "--no-install-recommends",
+        "fonts-noto-core",
+    ),
+    ("brew", "install", "--cask", "font-noto-sans-egyptian-hieroglyphs"),
+)
+
+
+def main() -> int:
+    """`python -m fleetctl.models.fonts`: say which font draws the signs; part of `make setup`."""
+    try:
+        print(f"hieroglyphs are drawn with {install()}")
+    except ToolchainMissing as error:
+        print(
+            f"{error.message}; models with rendered signs cannot be built here\nhint: {error.hint}",
+            file=sys.stderr,
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
