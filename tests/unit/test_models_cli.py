@@ -1,0 +1,168 @@
+"""`fleetctl models evaluate`, from a locked model to the numbers, with a real if tiny TFLite model."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from toy_build import ToyStages
+
+from fleetctl.build.builder import build
+from fleetctl.build.stages import Converted, Measured, ModelStages
+from fleetctl.cli import main
+from fleetctl.manifest.loader import load
+from fleetctl.manifest.schema import Model, VariantName
+from fleetctl.models.progress import Progress
+from fleetctl.models.reader import Trained
+from fleetctl.models.samples import Samples, Split
+from fleetctl.project import Project
+
+QUADRANTS = Path(__file__).parent.parent / "cases" / "device" / "quadrants.tflite"
+SIGNS = ("G17", "M17", "N35", "Z1")  # as which quadrant of the photo is the brightest
+MANIFEST = """\
+apiVersion: fleetctl/v1
+kind: Fleet
+metadata: {name: unas}
+models:
+  toy:
+    task: classification
+    dataset: {kind: folder, path: photos}
+    variants: [int8]
+    smoke: {samples: 4}
+boards:
+  luxor-01: {board: raspberrypi4, model: toy, host: 192.0.2.1}
+rollout:
+  waves: [{percent: 100}]
+"""
+
+
+def photo(quadrant: int) -> NDArray[np.uint8]:
+    image = np.full((16, 16), 20, np.uint8)
+    top, left = 8 * (quadrant // 2), 8 * (quadrant % 2)
+    image[top : top + 8, left : left + 8] = 220
+    return image
+
+
+def write_photos(folder: Path, *quadrants_and_labels: tuple[int, str]) -> Path:
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, (quadrant, label) in enumerate(quadrants_and_labels):
+        Image.fromarray(photo(quadrant)).save(folder / f"{number:04d}_{label}.png")
+    return folder
+
+
+class QuadrantStages(ToyStages):
+    """Stages whose trained network is the quadrant model, measured as real ones are."""
+
+    def load(self, model: Model, *, base: Path, cache: Path, progress: Progress) -> Split:
+        del model, base, cache, progress
+        samples = Samples([photo(i) for i in range(4)], list(SIGNS), list(SIGNS))
+        return Split(samples, samples)
+
+    def train(self, model: Model, split: Split, *, workdir: Path, progress: Progress) -> Trained:
+        trained = super().train(model, split, workdir=workdir, progress=progress)
+        return Trained(SIGNS, trained.weights, {"shape": [16, 16, 1]})
+
+    def convert(self, trained: Trained, variant: VariantName, representative: Samples) -> Converted:
+        del trained, variant, representative
+        return Converted(QUADRANTS.read_bytes(), QUADRANTS.read_bytes())
+
+    def measure(self, tflite: bytes, trained: Trained, samples: Samples, *, progress: Progress) -> Measured:
+        return ModelStages().measure(tflite, trained, samples, progress=progress)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """A fleet's manifest with the photos it learns from."""
+    path = tmp_path / "inventory" / "fleet.yaml"
+    write_photos(path.parent / "photos", *enumerate(SIGNS))
+    path.write_text(MANIFEST)
+    return path
+
+
+@pytest.fixture
+def built(manifest: Path) -> Path:
+    """The same with its model built and locked."""
+    build(load(manifest), Project(manifest), stages=QuadrantStages())
+    return manifest
+
+
+def run(*args: object) -> int:
+    return main(["models", "evaluate", *map(str, args)])
+
+
+def test_each_labelled_photo_counts(built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Right, wrong, untaught and unknown photos end where the document says."""
+    photos = write_photos(
+        tmp_path / "new", (0, "G17"), (0, "G17"), (1, "G17"), (3, "Z1"), (2, "A1"), (2, "UNKNOWN")
+    )
+
+    assert run("toy", "--variant", "int8", "--data", photos, "-f", built, "--output", "json") == 0
+
+    assert json.loads(capsys.readouterr().out) == {
+        "schema": "fleetctl.evaluation/v1",
+        "model": "toy",
+        "variant": "int8",
+        "n": 5,
+        "top1": 0.6,
+        "n_seen": 4,
+        "top1_seen": 0.75,
+        "per_class": {
+            "A1": {"n": 1, "right": 0},
+            "G17": {"n": 3, "right": 2},
+            "Z1": {"n": 1, "right": 1},
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("output", "last"),
+    [("table", "all              2       1      50.0 %"), ("markdown", "| all | 2 | 1 | 50.0 % |")],
+)
+def test_tables_end_with_the_whole(
+    output: str, last: str, built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last row is the figure that gates are about."""
+    photos = write_photos(tmp_path / "new", (0, "G17"), (1, "N35"))
+
+    assert run("toy", "--data", photos, "-f", built, "--output", output) == 0
+
+    assert capsys.readouterr().out.splitlines()[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("model", "variant", "folder", "code", "message"),
+    [
+        ("tyo", "int8", "new", 2, "the manifest has no model 'tyo'"),
+        ("toy", "float32", "new", 11, "has no variant float32"),
+        ("toy", "int8", "gone", 20, "gone is not a folder of photos"),
+    ],
+)
+def test_what_is_not_there_is_named(
+    model: str,
+    variant: str,
+    folder: str,
+    code: int,
+    message: str,
+    built: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A wrong model, variant or folder ends with its own exit status and one sentence."""
+    write_photos(tmp_path / "new", (0, "G17"))
+
+    assert run(model, "--variant", variant, "--data", tmp_path / folder, "-f", built) == code
+
+    assert message in capsys.readouterr().err
+
+
+def test_a_model_that_was_not_built_is_not_measured(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a lock there is nothing to measure; the message says what to run."""
+    photos = write_photos(tmp_path / "new", (0, "G17"))
+
+    assert run("toy", "--data", photos, "-f", manifest) == 11
+    assert "fleetctl build" in capsys.readouterr().err
