@@ -95,9 +95,9 @@ SIZE = Quantity("size", BYTES, "2MiB", most=2.0**34, whole=True)
 SIDE = Integer(1, 1024)
 
 
-def _folder(path: str, evaluation: str | None = None, seed: int = 0) -> FolderDataset:
+def _folder(path: str, evaluation: str | None = None, **values: Any) -> FolderDataset:
     # Still relative to the file that says it; the loader knows which that is.
-    return FolderDataset(Path(path), Path(evaluation) if evaluation else None, seed)
+    return FolderDataset(Path(path), Path(evaluation) if evaluation else None, **values)
 
 
 def _wave(percent: float | None = None, **values: Any) -> Wave:
@@ -123,7 +123,8 @@ FOLDER = Record(
             "path", LOCAL_PATH, "folder of `*_CODE.png` or `CODE/*.png`, relative to this file", required=True
         ),
         Field("evaluation", LOCAL_PATH, "folder of photos kept out of training; absent: a fifth of `path`"),
-        Field("seed", SEED, "decides which fifth"),
+        Field("rendered", Integer(0, 10_000), "pictures drawn of each sign, to learn from beside the photos"),
+        Field("seed", SEED, "decides which fifth, and what is drawn"),
     ),
     build=_folder,
     defaults=FolderDataset,
