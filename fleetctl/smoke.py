@@ -126,9 +126,8 @@ Settled = tuple[Verdict, tuple[str, ...]]
 
 
 def _without_answer(order: Order, reply: Reply) -> BoardVerdict:
-    # Offline and refused are said of boards that could not be talked to at all. One that fell silent, broke off
-    # or declined half-way may have the release on probation: it goes back by itself, but "untouched" would be
-    # a guess.
+    # Offline and refused are said of boards that could not be talked to at all. One that fell silent or broke
+    # off half-way may have the release on probation: "untouched" would be a guess.
     silence = "no answer within the deadline; a board goes back by itself unless it is confirmed"
     ended, reason = {
         ReplyStatus.UNREACHABLE: (Verdict.DEFERRED, reply.error or "offline"),
