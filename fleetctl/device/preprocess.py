@@ -107,7 +107,7 @@ def resize(grey: Grey, height: int, width: int) -> Grey:
     return np.asarray(np.floor((total + half) / float(1 << (2 * _WEIGHT_BITS))), np.uint8)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # photos come in one size; those of a camera take megabytes each
 def _weights(source: int, target: int) -> NDArray[np.float64]:
     """Whole-number weights (target, source) as float64; each row sums to 2**12.
 

@@ -14,6 +14,7 @@ from fleetctl.artifact import Tensor
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import Architecture, Model, RenderedDataset, Task, Training, VariantName
 from fleetctl.models import datasets, evaluate, quantize, runtime
+from fleetctl.models.augment import augment
 from fleetctl.models.fit import draw_order, fit
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.reader import Trained, prepare_all, train
@@ -101,6 +102,21 @@ def test_the_network_and_its_files_agree(built: Built) -> None:
 
     np.testing.assert_allclose(exact, expected, atol=1e-3)
     assert np.abs(quantized - exact).mean() < 0.1
+
+
+@pytest.mark.slow
+def test_variations_keep_to_shape_and_range() -> None:
+    """However an image is varied, the network sees grey levels in 0..1; the same seed varies it alike."""
+    tf = tensorflow()
+    images = tf.constant(np.random.default_rng(0).random((8, 20, 16, 1), np.float32))
+
+    first, again, other = (augment(images, tf.constant([0, step])).numpy() for step in (1, 1, 2))
+
+    assert first.shape == (8, 20, 16, 1)
+    assert 0.0 <= first.min() <= first.max() <= 1.0
+    assert (first == again).all()
+    assert np.abs(first - other).mean() > 0.01
+    assert np.abs(first[0] - first[1]).mean() > 0.01
 
 
 SHORT = Training(epochs=2, batch_size=8, learning_rate=0.01)
