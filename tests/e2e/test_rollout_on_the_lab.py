@@ -1,0 +1,107 @@
+"""The main job as a person does it: command lines, virtual boards over ssh, a real model that serves."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from quadrant_fleet import QuadrantFleet
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("rollout on the lab")]
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[QuadrantFleet]:
+    """Three virtual boards that run what git says."""
+    made = QuadrantFleet.make(tmp_path / "fleet")
+    try:
+        assert made.run("lab", "up").status == 0
+        yield made
+    finally:
+        made.run("lab", "down")
+
+
+def test_from_manifest_to_proof_and_back(fleet: QuadrantFleet) -> None:
+    """A good release is proved everywhere, a value reaches its boards, a bad model stops at the canary."""
+    first = fleet.run("rollout", "--yes")
+
+    assert (first.status, fleet.run("status").status) == (0, 0), first.err
+    proved = {name: board["loaded"] for name, board in fleet.boards().items()}
+
+    fleet.edit("threshold: 0.6", "threshold: 0.7")
+    second = fleet.run("rollout", "--yes")
+    changed = [name for name, board in fleet.boards().items() if board["loaded"] != proved[name]]
+
+    assert (second.status, changed) == (0, ["karnak-01"]), second.err
+    proved = {name: board["loaded"] for name, board in fleet.boards().items()}
+
+    fleet.mix_up_labels()
+    third = fleet.run("rollout", "--yes")
+
+    assert third.status == 40
+    assert "luxor-01: rolled back, " in third.err
+    assert "golden answers agree" in third.err
+    boards = fleet.boards()
+    assert proved == {name: board["loaded"] for name, board in boards.items()}
+    assert {"running"} == {board["service"] for board in boards.values()}
+
+    fleet.git("revert", "--no-edit", "HEAD")
+    assert [0, 0, 0] == [fleet.run(verb).status for verb in ("plan", "status", "smoke")]
+
+
+# Seconds into a rollout: while it plans, while the canary proves itself, while the last wave does.
+MOMENTS = [(2.5, signal.SIGINT), (4.0, signal.SIGKILL)]
+if "FLEETCTL_TEST_FULL" in os.environ:
+    MOMENTS = [(tenths / 10, s) for tenths in range(5, 100, 5) for s in (signal.SIGINT, signal.SIGKILL)]
+
+
+@pytest.mark.parametrize(("after", "with_signal"), MOMENTS)
+def test_an_interrupted_rollout_leaves_every_board_whole(
+    fleet: QuadrantFleet, after: float, with_signal: signal.Signals
+) -> None:
+    """Whenever the controller dies, each board serves one whole release, and running it again converges."""
+    assert fleet.run("rollout", "--yes").status == 0
+    fleet.edit("defaults: {", "defaults: {config: {threshold: 0.3}, ")
+    status = fleet.interrupt(after, with_signal, "rollout", "--yes")
+    boards = fleet.settle(["luxor-01", "luxor-02", "karnak-01"], seconds=30)
+
+    assert status in (0, 130, -signal.SIGKILL)
+    assert {"running"} == {board["service"] for board in boards.values()}
+    assert all(board["loaded"] == board["current"] for board in boards.values())
+    assert fleet.run("rollout", "--yes").status == 0
+    assert fleet.run("plan").status == 0
+
+
+def test_a_board_without_power_is_deferred_and_joins_later(fleet: QuadrantFleet) -> None:
+    """A power cut defers a board; when it is back, the same command brings it up to date."""
+    assert fleet.run("lab", "stop", "karnak-01").status == 0
+    away = fleet.run("rollout", "--yes")
+
+    assert away.status == 0, away.err
+    assert "karnak-01  deferred" in away.out
+    assert fleet.run("status").status == 1
+
+    assert fleet.run("lab", "start", "karnak-01").status == 0
+    assert fleet.run("rollout", "--yes").status == 0
+    assert fleet.run("status").status == 0
+
+
+def test_another_host_key_is_refused(fleet: QuadrantFleet) -> None:
+    """A key that is not the one in known_hosts stops the rollout: exit 31, and the command to accept it."""
+    known = fleet.root / ".fleetctl" / "lab" / "known_hosts"
+    lines = known.read_text().splitlines()
+    known.write_text("\n".join(lines[1:]) + "\n")
+    unknown = fleet.run("rollout", "--yes")
+
+    assert unknown.status == 31
+    assert "ssh-keyscan" in unknown.err
+    assert "nothing was changed" in unknown.err
+
+    names = [line.split()[0] for line in lines]
+    keys = [line.split(" ", 1)[1] for line in lines]
+    known.write_text("".join(f"{name} {key}\n" for name, key in zip(names, keys[1:] + keys[:1], strict=True)))
+    changed = fleet.run("rollout", "--yes")
+
+    assert changed.status == 31
+    assert "ssh-keygen -R" in changed.err
