@@ -30,7 +30,7 @@ class ReplyStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One board's answer. `data` is what the board said, as parsed JSON: untrusted, size-limited by the transport."""
+    """One board's answer. `data` is what the board said, parsed: untrusted, its size limited by the transport."""
 
     board: str
     status: ReplyStatus
@@ -66,14 +66,16 @@ class Transport(Protocol):
 
     def release(self, orders: Sequence[Order]) -> Iterator[Reply]:
         """Send what is missing, activate, prove, and confirm at once each board whose evidence passes
-        `fleetctl.smoke.judge`; a board whose evidence does not pass is told to revert.
+        `fleetctl.device.judge`; a board whose evidence does not pass is told to revert.
 
         Confirming belongs here because a board waits only `confirm_timeout` for it, and a wave can take longer.
         The data is the reply of the board verb `activate`, with `state` as it ended.
         """
         ...
 
-    def confirm(self, boards: Sequence[Board], releases: Mapping[str, str], *, deadline: float) -> Iterator[Reply]:
+    def confirm(
+        self, boards: Sequence[Board], releases: Mapping[str, str], *, deadline: float
+    ) -> Iterator[Reply]:
         """Keep the release (digest by board name) that a board has pending."""
         ...
 
