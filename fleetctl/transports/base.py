@@ -30,7 +30,7 @@ class ReplyStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One board's answer. `data` is what the board said, parsed: untrusted, its size limited by the transport."""
+    """One board's answer. `data` is what the board said, parsed: untrusted, of limited size."""
 
     board: str
     status: ReplyStatus
@@ -68,7 +68,7 @@ class Transport(Protocol):
         """Send what is missing, activate, prove, and confirm at once each board whose evidence passes
         `fleetctl.device.judge`; a board whose evidence does not pass is told to revert.
 
-        Confirming belongs here because a board waits only `confirm_timeout` for it, and a wave can take longer.
+        Confirming belongs here because a board waits only `confirm_timeout` for it; a wave can take longer.
         The data is the reply of the board verb `activate`, with `state` as it ended.
         """
         ...
@@ -86,7 +86,7 @@ class Transport(Protocol):
         ...
 
     def probe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
-        """Golden samples through the serving process, changing nothing: the reply of the board verb `probe`."""
+        """Golden samples through the serving process, changing nothing: the reply of `probe`."""
         ...
 
     def logs(self, boards: Sequence[Board], *, lines: int, deadline: float) -> Iterator[Reply]:
