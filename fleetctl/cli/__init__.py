@@ -6,9 +6,10 @@ do not pay for the heavy ones. `VERBS` is the one list of them; a test holds it 
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -38,10 +39,10 @@ VERBS: dict[str, str] = {
 class LazyGroup(TyperGroup):
     """A group that imports a verb's module when the verb is called, and is the one error boundary."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature is Typer's
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         return list(VERBS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the signature is Typer's
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
         if cmd_name not in self.commands and cmd_name in VERBS:
             self.commands[cmd_name] = _load(cmd_name)
         return self.commands.get(cmd_name)
@@ -54,7 +55,7 @@ class LazyGroup(TyperGroup):
             ctx.fail(f"no verb {args[0]!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the signature is Typer's
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
 
@@ -128,4 +129,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """The `fleetctl` entry point."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())
+
+
+def _terminate(number: int, _: object) -> NoReturn:
+    # By exception, so that whatever was begun is ended in order: Ansible stopped, locks and folders given back.
+    sys.exit(128 + number)

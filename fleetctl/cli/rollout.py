@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,11 @@ from fleetctl.cli.options import (
 from fleetctl.errors import Refused, TransportError, UsageError
 from fleetctl.observation import Observed, Reach
 from fleetctl.plan import Action, Plan, plan_from_json, refuse_if_stale
+from fleetctl.transports.base import Order
+
+if TYPE_CHECKING:
+    from fleetctl.cli.session import Session
+    from fleetctl.rollout import Rollout
 
 
 def rollout(
@@ -42,15 +47,13 @@ def rollout(
     samples; one that fails goes back by itself, and a wave that fails its gate closes the ones behind it.
     Boards that are interrupted go back by themselves too: running this again goes on from there.
     """
-    from fleetctl import events
     from fleetctl.cli.session import open_session
     from fleetctl.desired import desired_fleet
-    from fleetctl.report.console import emit_json, emit_table, emit_text, talk
-    from fleetctl.report.plan import plan_summary, plan_text
-    from fleetctl.report.rollout import ROLLOUT_SCHEMA, VERDICT_COLUMNS, Narrator, rollout_json, verdict_rows
+    from fleetctl.report.console import talk
+    from fleetctl.report.plan import plan_summary
     from fleetctl.revision import commit_of
-    from fleetctl.rollout import failure, run
-    from fleetctl.store import Journal, Lock
+    from fleetctl.rollout import failure
+    from fleetctl.store import Lock
 
     session = open_session(file, on, transport, faults)
     with Lock(session.project.state / "lock", f"rollout of {session.fleet.name}"):
@@ -60,36 +63,67 @@ def rollout(
         if saved is not None:
             refuse_if_stale(_read_plan(saved), made)
         _refuse_blocked(made, observed)
-        if made.is_empty and not made.count(Action.DEFER):
+        if made.is_empty:
             talk.done(f"nothing to do: {plan_summary(made)}")
-        elif not made.is_empty:
-            print(plan_text(made), file=sys.stderr if output is not Output.TABLE else sys.stdout)
-            ask(yes, f"Roll out to {len([s for s in made.steps if s.action.touches])} boards?")
+        else:
+            _show_and_ask(made, output, yes)
         commit = commit_of(session.project.root)
         orders = desired.orders([step.board for step in made.steps if step.action.touches], commit)
-        journal = Journal(
-            session.project.state / "journal" / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.jsonl"
-        )
-        narrate = Narrator(talk)
+        state = _carry_out(session, made, orders, commit)
+    _emit(state, commit, output, talked=made.is_empty)
+    if error := failure(state):
+        raise error
 
-        def emit(event: events.Event) -> None:
+
+def _show_and_ask(made: Plan, output: Output, yes: bool) -> None:
+    from fleetctl.report.plan import plan_text
+
+    # Standard output is for the result alone where a machine reads it.
+    print(plan_text(made), file=sys.stdout if output is Output.TABLE else sys.stderr)
+    ask(yes, f"Roll out to {sum(step.action.touches for step in made.steps)} boards?")
+
+
+def _carry_out(session: "Session", made: Plan, orders: Mapping[str, Order], commit: str) -> "Rollout":
+    """Run the rollout; what happens is told, and journalled where anything is written to."""
+    from fleetctl import events
+    from fleetctl.report.console import talk
+    from fleetctl.report.rollout import Narrator
+    from fleetctl.rollout import run
+    from fleetctl.store import Journal
+
+    began = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    journal = Journal(session.project.state / "journal" / f"{began}.jsonl")
+    narrate = Narrator(talk)
+
+    def emit(event: events.Event) -> None:
+        if orders:
             journal.append({"time": time.time(), **events.event_json(event)})
-            narrate(event)
+        narrate(event)
 
-        if not made.is_empty:
-            emit(events.RolloutStarted(session.fleet.name, commit, made.digest, len(orders)))
-        state = run(made, session.fleet.rollout, orders, session.transport, emit=emit if orders else narrate)
+    emit(events.RolloutStarted(session.fleet.name, commit, made.digest, len(orders)))
+    policy = session.fleet.rollout
+    try:
+        return run(made, policy, orders, session.transport, emit=emit)
+    except (KeyboardInterrupt, SystemExit):
+        talk.warn(
+            "interrupted: a board that was not confirmed goes back by itself within "
+            f"{policy.confirm_timeout:g} s; run this again to go on"
+        )
+        raise
+
+
+def _emit(state: "Rollout", commit: str, output: Output, *, talked: bool) -> None:
+    """The verdicts; a table that would only repeat what was said is left out."""
+    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table
+    from fleetctl.report.rollout import ROLLOUT_SCHEMA, VERDICT_COLUMNS, rollout_json, verdict_rows
+
     match output:
         case Output.JSON:
             emit_json(ROLLOUT_SCHEMA, dict(rollout_json(state, commit)))
         case Output.MARKDOWN:
-            from fleetctl.report.console import markdown_table
-
-            emit_text(markdown_table(VERDICT_COLUMNS, verdict_rows(state)))
-        case Output.TABLE if orders:
+            emit_markdown_table(VERDICT_COLUMNS, verdict_rows(state))
+        case Output.TABLE if not talked:
             emit_table(VERDICT_COLUMNS, verdict_rows(state))
-    if error := failure(state):
-        raise error
 
 
 def _read_plan(path: Path) -> Plan:
