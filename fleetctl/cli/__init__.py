@@ -134,5 +134,5 @@ def run() -> None:
 
 
 def _terminate(number: int, _: object) -> NoReturn:
-    # By exception, so that whatever was begun is ended in order: Ansible stopped, locks and folders given back.
+    # By exception, so that what was begun is ended in order: Ansible stopped, locks and folders given back.
     sys.exit(128 + number)

@@ -145,8 +145,8 @@ def _refuse_blocked(made: Plan, observed: Mapping[str, Observed]) -> None:
     refused = [seen for seen in blocked if seen.reach is Reach.REFUSED]
     first = (refused or blocked)[0]
     more = f" (and {len(blocked) - 1} more boards)" if len(blocked) > 1 else ""
-    leave_out = ",".join(f"!{seen.board}" for seen in blocked[:5])
-    hint = "; ".join(part for part in (first.hint, f"or leave out with --on '{leave_out}'") if part)
+    without = "leave out with --on '" + ",".join(f"!{seen.board}" for seen in blocked[:5]) + "'"
+    hint = f"{first.hint}; or {without}" if first.hint else without
     kind = Refused if refused else TransportError
     raise kind(f"{first.board}: {first.error or 'could not be asked'}{more}; nothing was changed", hint=hint)
 
