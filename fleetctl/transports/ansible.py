@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -138,13 +138,15 @@ class AnsibleTransport:
             run = _Run(
                 folder, self.playbooks / _PLAYBOOKS[goal], _work_file(folder, work, self.identity), forks
             )
-            for event in run.events(budget):
-                reply = reply_of(event, left)
-                if reply is not None:
-                    del left[reply.board]
-                    yield reply
-                if not left:
-                    break  # Ansible's own farewell is not waited for
+            # Closed here, not when it is forgotten: a signal that arrives meanwhile would be lost with it.
+            with contextlib.closing(run.events(budget)) as events:
+                for event in events:
+                    reply = reply_of(event, left)
+                    if reply is not None:
+                        del left[reply.board]
+                        yield reply
+                    if not left:
+                        break  # Ansible's own farewell is not waited for
         yield from (_unanswered(board, run) for board in left)
 
 
@@ -222,7 +224,7 @@ class _Run:
     _queue: "SimpleQueue[Mapping[str, Any] | BaseException | None]" = field(default_factory=SimpleQueue)
     _cancel: threading.Event = field(default_factory=threading.Event)
 
-    def events(self, budget: float) -> Iterator[Mapping[str, Any]]:
+    def events(self, budget: float) -> Generator[Mapping[str, Any], None, None]:
         """Events as they come, until Ansible ends or `budget` seconds passed.
 
         Raises:
