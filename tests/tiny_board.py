@@ -35,7 +35,7 @@ LABELS = ("north-west", "north-east", "south-west", "south-east")
 DRIVER = """
 import os, signal, sys
 script, steps, crash_at, units, *argv = sys.argv[1:]
-board = {"__name__": "activate"}
+board = {"__name__": "activate", "__package__": None, "__file__": script}
 with open(script) as source:
     exec(compile(source.read(), "activate.py", "exec"), board)
 def checkpoint(step):

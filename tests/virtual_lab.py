@@ -12,7 +12,7 @@ from fleetctl.lab import control
 from fleetctl.lab.control import Up
 from fleetctl.lab.state import LabFiles, VirtualBoard
 from fleetctl.manifest.schema import Board, BoardKind, ServiceManager, VariantName
-from fleetctl.transports import wire
+from fleetctl.transports import board_script, wire
 from fleetctl.transports.ssh import SshReader
 
 
@@ -60,7 +60,7 @@ class Lab:
 
     def ask(self, name: str, verb: str, request: Mapping[str, Any], payload: bytes = b"") -> dict[str, Any]:
         """A board verb by OpenSSH's client, the script ahead of the request."""
-        script = wire.board_script()
+        script = board_script.whole()
         line = shlex.join(wire.command(verb, self.boards[name].root, script))
         return wire.parse_reply(
             verb, self.ssh(name, line, wire.standard_input(script, request, payload)).stdout

@@ -15,7 +15,7 @@ from typing import Any
 
 from fleetctl.manifest.schema import Board
 from fleetctl.store import canonical_json
-from fleetctl.transports import wire
+from fleetctl.transports import board_script, wire
 from fleetctl.transports.base import Reply, ReplyStatus
 from fleetctl.transports.hostkeys import needs_password
 from fleetctl.transports.known_hosts import KnownHosts
@@ -92,7 +92,7 @@ class SshReader:
         def converse(board: Board, run: Run) -> Mapping[str, Any]:
             outcome = run(ask_command(board, verb), canonical_json(dict(request)))
             if outcome.status == _NO_RELEASE:
-                script = wire.board_script()
+                script = board_script.whole()
                 command = sent_script_command(board, verb, script)
                 outcome = run(command, wire.standard_input(script, request))
             check_sudo(board, outcome)

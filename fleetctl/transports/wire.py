@@ -1,25 +1,21 @@
 """The words of docs/board-protocol.md as bytes: what goes to a board's standard input, and what comes back.
 
-Nothing needs to be installed on a board beforehand: `activate.py` travels ahead of the request on the same
-standard input, and any `python3` on the board runs it. It is part of every release, so a board that has had
-one from this fleetctl keeps it among its blobs, and is spared the bytes.
+Nothing needs to be installed on a board beforehand: a script (see `board_script`) travels ahead of the
+request on the same standard input, and any `python3` on the board runs it.
 """
 
 import json
 import re
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any, NoReturn
 
-from fleetctl.store import canonical_json, sha256
+from fleetctl.store import canonical_json
 from fleetctl.transports.base import Reply, ReplyStatus
 
 REPLY_LIMIT = 4 << 20  # bytes; the largest honest reply, ten thousand log lines, stays below
 _ERROR_LIMIT = 500  # characters of a board's words that reach a person
 _PYTHON = ["python3", "-I", "-S"]  # nothing of the board's own changes what runs, and it starts sooner
 _LAUNCH = "import sys;exec(compile(sys.stdin.buffer.read({size}),'activate.py','exec'))"
-NOT_KEPT = 93  # exit status of `kept_command` where the board has no such script
-_KEPT = f'[ -f "$1" ] || exit {NOT_KEPT}; shift; exec "$@"'
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
 
 
@@ -45,24 +41,13 @@ class BoardSaidNo(BoardFault):
         self.code = code
 
 
-def board_script() -> bytes:
-    """The source of `activate.py`, as it runs on every board."""
-    return files("fleetctl.device").joinpath("activate.py").read_bytes()
-
-
 def command(verb: str, root: str, script: bytes) -> list[str]:
     """The argv that runs `verb` on a board, reading `script` and then the request from standard input."""
     return [*_PYTHON, "-c", _LAUNCH.format(size=len(script)), verb, "--root", root]
 
 
-def kept_command(verb: str, root: str, script: bytes) -> list[str]:
-    """The argv that runs `verb` with the copy of `script` a board keeps; exits `NOT_KEPT` without one."""
-    kept = f"{root}/blobs/sha256/{sha256(script)}"
-    return ["sh", "-c", _KEPT, "sh", kept, *_PYTHON, kept, verb, "--root", root]
-
-
 def standard_input(script: bytes, request: Mapping[str, Any], payload: bytes = b"") -> bytes:
-    """What a board reads: the script (empty where it keeps one), the request as a line, and any bundle."""
+    """What a board reads: the script, the request as a line, and any bundle."""
     return script + canonical_json(dict(request)) + payload
 
 

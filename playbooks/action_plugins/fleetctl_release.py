@@ -15,7 +15,7 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from fleetctl.transports import wire
+from fleetctl.transports import board_script, wire
 from fleetctl.transports.base import Reply, ReplyStatus
 from fleetctl.transports.dialogue import carry_out
 from fleetctl.transports.hostkeys import fault_of
@@ -49,7 +49,6 @@ class ActionModule(ActionBase):
         if self._task.timeout:
             raise AnsibleActionFail("this action keeps its own deadline: remove the task keyword `timeout`")
         work = self._work(task_vars["inventory_hostname"])
-        self._script = wire.board_script()
         self._is_kept = True  # until the board says otherwise
         self._until = time.monotonic() + work.deadline
         self._board, self._known_hosts = work.board, work.known_hosts
@@ -64,17 +63,17 @@ class ActionModule(ActionBase):
     def _ask(self, verb, request, payload=b""):
         """One verb over Ansible's connection."""
         if self._is_kept:
-            command = wire.kept_command(verb, self._board.root, self._script)
-            done = self._execute(verb, command, wire.standard_input(b"", request, payload))
-            self._is_kept = done["rc"] != wire.NOT_KEPT
+            done = self._execute(verb, board_script.by_digest(self._board.root), request, payload)
+            self._is_kept = done["rc"] != board_script.NOT_KEPT
         if not self._is_kept:
-            command = wire.command(verb, self._board.root, self._script)
-            done = self._execute(verb, command, wire.standard_input(self._script, request, payload))
+            done = self._execute(verb, board_script.whole(), request, payload)
         if done["rc"] not in (0, 1):
             raise self._broken(verb, done["rc"], done["stderr"])
         return wire.parse_reply(verb, done["stdout"].encode(errors="replace"))
 
-    def _execute(self, verb, command, stdin):
+    def _execute(self, verb, script, request, payload):
+        command = wire.command(verb, self._board.root, script)
+        stdin = wire.standard_input(script, request, payload)
         try:
             with _watch(verb, self._until), self._explained():
                 return self._low_level_execute_command(

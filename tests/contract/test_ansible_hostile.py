@@ -17,7 +17,7 @@ from contract_worlds import DEADLINE, LabWorld, Releases, by_board
 from fleetctl.manifest.schema import Board
 from fleetctl.store import sha256
 from fleetctl.transports.base import ReplyStatus
-from fleetctl.transports.wire import board_script
+from fleetctl.transports.board_script import modules
 
 pytestmark = pytest.mark.e2e
 
@@ -39,7 +39,8 @@ def take_over(board: Board, script: str) -> None:
     """Have the board answer every verb with a script of its own."""
     blobs = Path(board.root) / "blobs" / "sha256"
     blobs.mkdir(parents=True)
-    (blobs / sha256(board_script())).write_text(script)
+    for name, source in modules().items():
+        (blobs / sha256(source)).write_bytes(script.encode() if name == "activate" else source)
 
 
 def test_hostile_boards_are_failures_and_hold_up_nobody(lab: LabWorld, releases: Releases) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tiny_board import DEVICE
 
 from fleetctl.device.activate import VERBS
+from fleetctl.transports.board_script import modules
 
 TEXT = (Path(__file__).parents[2] / "docs" / "board-protocol.md").read_text()
 
@@ -24,7 +25,7 @@ def test_verbs_are_all_described() -> None:
 
 def test_codes_are_all_described() -> None:
     """Every code that a board can give is in the table, and the other way round."""
-    source = (DEVICE / "activate.py").read_text()
+    source = "\n".join((DEVICE / f"{name}.py").read_text() for name in modules())
     raised = set(re.findall(r'BoardError\(\s*"([a-z-]+)"', source))
     mapped = set(re.findall(r'"(no-space|no-permission|io|internal)"', source))
     assert first_cells("code") == raised | mapped

@@ -269,24 +269,3 @@ def test_printable_is_fit_for_a_terminal(text: str, limit: int) -> None:
     assert len(shown) <= limit
     assert not any(ord(c) < 32 or 127 <= ord(c) < 160 or "\ud800" <= c <= "\udfff" for c in shown)
     assert "\u202e" not in shown
-
-
-def test_kept_script_is_run_where_it_is_kept(tmp_path: Path) -> None:
-    """A board that keeps the script runs its own copy; one that does not says so before reading anything."""
-    script = b"import sys; print(sys.argv[1:], sys.stdin.readline().strip())"
-    argv = wire.kept_command("observe", str(tmp_path), script)
-    absent = subprocess.run(argv, input=b'{"n": 1}\n', capture_output=True, check=False)
-    blob = Path(argv[4])
-    blob.parent.mkdir(parents=True)
-    blob.write_bytes(script)
-    kept = subprocess.run(argv, input=b'{"n": 1}\n', capture_output=True, check=True)
-    sent = subprocess.run(
-        wire.command("observe", str(tmp_path), script),
-        input=wire.standard_input(script, {"n": 1}),
-        capture_output=True,
-        check=True,
-    )
-
-    assert (wire.NOT_KEPT, b"") == (absent.returncode, absent.stdout)
-    assert kept.stdout.decode() == f"['observe', '--root', '{tmp_path}'] {{\"n\": 1}}\n"
-    assert sent.stdout.decode() == f"['observe', '--root', '{tmp_path}'] {{\"n\":1}}\n"

@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 from tiny_board import LABELS, MODELS, TinyBoard, TinyRelease, bundle, powered, tiny_contract, tiny_release
 
-from fleetctl.device import activate
+from fleetctl.device.activate import answer_verb, no_checkpoint
+from fleetctl.device.board_error import BoardError
+from fleetctl.device.bundle import keep_blob
+from fleetctl.device.call import Call, read_request
+from fleetctl.device.files import names
+from fleetctl.device.layout import Board
+from fleetctl.device.locks import locked
+from fleetctl.device.release_files import parse_manifest
+from fleetctl.device.space import collect
+from fleetctl.device.staging import stage
+from fleetctl.device.vitals import has_edge_tpu
 from fleetctl.store import canonical_json, sha256
 
 
@@ -110,7 +120,7 @@ def test_a_slow_release_goes_back(board: TinyBoard, good: TinyRelease) -> None:
     assert "is over the budget of 0.0001 ms" in reply["receipt"]["reasons"][0]
 
 
-@pytest.mark.skipif(activate.has_edge_tpu(), reason="this machine has an Edge TPU")
+@pytest.mark.skipif(has_edge_tpu(), reason="this machine has an Edge TPU")
 def test_a_missing_accelerator_is_never_replaced_in_silence(board: TinyBoard, good: TinyRelease) -> None:
     """`required` without an Edge TPU does not run on the CPU: it goes back; nothing was learnt."""
     wanting = good.with_json("config/serve.json", accelerator="required")
@@ -217,7 +227,7 @@ def test_two_at_once(board: TinyBoard, good: TinyRelease) -> None:
 
 def test_a_held_lock_names_its_holder(board: TinyBoard, good: TinyRelease) -> None:
     """A verb that cannot have the lock gives up in time, and says who has it."""
-    with activate.locked(activate.Board(str(board.root)), "a test", 0.0):
+    with locked(Board(str(board.root)), "a test", 0.0):
         reply = board.ask("confirm", {"release": good.digest, "lock_timeout": 0.1})
     assert reply["code"] == "busy"
     assert f"a test, pid {os.getpid()}, since" in reply["error"]
@@ -225,21 +235,19 @@ def test_a_held_lock_names_its_holder(board: TinyBoard, good: TinyRelease) -> No
 
 def test_only_three_releases_are_kept(tmp_path: Path) -> None:
     """The newest three stay, and whatever is in use; blobs go with the last release that needs them."""
-    folders = activate.Board(str(tmp_path / "root"))
+    folders = Board(str(tmp_path / "root"))
     folders.make_folders()
     releases = [tiny_release(8091, threshold=t / 10) for t in range(6)]
     for age, release in enumerate(releases):
         for digest, data in release.blobs.items():
-            activate.keep_blob(folders, digest, data)
-        files = activate.parse_manifest(release.release.manifest.decode(), release.digest)
-        activate.stage(
-            folders, release.digest, release.release.manifest.decode(), files, activate.no_checkpoint
-        )
+            keep_blob(folders, digest, data)
+        files = parse_manifest(release.release.manifest.decode(), release.digest)
+        stage(folders, release.digest, release.release.manifest.decode(), files, no_checkpoint)
         os.utime(folders.release(release.digest), (age, age))
-    activate.collect(folders, {releases[0].digest, None})
+    collect(folders, {releases[0].digest, None})
     kept = [releases[0], *releases[-2:]]
     assert set(folders.staged()) == {release.digest for release in kept}
-    assert set(activate.names(folders.blobs)) == {digest for release in kept for digest in release.blobs}
+    assert set(names(folders.blobs)) == {digest for release in kept for digest in release.blobs}
 
 
 def test_damaged_blobs_are_sent_again(board: TinyBoard, good: TinyRelease) -> None:
@@ -326,21 +334,21 @@ BAD_MANIFESTS = [
 @pytest.mark.parametrize("text", BAD_MANIFESTS)
 def test_a_manifest_that_reaches_outside_is_refused(text: str) -> None:
     """Whatever its digest, a manifest names files inside the release only."""
-    with pytest.raises(activate.BoardError) as refusal:
-        activate.parse_manifest(text, sha256(text.encode()))
+    with pytest.raises(BoardError) as refusal:
+        parse_manifest(text, sha256(text.encode()))
     assert refusal.value.code == "bad-manifest"
 
 
 def test_a_manifest_must_match_its_digest() -> None:
     """A release is what its digest says."""
-    with pytest.raises(activate.BoardError, match="does not match its digest"):
-        activate.parse_manifest("{}", "0" * 64)
+    with pytest.raises(BoardError, match="does not match its digest"):
+        parse_manifest("{}", "0" * 64)
 
 
-def call_of(board: TinyBoard, line: bytes) -> activate.Call:
+def call_of(board: TinyBoard, line: bytes) -> Call:
     stream = io.BytesIO(line)
-    request = activate.read_request(stream)
-    return activate.Call(activate.Board(str(board.root)), request, stream, activate.no_checkpoint, "", False)
+    request = read_request(stream)
+    return Call(Board(str(board.root)), request, stream, no_checkpoint, "", False)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +369,7 @@ def call_of(board: TinyBoard, line: bytes) -> activate.Call:
 )
 def test_malformed_requests_get_a_reply(board: TinyBoard, verb: str, line: bytes, code: str) -> None:
     """Whatever is asked, the answer is one line of JSON and says what was wrong."""
-    assert activate.answer_verb(verb, lambda: call_of(board, line))["code"] == code
+    assert answer_verb(verb, lambda: call_of(board, line))["code"] == code
 
 
 def test_bundles_are_checked_member_by_member(board: TinyBoard, good: TinyRelease) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from tiny_board import DEVICE, TinyBoard, powered, tiny_release
 
+from fleetctl.transports.board_script import modules
+
 MODULES = sorted(DEVICE.glob("*.py"))
-OURS = {path.stem for path in MODULES}
 ALLOWED = {"numpy", *sys.stdlib_module_names}
 
 
@@ -34,13 +35,21 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
 def test_nothing_else_is_imported(path: Path) -> None:
-    """The standard library and numpy; `activate.py`, which travels alone, not even that, nor a sibling."""
+    """The standard library and numpy; what speaks to transports or judges, not even that."""
     names = imported(path)
-    if path.name in ("activate.py", "judge.py", "npy.py", "probe.py"):
+    if path.stem in {*modules(), "judge", "loader", "npy", "probe"}:
         assert "numpy" not in names
-    if path.name == "activate.py":
-        assert "from ." not in path.read_text()
     assert names <= ALLOWED
+
+
+@pytest.mark.parametrize("name", modules())
+def test_siblings_are_imported_at_once(name: str) -> None:
+    """A verb may delete the release that it runs from: nothing of ours is left to import in its midst."""
+    tree = ast.parse((DEVICE / f"{name}.py").read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    inside = [node for function in functions for node in ast.walk(function)]
+
+    assert [] == [node.module for node in inside if isinstance(node, ast.ImportFrom) and node.level]
 
 
 def old_python() -> str | None:
@@ -68,16 +77,6 @@ def test_a_life_on_an_old_python(tmp_path: Path) -> None:
         wrong = release.with_file("model/model.tflite", b"junk")
         assert board.activate(wrong)["state"] == "reverted"
         assert board.serves() == release.digest
-
-
-def test_piped_ahead_of_the_request(tmp_path: Path) -> None:
-    """Nothing needs to be on the board: the script arrives on standard input, before its request."""
-    script = (DEVICE / "activate.py").read_bytes()
-    launch = f"import sys;exec(compile(sys.stdin.buffer.read({len(script)}),'activate.py','exec'))"
-    argv = [sys.executable, "-c", launch, "observe", "--root", str(tmp_path / "none")]
-    done = subprocess.run(argv, input=script + b"{}\n", capture_output=True, check=True)
-    assert b'"current": null' in done.stdout
-    assert not (tmp_path / "none").exists()
 
 
 def test_boards_are_plain_folders(tmp_path: Path) -> None:

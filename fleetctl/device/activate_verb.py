@@ -1,0 +1,86 @@
+"""The verb `activate`: from a request and a bundle to a release on probation."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Dict, Mapping, Optional
+
+from .activation import CONFIRM_TIMEOUT_S, DEADLINE_S, Activation
+from .blobs import missing_blobs
+from .board_error import BoardError
+from .bundle import receive_blobs
+from .call import Call, digest_of, number
+from .evidence import evidence_terms, prove
+from .files import Json
+from .records import Records
+from .recovery import recover
+from .release_files import FileRef, parse_manifest
+from .snapshot import adopt
+from .space import make_room
+from .staging import stage
+
+
+def activate(call: Call) -> Dict[str, Any]:
+    """Take in a release, try it and prove it; it ends on probation, or reverted."""
+    request, board = call.request, call.board
+    digest, manifest = digest_of(request, "release"), request.get("manifest")
+    if not isinstance(manifest, str) or not isinstance(request.get("board"), str):
+        raise BoardError("bad-request", "activate needs a board and a manifest")
+    files = parse_manifest(manifest, digest)
+    number(request, "deadline", DEADLINE_S), number(request, "confirm_timeout", CONFIRM_TIMEOUT_S)
+    with call.lock("activate"):
+        activation = Activation.of(call)
+        recover(activation)
+        receive_release(call, digest, manifest, files)
+        activation.service(digest).check()
+        answer = prove_again(activation, digest, request) or activation.try_release(
+            digest, activation.before(), request
+        )
+        return dict(answer, current=board.current, **evidence_terms(board, digest))
+
+
+def receive_release(call: Call, digest: str, manifest: str, files: Mapping[str, FileRef]) -> None:
+    """Take in the blobs that came along and stage the release; nothing that runs is touched."""
+    board, request = call.board, call.request
+    pending = Records(board).pending
+    keep = {board.current, board.good, pending.get("release"), pending.get("previous"), digest}
+    absent = set(missing_blobs(board, (ref.sha256 for ref in files.values())))
+    sizes = {ref.sha256: ref.size for ref in files.values()}
+    make_room(board, sum(sizes[blob] for blob in absent) + 4096 * len(files) + Records.BALLAST_BYTES, keep)
+    adopt(board, unit_path(call, files), call.checkpoint)
+    Records(board).prepare()
+    bundle = request.get("bundle_bytes", 0)
+    if isinstance(bundle, bool) or not isinstance(bundle, int) or bundle < 0:
+        raise BoardError("bad-request", "bundle_bytes is not a size")
+    if bundle:
+        receive_blobs(board, call.stream, bundle, sizes)
+    call.checkpoint("blobs-received")
+    still_absent = missing_blobs(board, absent)
+    if still_absent:
+        raise BoardError("missing-blobs", "%d blobs of the release are not here" % len(still_absent))
+    stage(board, digest, manifest, files, call.checkpoint)
+    call.checkpoint("staged")
+
+
+def unit_path(call: Call, files: Mapping[str, FileRef]) -> Optional[str]:
+    """Where the unit of a release goes, whichever manager it asks for."""
+    units = [os.path.basename(path) for path in files if path.startswith("unit/")]
+    return os.path.join(call.unit_folder, units[0]) if units else None
+
+
+def prove_again(activation: Activation, digest: str, request: Json) -> Optional[Dict[str, Any]]:
+    """The answer for a release that is current, good and loaded already; None for any other."""
+    board = activation.board
+    if (
+        activation.records.pending
+        or board.current != digest
+        or board.good != digest
+        or not activation.serves(digest)
+    ):
+        return None
+    limit = time.monotonic() + number(request, "deadline", DEADLINE_S)
+    receipt = prove(board, digest, None, request, limit)
+    receipt["state"] = "confirmed"
+    activation.records.keep(receipt)
+    return {"state": "unchanged", "receipt": receipt}

@@ -1,0 +1,224 @@
+"""Trying a release, keeping it, and going back from it.
+
+Every method that changes anything is called under the lock.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, Optional
+
+from .board_error import BoardError
+from .call import Call, Checkpoint, number
+from .clock import POLL_S, utc
+from .durable import fsync_directory, remove
+from .evidence import judge, prove, receipt_of
+from .files import Json
+from .foreign import restore_foreign_current, set_foreign_current_aside
+from .healthz import healthz
+from .layout import Board
+from .pending import KEEPING, PROVED, REVERTING, TRYING, on_probation
+from .records import Records
+from .services import Service, service_of
+from .space import collect
+from .talk import complain
+from .watcher import start_watcher
+
+DEADLINE_S = 300.0
+CONFIRM_TIMEOUT_S = 30.0
+START_AGAIN_S = 60.0
+LOG_LINES_IN_ERROR = 20
+
+
+class Activation:
+    """One board on its way from release to release."""
+
+    def __init__(self, board: Board, checkpoint: Checkpoint, unit_folder: str) -> None:
+        self.board = board
+        self.records = Records(board)
+        self.checkpoint = checkpoint
+        self.unit_folder = unit_folder
+
+    @classmethod
+    def of(cls, call: Call) -> Activation:
+        return cls(call.board, call.checkpoint, call.unit_folder)
+
+    def service(self, digest: str) -> Service:
+        return service_of(self.board, digest, self.unit_folder)
+
+    def serves(self, digest: str) -> bool:
+        said = healthz(self.board.config(digest, "config/serve.json"))
+        return said.get("release") == digest and bool(self.service(digest).is_ours(said.get("pid")))
+
+    def before(self) -> Optional[str]:
+        """The release to go back to: the one before a release on probation, else the current one."""
+        pending = self.records.pending
+        return pending.get("previous") if pending else self.board.current
+
+    # forward
+
+    def try_release(self, digest: str, previous: Optional[str], order: Json) -> Dict[str, Any]:
+        """Swap to a staged release, start it and prove it. Ends pending, or back on `previous`.
+
+        Returns `{"state": "pending" | "reverted" | "revert_failed", "receipt": ...}`.
+        """
+        limit = time.monotonic() + number(order, "deadline", DEADLINE_S)
+        self.records.write("pending.json", on_probation(digest, previous, order, TRYING, limit))
+        self.checkpoint("pending-written")
+        start_watcher(self)
+        self.checkpoint("watcher-started")
+        try:
+            receipt = self._swap_and_prove(digest, previous, order, limit)
+        except (BoardError, OSError) as error:
+            receipt = receipt_of(self.board, digest, previous, order, {})
+            receipt.update(judge(self.board, digest, receipt))
+            receipt["reasons"] = [str(error)] + ([] if receipt["outcome"] == "failed" else receipt["reasons"])
+            return self.revert(receipt)
+        if receipt["outcome"] == "failed":
+            return self.revert(receipt)
+        self.records.keep(receipt)
+        self.checkpoint("receipt-written")
+        until = time.monotonic() + number(order, "confirm_timeout", CONFIRM_TIMEOUT_S)
+        self.records.write("pending.json", on_probation(digest, previous, order, PROVED, until))
+        self.checkpoint("proved")
+        return {"state": "pending", "receipt": receipt}
+
+    def _swap_and_prove(
+        self, digest: str, previous: Optional[str], order: Json, limit: float
+    ) -> Dict[str, Any]:
+        if self.board.current is None:
+            set_foreign_current_aside(self.board)
+        self.board.point_at(digest)
+        self.checkpoint("swapped")
+        if previous is not None and not self._same_manager(previous, digest):
+            self.service(previous).forget()
+        self.start(digest, limit)
+        self.checkpoint("started")
+        receipt = prove(self.board, digest, previous, order, limit)
+        self.checkpoint("judged")
+        return receipt
+
+    def _same_manager(self, one: str, other: str) -> bool:
+        first, second = (self.board.config(digest, "config/service.json") for digest in (one, other))
+        return (first.get("manager"), first.get("unit")) == (second.get("manager"), second.get("unit"))
+
+    def start(self, digest: str, limit: float) -> Dict[str, Any]:
+        """Start the service on a release and wait until the new process itself says that it serves it.
+
+        Raises:
+            BoardError: it died, or did not answer in time; the last lines of its log are in the message.
+        """
+        service = self.service(digest)
+        config = self.board.config(digest, "config/serve.json")
+        service.start(digest)
+        while True:
+            said = healthz(config)
+            if said.get("release") == digest and service.is_ours(said.get("pid")):
+                return said
+            death = service.death()
+            if not death and time.monotonic() > limit:
+                death = "it did not answer in time"
+            if death:
+                lines = service.log_tail(LOG_LINES_IN_ERROR)
+                raise BoardError(
+                    "service-failed", "\n".join(["the service did not start: %s" % death, *lines])
+                )
+            time.sleep(POLL_S)
+
+    # keep
+
+    def confirm(self, digest: str) -> Dict[str, Any]:
+        """Keep the release that is on probation.
+
+        Raises:
+            BoardError: `not-pending`, or `not-serving` when its service no longer runs it.
+        """
+        pending = self.records.pending
+        if pending.get("release") != digest:
+            if not pending and self.board.good == digest == self.board.current:
+                return {"state": "confirmed", "current": digest}
+            raise BoardError("not-pending", "release %s is not waiting to be confirmed" % digest[:12])
+        if not self.serves(digest):
+            raise BoardError("not-serving", "the service no longer serves release %s" % digest[:12])
+        self.records.write("pending.json", dict(pending, phase=KEEPING))
+        self.checkpoint("keeping")
+        return self.finish_keeping()
+
+    def finish_keeping(self) -> Dict[str, Any]:
+        pending = self.records.pending
+        digest = pending["release"]
+        self.board.set_good(digest)
+        self.checkpoint("good-written")
+        receipt = self.records.receipt or {}
+        if receipt.get("release") == digest and receipt.get("state") != "confirmed":
+            self.records.keep(dict(receipt, state="confirmed", time=utc()))
+        self.checkpoint("confirmation-recorded")
+        remove(self.board.in_state("pending.json"))
+        fsync_directory(self.board.state)
+        self.checkpoint("confirmed")
+        collect(self.board, {digest, self.board.current, pending.get("previous")})
+        return {"state": "confirmed", "current": digest}
+
+    # back
+
+    def revert(self, receipt: Json) -> Dict[str, Any]:
+        """Go back from the release that is on probation; `receipt` is what is known about it."""
+        pending = dict(self.records.pending, phase=REVERTING, receipt=dict(receipt))
+        try:
+            self.records.write("pending.json", pending)
+        except OSError as error:  # not noted is bad, not going back is worse
+            complain("cannot note that %s is being reverted: %s" % (str(receipt["release"])[:12], error))
+        self.checkpoint("reverting")
+        return self.finish_revert(pending)
+
+    def finish_revert(self, pending: Json) -> Dict[str, Any]:
+        release, previous = pending["release"], pending.get("previous")
+        receipt = dict(pending["receipt"])
+        self.point_back(previous)
+        self.checkpoint("swapped-back")
+        # Twice: there is nothing else to fall back on.
+        trouble = self._serve_again(release, previous) and self._serve_again(release, previous)
+        self.checkpoint("serving-again")
+        receipt.update(state="revert_failed" if trouble else "reverted", time=utc())
+        receipt["reasons"] = list(receipt.get("reasons", [])) + ([trouble] if trouble else [])
+        receipt["restored"] = previous
+        try:
+            self.records.keep(receipt)
+        except OSError as error:
+            complain("cannot record that %s was reverted: %s" % (release[:12], error))
+        self.checkpoint("reversal-recorded")
+        remove(self.board.in_state("pending.json"))
+        fsync_directory(self.board.state)
+        return {"state": receipt["state"], "current": self.board.current, "receipt": receipt}
+
+    def point_back(self, previous: Optional[str]) -> None:
+        if previous is None:
+            restore_foreign_current(self.board)
+        elif self.board.current != previous:
+            self.board.point_at(previous)
+
+    def _serve_again(self, release: str, previous: Optional[str]) -> str:
+        """Have the previous release served and proved; returns what is wrong, empty if nothing is."""
+        try:
+            if previous is None:
+                self.service(release).forget()
+                return ""
+            if not self._same_manager(release, previous):
+                self.service(release).forget()
+            return self._prove_restored(previous)
+        except (BoardError, OSError) as error:
+            return "going back failed: %s" % error
+
+    def _prove_restored(self, previous: str) -> str:
+        """Correct answers count, their speed does not: the release was good, and the board may be busy."""
+        limit = time.monotonic() + DEADLINE_S
+        if not self.serves(previous):
+            self.start(previous, min(limit, time.monotonic() + START_AGAIN_S))
+        receipt = prove(self.board, previous, None, {}, limit)
+        smoke = dict(self.board.config(previous, "config/smoke.json"), max_p95_ms=None)
+        judged = judge(self.board, previous, receipt, smoke)
+        return (
+            ""
+            if judged["outcome"] != "failed"
+            else "the restored release fails too: %s" % "; ".join(judged["reasons"])
+        )

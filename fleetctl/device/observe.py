@@ -1,0 +1,60 @@
+"""The verb `observe`: what this board runs and how it is, without changing anything."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Optional
+
+from .call import Call
+from .clock import utc
+from .files import Json, sha256_file, to_json
+from .foreign import foreign_names
+from .healthz import healthz
+from .records import Records
+from .release_files import release_files
+from .vitals import health
+
+CONFIG_LIMIT = 16 << 10
+
+
+def observe(call: Call) -> Dict[str, Any]:
+    board = call.board
+    current = board.current
+    records = Records(board)
+    files: Dict[str, Any] = {}
+    config: Dict[str, Any] = {}
+    if current:
+        folder = board.release(current)
+        found = (
+            (path, sha256_file(os.path.join(folder, path)), ref.size)
+            for path, ref in release_files(board, current).items()
+        )
+        files = {path: {"sha256": digest, "size": size} for path, digest, size in found if digest}
+        config = board.config(current, "config/serve.json")
+    return {
+        "schema": "fleetctl.observation/v1",
+        "current": current,
+        "good": board.good,
+        "pending": records.pending or None,
+        "foreign": bool(foreign_names(board)),
+        "files": files,
+        "config": config if len(to_json(config)) <= CONFIG_LIMIT else None,
+        "service": service_state(current, config),
+        "receipt": records.receipt,
+        "health": health(board.root),
+        "time": utc(),
+    }
+
+
+def service_state(current: Optional[str], config: Json) -> Dict[str, Any]:
+    if current is None:
+        return {"state": "absent", "loaded": None}
+    said = healthz(config)
+    if said.get("status") != "ok":
+        return {"state": "stopped", "loaded": None}
+    return {
+        "state": "running",
+        "loaded": {
+            key: said.get(key) for key in ("release", "model_sha256", "accelerator", "pid", "started")
+        },
+    }

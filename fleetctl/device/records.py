@@ -1,0 +1,72 @@
+"""What the board remembers: what is under way, the latest receipt, and every receipt."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from typing import Any, Dict, List, Optional
+
+from .durable import atomic_write, is_full, remove, shorten
+from .files import Json, read_json, tail_lines, to_json
+from .layout import Board
+
+HISTORY_LIMIT = 1 << 20
+
+
+class Records:
+    """`receipt.json` and `history.jsonl`. A full disk must not keep a board from going back, so a file of
+    ballast is given up when there is no room left for a record."""
+
+    BALLAST_BYTES = 256 << 10
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._ballast = board.in_state("ballast")
+
+    def prepare(self) -> None:
+        if not os.path.exists(self._ballast):
+            atomic_write(self._ballast, os.urandom(self.BALLAST_BYTES), 0o600)
+
+    def write(self, name: str, value: Json) -> None:
+        path, data = self._board.in_state(name), to_json(value)
+        try:
+            atomic_write(path, data)
+        except OSError as error:
+            if not is_full(error) or not os.path.exists(self._ballast):
+                raise
+            remove(self._ballast)
+            atomic_write(path, data)
+
+    @property
+    def pending(self) -> Dict[str, Any]:
+        return read_json(self._board.in_state("pending.json"))
+
+    @property
+    def receipt(self) -> Optional[Dict[str, Any]]:
+        return read_json(self._board.in_state("receipt.json")) or None
+
+    def keep(self, receipt: Json) -> None:
+        self.write("receipt.json", receipt)
+        path = self._board.in_state("history.jsonl")
+        shorten(path, HISTORY_LIMIT)
+        with open(path, "ab+") as stream:
+            whole = stream.tell() == 0 or os.pread(stream.fileno(), 1, stream.tell() - 1) == b"\n"
+            stream.write((b"" if whole else b"\n") + to_json(receipt))
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def history(self, last: int) -> List[Dict[str, Any]]:
+        """The last receipts, oldest first; a line that a crash cut short is left out."""
+        found = []
+        for line in tail_lines(self._board.in_state("history.jsonl")):
+            with contextlib.suppress(ValueError):
+                record = json.loads(line.decode("utf-8"))
+                if isinstance(record, dict):
+                    found.append(record)
+        return found[-last:] if last > 0 else []
+
+    def commit_of(self, digest: str) -> Optional[str]:
+        """The git commit that a release was last brought from."""
+        commits = [r.get("commit") for r in self.history(1 << 30) if r.get("release") == digest]
+        return commits[-1] if commits else None

@@ -1,0 +1,61 @@
+"""After a crash or a boot: finish what was cut short, or undo it.
+
+The lock is ours, so whoever wrote `pending.json` is no longer at work on it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict
+
+from .durable import remove
+from .evidence import receipt_of
+from .files import Json
+from .pending import KEEPING, REVERTING, why_lapsed
+from .space import sweep
+
+if TYPE_CHECKING:
+    from .activation import Activation  # it starts the watcher, and the watcher recovers
+
+
+def recover(activation: Activation) -> str:
+    """Finish or undo what was cut short: `clean`, `pending`, `confirmed`, `reverted` or `revert_failed`."""
+    board, pending = activation.board, activation.records.pending
+    sweep(board)
+    phase = pending.get("phase")
+    if not pending:
+        remove(board.in_state("pending.json"))  # it may be there, and be no JSON
+        return "clean"
+    if phase == KEEPING:
+        return str(activation.finish_keeping()["state"])
+    if phase == REVERTING:
+        return str(activation.finish_revert(pending)["state"])
+    reason = why_lapsed(board, pending)
+    return str(revert_lapsed(activation, pending, reason)["state"]) if reason else "pending"
+
+
+def revert_lapsed(activation: Activation, pending: Json, reason: str) -> Dict[str, Any]:
+    """Go back from a release on probation that nobody will confirm any more."""
+    return activation.revert(receipt_of_lapsed(activation, pending, reason))
+
+
+def receipt_of_lapsed(activation: Activation, pending: Json, reason: str) -> Dict[str, Any]:
+    digest = pending["release"]
+    last = activation.records.receipt or {}
+    if last.get("release") != digest or last.get("state") != "pending":
+        last = receipt_of(activation.board, digest, pending.get("previous"), pending, {})
+    return dict(last, reasons=[*last.get("reasons", []), reason])
+
+
+def settle_link(activation: Activation) -> str:
+    """Before the service manager starts the service: only see to it that `current` is safe to start."""
+    pending = activation.records.pending
+    if not pending or pending.get("phase") == KEEPING:
+        return "clean"
+    if pending.get("phase") != REVERTING:
+        reason = why_lapsed(activation.board, pending)
+        if not reason:
+            return "pending"
+        receipt = receipt_of_lapsed(activation, pending, reason)
+        activation.records.write("pending.json", dict(pending, phase=REVERTING, receipt=receipt))
+    activation.point_back(pending.get("previous"))
+    return "reverting"

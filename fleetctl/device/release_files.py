@@ -1,0 +1,68 @@
+"""Which files a release consists of, and which of them are not what they should be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from typing import Dict, List, NamedTuple
+
+from .board_error import BoardError
+from .files import sha256_file
+from .layout import DIGEST, Board
+
+
+class FileRef(NamedTuple):
+    sha256: str
+    size: int
+
+
+def parse_manifest(text: str, digest: str) -> Dict[str, FileRef]:
+    """The files of a release from the text of its `release.json`.
+
+    Raises:
+        BoardError: the text is not what its digest says, or names a file outside the release.
+    """
+    raw = text.encode("utf-8")
+    if hashlib.sha256(raw).hexdigest() != digest:
+        raise BoardError("bad-manifest", "the release's manifest does not match its digest")
+    try:
+        document = json.loads(text)
+        if document["schema"] != "fleetctl.release/v1":
+            raise ValueError("unknown schema")
+        files = {path: FileRef(ref["sha256"], ref["size"]) for path, ref in document["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise BoardError(
+            "bad-manifest", "the release's manifest is not a fleetctl.release/v1 document"
+        ) from None
+    for path, ref in files.items():
+        if not is_safe_path(path) or not isinstance(ref.sha256, str) or not DIGEST.match(ref.sha256):
+            raise BoardError("bad-manifest", "the release's manifest names an unsafe file: %.80r" % path)
+        if isinstance(ref.size, bool) or not isinstance(ref.size, int) or ref.size < 0:
+            raise BoardError("bad-manifest", "the release's manifest gives %.80r no size" % path)
+    return files
+
+
+def is_safe_path(path: str) -> bool:
+    parts = path.split("/")
+    plain = re.match(r"[A-Za-z0-9._/-]+\Z", path) is not None
+    return plain and path != "release.json" and not any(part in ("", ".", "..") for part in parts)
+
+
+def release_files(board: Board, digest: str) -> Dict[str, FileRef]:
+    """The files a staged release should have; empty where its `release.json` was altered."""
+    try:
+        with open(os.path.join(board.release(digest), "release.json"), encoding="utf-8") as stream:
+            return parse_manifest(stream.read(), digest)
+    except (BoardError, OSError, ValueError):
+        return {}
+
+
+def altered_files(board: Board, digest: str) -> List[str]:
+    """Files of a staged release whose bytes are not what its manifest says."""
+    folder = board.release(digest)
+    files = release_files(board, digest)
+    if not files:
+        return ["release.json"]
+    return [path for path, ref in files.items() if sha256_file(os.path.join(folder, path)) != ref.sha256]

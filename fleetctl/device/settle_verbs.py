@@ -1,0 +1,112 @@
+"""The verbs that settle what is under way: `confirm`, `revert` and `recover`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, Optional
+
+from .activation import Activation
+from .board_error import BoardError
+from .call import Call, digest_of, number
+from .layout import DIGEST
+from .locks import locked
+from .recovery import recover as finish_or_undo
+from .recovery import revert_lapsed, settle_link
+from .release_files import altered_files
+
+
+def confirm(call: Call) -> Dict[str, Any]:
+    """Keep the release that is on probation."""
+    digest = digest_of(call.request, "release")
+    with call.lock("confirm"):
+        activation = Activation.of(call)
+        finish_or_undo(activation)
+        return activation.confirm(digest)
+
+
+def revert(call: Call) -> Dict[str, Any]:
+    """Go back; raises `revert-failed` where the board does not serve what it went back to."""
+    to, reason = call.request.get("to"), call.request.get("reason")
+    if to is not None:
+        to = digest_of(call.request, "to")
+    said = reason[:500] if isinstance(reason, str) else "asked to"
+    with call.lock("revert"):
+        answer = go_back(Activation.of(call), to, said)
+    if answer["state"] != "reverted":
+        raise BoardError("revert-failed", "; ".join(answer["receipt"]["reasons"]))
+    return answer
+
+
+def go_back(activation: Activation, to: Optional[str], reason: str) -> Dict[str, Any]:
+    """End what is on probation; where nothing is, go to `to`, or to what was confirmed before."""
+    recovered = finish_or_undo(activation)
+    board, pending = activation.board, activation.records.pending
+    if pending and to in (None, pending.get("previous")):
+        return revert_lapsed(activation, pending, reason)
+    if recovered in ("reverted", "revert_failed") and to in (None, board.current):
+        return {"state": recovered, "current": board.current, "receipt": activation.records.receipt}
+    return go_back_to(activation, to or last_before(activation), reason)
+
+
+def last_before(activation: Activation) -> str:
+    """The release that was confirmed before the current one and still lies here.
+
+    Raises:
+        BoardError: `nothing-before`.
+    """
+    current = activation.board.current
+    for receipt in reversed(activation.records.history(1 << 30)):
+        digest = receipt.get("release")
+        is_other = isinstance(digest, str) and DIGEST.match(digest) and digest != current
+        if is_other and receipt.get("state") == "confirmed" and activation.board.has_release(digest):
+            return str(digest)
+    raise BoardError("nothing-before", "this board holds no release from before the current one")
+
+
+def go_back_to(activation: Activation, digest: str, reason: str) -> Dict[str, Any]:
+    """Swap to an older release that lies here; it is tried and proved like a new one, and then kept.
+
+    Raises:
+        BoardError: `unknown-release`, or `damaged-release`.
+    """
+    board, current = activation.board, activation.board.current
+    if not board.has_release(digest):
+        raise BoardError("unknown-release", "release %s is no longer on this board" % digest[:12])
+    if altered_files(board, digest):
+        raise BoardError("damaged-release", "release %s was altered on this board" % digest[:12])
+    order = {
+        "board": board.config(digest, "config/serve.json").get("board"),
+        "commit": activation.records.commit_of(digest),
+    }
+    answer = activation.try_release(digest, activation.before(), order)
+    if answer["state"] != "pending":
+        return dict(answer, state="revert_failed")
+    activation.confirm(digest)
+    receipt = dict(activation.records.receipt or {}, reasons=[reason], left=current)
+    activation.records.keep(receipt)
+    return {"state": "reverted", "current": board.current, "receipt": receipt}
+
+
+def recover(call: Call) -> Dict[str, Any]:
+    """Finish or undo what was interrupted, and start the service if it is down."""
+    if call.before_start:
+        return settle_before_start(call)
+    with call.lock("recover"):
+        activation = Activation.of(call)
+        state = finish_or_undo(activation)
+        current = call.board.current
+        if current and not activation.serves(current):
+            activation.start(current, time.monotonic() + number(call.request, "deadline", 60.0))
+        return {"state": state, "current": current}
+
+
+def settle_before_start(call: Call) -> Dict[str, Any]:
+    """As `ExecStartPre` of the service: whoever holds the lock is starting it, and knows what it does."""
+    try:
+        with locked(call.board, "recover", 0.0):
+            state = settle_link(Activation.of(call))
+    except BoardError as error:
+        if error.code != "busy":
+            raise
+        state = "busy"
+    return {"state": state, "current": call.board.current}

@@ -1,0 +1,64 @@
+"""Keeps what was here before us, once, before the first release touches anything."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from typing import Any, Dict, Optional, Sequence
+
+from .call import Checkpoint
+from .clock import utc
+from .durable import atomic_write, fsync_directory, remove
+from .files import to_json
+from .foreign import foreign_names
+from .layout import Board
+from .space import make_room
+
+
+def adopt(board: Board, unit_path: Optional[str], checkpoint: Checkpoint) -> None:
+    """Once, before anything is touched: keep a snapshot of a foreign root, and note how its `current` was."""
+    marker = board.in_state("adopted.json")
+    if os.path.exists(marker):
+        return
+    foreign = foreign_names(board)
+    unit = unit_path if unit_path and os.path.isfile(unit_path) and board.current is None else None
+    note: Dict[str, Any] = {"time": utc(), "foreign": foreign, "link": None, "unit": None, "snapshot": None}
+    if foreign or unit:
+        make_room(board, sum(tree_size(os.path.join(board.root, name)) for name in foreign), set())
+        note["snapshot"] = snapshot(board, foreign, unit)
+        checkpoint("snapshot-taken")
+    if "current" in foreign and os.path.islink(board.current_link):
+        note["link"] = os.readlink(board.current_link)
+    if unit:
+        with open(unit, encoding="utf-8", errors="surrogateescape") as stream:
+            note["unit"] = stream.read()
+    atomic_write(marker, to_json(note))
+
+
+def snapshot(board: Board, foreign: Sequence[str], unit: Optional[str]) -> str:
+    os.makedirs(board.snapshots, exist_ok=True)
+    path = os.path.join(board.snapshots, "%s.tar" % utc().replace(":", ""))
+    aside = os.path.join(board.snapshots, ".new.%d" % os.getpid())
+    try:
+        with open(aside, "wb") as stream:
+            with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
+                for name in foreign:
+                    tar.add(os.path.join(board.root, name), arcname=name)
+                if unit:
+                    tar.add(unit, arcname="unit/%s" % os.path.basename(unit))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.rename(aside, path)
+    except BaseException:
+        remove(aside)
+        raise
+    fsync_directory(board.snapshots)
+    return path
+
+
+def tree_size(path: str) -> int:
+    if not os.path.isdir(path) or os.path.islink(path):
+        return os.lstat(path).st_size
+    return sum(
+        os.lstat(os.path.join(folder, name)).st_size for folder, _, files in os.walk(path) for name in files
+    )

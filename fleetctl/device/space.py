@@ -1,0 +1,68 @@
+"""Room on the disk: which releases and blobs may go, and what a killed verb left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Optional, Set
+
+from .board_error import BoardError
+from .durable import free_bytes, remove
+from .files import names
+from .layout import Board
+from .release_files import release_files
+
+KEEP_RELEASES = 3
+MARGIN_BYTES = 1 << 20  # kept free beyond what a release needs: receipts, logs, directory entries
+
+
+def make_room(board: Board, needed: int, keep: Set[Optional[str]]) -> None:
+    """See to `needed` bytes of free disk, giving up old releases if that helps.
+
+    Raises:
+        BoardError: `no-space`.
+    """
+    if free_bytes(board.root) >= needed + MARGIN_BYTES:
+        return
+    collect(board, keep, at_least=0)
+    free = free_bytes(board.root)
+    if free < needed + MARGIN_BYTES:
+        raise BoardError(
+            "no-space",
+            "%d KiB of disk are free, %d KiB are needed" % (free >> 10, (needed + MARGIN_BYTES) >> 10),
+        )
+
+
+def collect(board: Board, keep: Set[Optional[str]], at_least: int = KEEP_RELEASES) -> None:
+    """Delete releases beyond the newest `at_least`, never one of `keep`, and the blobs nobody refers to."""
+    kept = {digest for digest in keep if digest}
+    staged = board.staged()
+    for digest in reversed(staged):
+        if len(kept) < at_least:
+            kept.add(digest)
+    for digest in staged:
+        if digest not in kept:
+            remove_folder(board.release(digest))
+    referenced = {ref.sha256 for digest in board.staged() for ref in release_files(board, digest).values()}
+    for name in names(board.blobs):
+        if name not in referenced:
+            remove(board.blob(name))
+
+
+def sweep(board: Board) -> None:
+    """Remove what a killed verb left half-written; only ever called under the lock."""
+    for folder in (board.blobs, board.state, board.root):
+        for name in names(folder):
+            if name.startswith(".new.") or name == "current.new":
+                remove(os.path.join(folder, name))
+    for name in names(board.releases):
+        if name.startswith((".new.", ".trash.")):
+            shutil.rmtree(os.path.join(board.releases, name))
+
+
+def remove_folder(path: str) -> None:
+    """Delete a folder under a name that nobody takes for a whole one."""
+    trash = os.path.join(os.path.dirname(path), ".trash.%s" % os.path.basename(path))
+    shutil.rmtree(trash, ignore_errors=True)
+    os.rename(path, trash)
+    shutil.rmtree(trash)

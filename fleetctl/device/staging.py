@@ -1,0 +1,51 @@
+"""Laying out a release from its blobs, aside, before anything looks at it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Mapping
+
+from .blobs import link_blob
+from .call import Checkpoint
+from .durable import atomic_write, fsync_directory, remove
+from .files import sha256_file
+from .layout import Board
+from .release_files import FileRef
+
+
+def stage(
+    board: Board, digest: str, manifest: str, files: Mapping[str, FileRef], checkpoint: Checkpoint
+) -> None:
+    """Lay out `releases/<digest>` from blobs, aside and then by one rename; repair one that was altered."""
+    folder = board.release(digest)
+    if board.has_release(digest):
+        repair(board, digest, manifest, files)
+        os.utime(folder)
+        return
+    aside = os.path.join(board.releases, ".new.%s" % digest)
+    shutil.rmtree(aside, ignore_errors=True)
+    os.makedirs(aside)
+    for path, ref in files.items():
+        link_blob(board, ref.sha256, os.path.join(aside, path))
+    atomic_write(os.path.join(aside, "release.json"), manifest.encode("utf-8"))
+    for inside, _, _ in os.walk(aside):
+        fsync_directory(inside)
+    checkpoint("staged-aside")
+    os.rename(aside, folder)
+    fsync_directory(board.releases)
+
+
+def repair(board: Board, digest: str, manifest: str, files: Mapping[str, FileRef]) -> None:
+    """Put back, one rename each, the files of a staged release that somebody changed."""
+    folder = board.release(digest)
+    manifest_path = os.path.join(folder, "release.json")
+    if sha256_file(manifest_path) != digest:
+        atomic_write(manifest_path, manifest.encode("utf-8"))
+    for path, ref in files.items():
+        target = os.path.join(folder, path)
+        if sha256_file(target) != ref.sha256:
+            remove("%s.new" % target)
+            link_blob(board, ref.sha256, "%s.new" % target)
+            os.rename("%s.new" % target, target)
+            fsync_directory(os.path.dirname(target))

@@ -1,0 +1,117 @@
+"""A service that systemd keeps, from the unit that its release brings."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import time
+from typing import Any, Dict, List, Optional
+
+from .board_error import BoardError
+from .clock import POLL_S
+from .durable import atomic_write, remove
+from .files import Json, read_json, sha256_file
+from .layout import Board
+
+
+class SystemdService:
+    """Has systemd keep the unit of the release running."""
+
+    def __init__(self, board: Board, config: Json, unit_folder: str) -> None:
+        self._board = board
+        self._unit = str(config.get("unit") or "fleetctl-serve.service")
+        if not re.match(r"[A-Za-z0-9@_.-]+\.service\Z", self._unit):
+            raise BoardError("bad-release", "not a name of a systemd service: %.80r" % self._unit)
+        self.unit_path = os.path.join(unit_folder, self._unit)
+        self._asked = 0.0
+        self._seen: Dict[str, str] = {}
+
+    @property
+    def pid(self) -> Optional[int]:
+        shown = self._show()
+        return int(shown.get("MainPID", "0")) or None
+
+    def check(self) -> None:
+        """Raises `no-systemd` before anything is touched."""
+        if not self._is_present:
+            raise BoardError(
+                "no-systemd", "this board has no systemctl; the manifest can say `service: process`"
+            )
+
+    @property
+    def _is_present(self) -> bool:
+        return shutil.which("systemctl") is not None
+
+    def start(self, digest: str) -> None:
+        rendered = os.path.join(self._board.release(digest), "unit", self._unit)
+        with open(rendered, "rb") as stream:
+            unit = stream.read()
+        if sha256_file(self.unit_path) != hashlib.sha256(unit).hexdigest():
+            atomic_write(self.unit_path, unit)
+            self._systemctl("daemon-reload")
+            self._systemctl("enable", self._unit)
+        self._systemctl(
+            "reset-failed", self._unit, check=False
+        )  # else earlier crashes count against this start
+        self._systemctl("restart", self._unit)
+
+    def stop(self) -> None:
+        self._systemctl("stop", self._unit, check=False)
+
+    def forget(self) -> None:
+        """Stop it, and leave behind the unit that was there before us, if there was one."""
+        before = read_json(self._board.in_state("adopted.json")).get("unit")
+        self.stop()
+        if isinstance(before, str):
+            atomic_write(self.unit_path, before.encode("utf-8", "surrogateescape"))
+            self._systemctl("daemon-reload")
+            self._systemctl("restart", self._unit)
+        else:
+            self._systemctl("disable", self._unit, check=False)
+            remove(self.unit_path)
+            self._systemctl("daemon-reload")
+
+    def death(self) -> str:
+        if time.monotonic() - self._asked < 8 * POLL_S:  # asking costs a process
+            return ""
+        self._asked = time.monotonic()
+        self._seen = self._show()
+        if (
+            self._seen.get("ActiveState") in ("failed", "inactive")
+            or self._seen.get("SubState") == "auto-restart"
+        ):
+            return "systemd says %s (%s)" % (self._seen.get("ActiveState"), self._seen.get("SubState"))
+        return ""
+
+    def is_ours(self, pid: Any) -> bool:
+        return pid is not None and pid == self.pid
+
+    def log_tail(self, lines: int) -> List[str]:
+        argv = ["journalctl", "--unit", self._unit, "--lines", str(lines), "--no-pager", "--output", "cat"]
+        try:
+            told = subprocess.run(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return ["(no journal: %s)" % error]
+        return told.stdout.decode("utf-8", "replace").splitlines()
+
+    def _show(self) -> Dict[str, str]:
+        text = self._systemctl("show", "--property=ActiveState,SubState,MainPID", self._unit, check=False)
+        return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+    def _systemctl(self, *words: str, check: bool = True) -> str:
+        argv = ["systemctl", *words]
+        try:
+            done = subprocess.run(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=90
+            )
+        except subprocess.TimeoutExpired:
+            raise BoardError("service-failed", "`%s` did not return" % " ".join(argv)) from None
+        if check and done.returncode:
+            said = done.stderr.decode("utf-8", "replace").strip()
+            raise BoardError("service-failed", "`%s` failed: %.500s" % (" ".join(argv), said))
+        return done.stdout.decode("utf-8", "replace")

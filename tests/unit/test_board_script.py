@@ -1,0 +1,97 @@
+"""What is sent to a board runs there, with nothing of ours installed and nothing written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from fleetctl.store import sha256
+from fleetctl.transports import board_script, wire
+
+
+def ask(root: Path, script: bytes, verb: str = "observe") -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        wire.command(verb, str(root), script),
+        input=wire.standard_input(script, {}),
+        capture_output=True,
+        check=False,
+    )
+
+
+def keep_blobs(root: Path) -> Path:
+    blobs = root / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    for source in board_script.modules().values():
+        (blobs / sha256(source)).write_bytes(source)
+    return blobs
+
+
+def test_the_whole_script_needs_nothing_on_the_board(tmp_path: Path) -> None:
+    """It arrives on standard input ahead of its request, and leaves no trace."""
+    done = ask(tmp_path / "none", board_script.whole())
+
+    assert wire.parse_reply("observe", done.stdout)["current"] is None
+    assert not (tmp_path / "none").exists()
+
+
+def test_every_verb_is_inside(tmp_path: Path) -> None:
+    """The modules of all verbs are sent: each gives a reply of its own, and none is a defect."""
+    for verb in board_script.VERBS:
+        done = ask(tmp_path / "root", board_script.whole(), verb)
+
+        assert b'"ok"' in done.stdout
+        assert b"internal" not in done.stdout, done.stderr
+
+
+def test_modules_kept_as_blobs_are_run_from_there(tmp_path: Path) -> None:
+    """A board that keeps every module answers with them, and is sent no more than their digests."""
+    keep_blobs(tmp_path)
+    script = board_script.by_digest(str(tmp_path))
+
+    assert wire.parse_reply("observe", ask(tmp_path, script).stdout)["foreign"] is False
+    assert len(script) < len(board_script.whole()) / 4
+
+
+def test_a_board_without_one_of_the_modules_says_so(tmp_path: Path) -> None:
+    """It does before it has read the request, and says nothing else."""
+    blobs = keep_blobs(tmp_path)
+    (blobs / sha256(board_script.modules()["observe"])).unlink()
+    done = ask(tmp_path, board_script.by_digest(str(tmp_path)))
+
+    assert (board_script.NOT_KEPT, b"") == (done.returncode, done.stdout)
+
+
+def test_only_what_activate_needs_is_sent() -> None:
+    """The serving process, and what judges it, come with the release."""
+    assert {"activate", "observe", "watcher"} <= board_script.modules().keys()
+    assert not {"serve", "probe", "judge", "preprocess", "loader"} & board_script.modules().keys()
+
+
+def test_the_script_is_the_same_in_every_process() -> None:
+    """Its bytes depend on the modules alone."""
+    program = (
+        "import sys; from fleetctl.transports.board_script import whole; sys.stdout.buffer.write(whole())"
+    )
+    sent = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+
+    assert {board_script.whole()} == sent
+
+
+def test_anything_but_the_usage_is_refused(tmp_path: Path) -> None:
+    """Words that `activate.py` does not know are a mistake of the caller's: exit status 2, and no reply."""
+    for words in ([], ["observe"], ["dance", "--root", "x"], ["observe", "--root", "x", "--loud"]):
+        command = wire.command("observe", str(tmp_path), board_script.whole())[:-3]
+        done = subprocess.run(
+            [*command, *words], input=board_script.whole(), capture_output=True, check=False
+        )
+
+        assert (2, b"") == (done.returncode, done.stdout)
+        assert done.stderr.startswith(b"usage: activate.py {activate,")
