@@ -82,7 +82,7 @@ def run_script(
     """Run a script of the release with the release's Python: JSON in, JSON out."""
     python = str(board.config(digest, "config/service.json").get("python") or sys.executable)
     script = os.path.join(board.release(digest), "runtime", words[0])
-    argv = [python, "-B", script, *words[1:]]
+    argv = [python, "-I", "-S", "-B", script, *words[1:]]  # standard library only, and it starts sooner
     try:
         done = subprocess.run(
             argv, input=to_json(request), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=patience

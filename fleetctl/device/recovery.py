@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 def recover(activation: Activation) -> str:
     """Finish or undo what was cut short: `clean`, `pending`, `confirmed`, `reverted` or `revert_failed`."""
-    board, pending = activation.board, activation.records.pending
+    board = activation.board
     sweep(board)
+    pending = activation.records.pending
     phase = pending.get("phase")
     if not pending:
         remove(board.in_state("pending.json"))  # it may be there, and be no JSON
