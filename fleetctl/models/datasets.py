@@ -8,7 +8,7 @@ from fleetctl.manifest.schema import ArchiveDataset, Dataset, FolderDataset, Ren
 from fleetctl.models import archive, fonts, gardiner, photos, rendered
 from fleetctl.models.folder_digest import folder_digest
 from fleetctl.models.progress import Progress, silent
-from fleetctl.models.samples import Samples, Split, stratified
+from fleetctl.models.samples import Samples, Split, drawn_name, stratified
 from fleetctl.store import canonical_json, sha256, sha256_file
 
 
@@ -93,7 +93,7 @@ def _draw(signs: Iterable[str], count: int, seed: int, progress: Progress) -> Sa
     for done, (sign, index) in enumerate(wanted, start=1):
         samples.images.append(carver.sample(sign, index))
         samples.labels.append(sign)
-        samples.names.append(f"rendered/{sign}/{index:04d}")
+        samples.names.append(drawn_name(sign, index))
         progress("draw", done, len(wanted))
     return samples
 

@@ -25,6 +25,7 @@ def fit(
     targets: NDArray[np.int32],
     training: Training,
     progress: Progress,
+    repeats: NDArray[np.int32] | None = None,
 ) -> None:
     """Train `network` in place; its weights are a function of the arguments and the network's first weights.
 
@@ -33,6 +34,7 @@ def fit(
         images: prepared photos, uint8 (M, H, W, C).
         targets: index of each photo's sign, (M,).
         progress: hears stage `train` after each step, counted over all epochs.
+        repeats: how often each photo comes in one pass over its sign's samples, (M,); None is once.
 
     Raises:
         BuildError: the loss stopped being a number.
@@ -40,7 +42,7 @@ def fit(
     tf = tensorflow()
     steps_per_epoch = -(-len(images) // training.batch_size)
     steps = training.epochs * steps_per_epoch
-    order = draw_order(targets, steps * training.batch_size, seed=training.seed)
+    order = draw_order(targets, steps * training.batch_size, seed=training.seed, repeats=repeats)
     warmup = max(1, round(_WARMUP * steps))
     rate = tf.keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warmup), warmup_target=training.learning_rate, warmup_steps=warmup
@@ -56,14 +58,36 @@ def fit(
         verbose=0,
         callbacks=[_watcher(steps, progress)],
     )
+    _restore_prior(network, targets)
 
 
-def draw_order(targets: Sequence[int] | NDArray[np.int32], count: int, *, seed: int) -> NDArray[np.int32]:
+def _restore_prior(network: Any, targets: NDArray[np.int32]) -> None:
+    """Tell the network how often each sign really comes, now that it has learnt from a levelled mixture.
+
+    Drawn in proportion to n**b, it gives posteriors under that prior; adding (1 - b) log n to the logits
+    gives those under n (Saerens, Latinne and Decaestecker, Neural Computation 14, 2002). It costs nothing on
+    a board: it is the last layer's bias.
+    """
+    kernel, bias = network.layers[-1].get_weights()
+    counts = np.bincount(targets, minlength=len(bias))
+    shift = (1 - _BALANCE) * np.log(np.maximum(counts, 1))
+    network.layers[-1].set_weights([kernel, bias + shift - shift.mean()])
+
+
+def draw_order(
+    targets: Sequence[int] | NDArray[np.int32],
+    count: int,
+    *,
+    seed: int,
+    repeats: NDArray[np.int32] | None = None,
+) -> NDArray[np.int32]:
     """Which sample each of `count` draws takes, so that rare signs come up more often than they are.
 
-    Every pass over a sign's samples is a permutation of them: no photo is left out by chance.
+    Every pass over a sign's samples is a permutation of them, each as often as `repeats` says: none is left
+    out by chance.
     """
     targets = np.asarray(targets)
+    repeats = np.ones(len(targets), np.int32) if repeats is None else repeats
     rng = np.random.default_rng(seed)
     classes, sizes = np.unique(targets, return_counts=True)
     share = sizes**_BALANCE / (sizes**_BALANCE).sum()
@@ -72,6 +96,7 @@ def draw_order(targets: Sequence[int] | NDArray[np.int32], count: int, *, seed: 
     for sign in classes:
         places = np.flatnonzero(drawn == sign)
         members = np.flatnonzero(targets == sign)
+        members = np.repeat(members, repeats[members])
         passes = -(-len(places) // len(members))
         order[places] = np.concatenate([rng.permutation(members) for _ in range(passes)] or [members[:0]])[
             : len(places)

@@ -1,5 +1,6 @@
 """The sign reader: a small MobileNetV2 that learns from scratch, on two ordinary cores, in minutes."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import Architecture, Model
 from fleetctl.models.fit import fit
 from fleetctl.models.progress import Progress, silent
-from fleetctl.models.samples import Samples, Split
+from fleetctl.models.samples import Samples, Split, is_drawn
 from fleetctl.models.tensorflow import tensorflow
 
 # Keras' default of 0.999 takes thousands of steps to forget its start: a network trained for a few thousand
@@ -70,11 +71,29 @@ def train(model: Model, split: Split, *, workdir: Path, progress: Progress = sil
     tf.keras.utils.set_random_seed(model.training.seed)
     tf.config.experimental.enable_op_determinism()
     network = _network(model.architecture, len(labels))
-    fit(network, images, targets, model.training, progress)
+    fit(network, images, targets, model.training, progress, photo_repeats(split.train))
     workdir.mkdir(parents=True, exist_ok=True)
     weights = workdir / f"{model.name}.keras"
     network.save(weights)
     return Trained(labels, weights, spec)
+
+
+def photo_repeats(samples: Samples) -> NDArray[np.int32]:
+    """How often each sample is drawn in one pass over its sign: its photos at least as often as its drawings.
+
+    Drawings fill in for photos that are not there; of a sign with three photos and twenty drawings, a network
+    that met each once would learn the drawings.
+    """
+    drawn = [is_drawn(name) for name in samples.names]
+    photos = Counter(label for label, is_drawing in zip(samples.labels, drawn, strict=True) if not is_drawing)
+    drawings = samples.counts - photos
+    return np.array(
+        [
+            1 if is_drawing else max(1, round(drawings[label] / photos[label]))
+            for label, is_drawing in zip(samples.labels, drawn, strict=True)
+        ],
+        np.int32,
+    )
 
 
 def _demand_buildable(architecture: Architecture) -> None:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Grey = NDArray[np.uint8]
 
+_DRAWN = "rendered:"
+
 
 @dataclass(frozen=True, slots=True)
 class Samples:
@@ -37,6 +39,16 @@ class Samples:
             [self.labels[i] for i in chosen],
             [self.names[i] for i in chosen],
         )
+
+
+def drawn_name(sign: str, index: int) -> str:
+    """The name of a drawing, which `is_drawn` knows from a photo's."""
+    return f"{_DRAWN}{sign}/{index:04d}"
+
+
+def is_drawn(name: str) -> bool:
+    """Whether a sample of this name was drawn, not photographed."""
+    return name.startswith(_DRAWN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from fleetctl.models import datasets, evaluate, quantize, runtime
 from fleetctl.models.augment import augment
 from fleetctl.models.fit import draw_order, fit
 from fleetctl.models.progress import Progress, silent
-from fleetctl.models.reader import Trained, prepare_all, train
-from fleetctl.models.samples import Split
+from fleetctl.models.reader import Trained, photo_repeats, prepare_all, train
+from fleetctl.models.samples import Samples, Split, drawn_name
 from fleetctl.models.tensorflow import tensorflow
 
 # TensorFlow 2.15 and its Keras use what later Pythons and libraries deprecate.
@@ -217,3 +217,37 @@ def test_rare_signs_are_drawn_more_often_than_they_occur(sizes: list[int], seed:
         times = Counter(drawn[targets[drawn] == sign].tolist())
         assert len(times) == min(size, shares[sign])
         assert max(times.values()) - min(times.values()) <= 1
+
+
+def test_photos_weigh_as_much_as_drawings() -> None:
+    """In one pass over a sign its few photos come about as often as its many drawings; drawings come once."""
+    samples = Samples(
+        [np.zeros((2, 2), np.uint8)] * 26,
+        ["A1"] * 23 + ["B1"] * 3,
+        ["000001_A1.png", "000002_A1.png", "000003_A1.png"]
+        + [drawn_name("A1", index) for index in range(20)]
+        + ["000004_B1.png", "000005_B1.png", drawn_name("B1", 0)],
+    )
+    repeats = photo_repeats(samples)
+
+    assert [7, 7, 7] == repeats[:3].tolist()
+    assert {1} == set(repeats[3:].tolist())
+
+    targets = np.array([0] * 23 + [1] * 3)
+    drawn = Counter(draw_order(targets, 4000, seed=0, repeats=repeats).tolist())
+    photos, drawings = sum(drawn[i] for i in range(3)), sum(drawn[i] for i in range(3, 23))
+    assert 0.9 < photos / drawings < 1.2
+
+
+def test_a_network_knows_how_often_signs_come() -> None:
+    """Where photos say nothing, the trained network answers with the sign that is most common."""
+    tf = tensorflow()
+    tf.keras.utils.set_random_seed(0)
+    network = tf.keras.Sequential([tf.keras.layers.Input((32, 32, 1)), tf.keras.layers.Flatten()])
+    network.add(tf.keras.layers.Dense(2, kernel_initializer="zeros"))
+    targets = np.array([0] * 90 + [1] * 10, np.int32)
+    blank = np.full((100, 32, 32, 1), 128, np.uint8)
+    fit(network, blank, targets, Training(epochs=1, batch_size=20, learning_rate=0.0), silent)
+    logits = network.predict(blank[:1] / 255.0, verbose=0)[0]
+
+    assert logits[0] - logits[1] == pytest.approx(0.5 * np.log(9), abs=0.01)
