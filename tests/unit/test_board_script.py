@@ -1,9 +1,12 @@
 """What is sent to a board runs there, with nothing of ours installed and nothing written."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from fleetctl.store import sha256
 from fleetctl.transports import board_script, wire
@@ -34,13 +37,13 @@ def test_the_whole_script_needs_nothing_on_the_board(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_every_verb_is_inside(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", board_script.VERBS)
+def test_every_verb_is_inside(tmp_path: Path, verb: str) -> None:
     """The modules of all verbs are sent: each gives a reply of its own, and none is a defect."""
-    for verb in board_script.VERBS:
-        done = ask(tmp_path / "root", board_script.whole(), verb)
+    done = ask(tmp_path / "root", board_script.whole(), verb)
 
-        assert b'"ok"' in done.stdout
-        assert b"internal" not in done.stdout, done.stderr
+    assert isinstance(json.loads(done.stdout)["ok"], bool)
+    assert b"" == done.stderr
 
 
 def test_modules_kept_as_blobs_are_run_from_there(tmp_path: Path) -> None:

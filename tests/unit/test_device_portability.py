@@ -1,6 +1,7 @@
 """The board's code runs on the oldest Python a board has, and needs nothing of ours there."""
 
 import ast
+import json
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 from tiny_board import DEVICE, TinyBoard, powered, tiny_release
 
-from fleetctl.transports.board_script import modules
+from fleetctl.transports import wire
+from fleetctl.transports.board_script import VERBS, modules, whole
 
 MODULES = sorted(DEVICE.glob("*.py"))
 ALLOWED = {"numpy", *sys.stdlib_module_names}
@@ -77,6 +79,18 @@ def test_a_life_on_an_old_python(tmp_path: Path) -> None:
         wrong = release.with_file("model/model.tflite", b"junk")
         assert board.activate(wrong)["state"] == "reverted"
         assert board.serves() == release.digest
+
+
+@pytest.mark.skipif(old_python() is None, reason="no Python 3.7 or 3.8 on this machine")
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_sent_script_on_an_old_python(tmp_path: Path, verb: str) -> None:
+    """Every verb can be sent to a board with an old interpreter, which answers and complains of nothing."""
+    script = whole()
+    command = [old_python() or "", "-W", "error", *wire.command(verb, str(tmp_path), script)[1:]]
+    done = subprocess.run(command, input=script + b"{}\n", capture_output=True)
+
+    assert b"" == done.stderr
+    assert isinstance(json.loads(done.stdout)["ok"], bool)
 
 
 def test_boards_are_plain_folders(tmp_path: Path) -> None:
