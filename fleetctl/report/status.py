@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fleetctl.observation import Reach
 from fleetctl.report.console import markdown_table, table_text
 from fleetctl.report.units import bytes_text, plural, short
 from fleetctl.status import BoardStatus
@@ -48,7 +49,7 @@ def _row(status: BoardStatus) -> list[str]:
         status.board,
         short(seen.loaded.release) if seen.loaded else "-",
         short(status.desired) if status.desired else "?",
-        seen.service,
+        seen.service if seen.reach is Reach.REACHED else "-",
         (seen.loaded.accelerator if seen.loaded else "") or "-",
         f"{status.p95_ms:.1f} ms" if status.p95_ms is not None else "-",
         f"{health.temperature_c:.0f} C" if health.temperature_c is not None else "-",
