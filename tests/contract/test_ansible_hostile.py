@@ -86,7 +86,9 @@ def test_no_secret_reaches_ansible(
         known = {secrets(pid) for pid in playbooks} | {
             f.read_bytes() for f in temporary.rglob("*") if f.is_file()
         }
-    with subprocess.Popen(["sh", "-c", "echo; exec sleep 60"], stdout=subprocess.PIPE) as inheriting:
+    # Waits within the shell: between two programs of one process the kernel shows no environment.
+    waiting = ["sh", "-c", "echo; read answer"]
+    with subprocess.Popen(waiting, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as inheriting:
         assert inheriting.stdout
         inheriting.stdout.readline()  # it has begun, so the kernel shows its environment
         found_where_it_is = POISON in secrets(inheriting.pid)
