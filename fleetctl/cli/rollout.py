@@ -79,7 +79,7 @@ def _show_and_ask(made: Plan, output: Output, yes: bool) -> None:
     from fleetctl.report.plan import plan_text
 
     # Standard output is for the result alone where a machine reads it.
-    print(plan_text(made), file=sys.stdout if output is Output.TABLE else sys.stderr)
+    print(plan_text(made), file=sys.stdout if output is Output.TABLE else sys.stderr, flush=True)
     ask(yes, f"Roll out to {sum(step.action.touches for step in made.steps)} boards?")
 
 

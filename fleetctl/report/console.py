@@ -119,19 +119,24 @@ def _stderr() -> "Console":
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def _result(text: str) -> None:
+    # Flushed, so that results and talk come in the order of events where both go to one log.
+    print(text, flush=True)
+
+
 def emit_text(text: str) -> None:
     """Print a result."""
-    print(text.rstrip("\n"))
+    _result(text.rstrip("\n"))
 
 
 def emit_json(schema: str, data: dict[str, Any]) -> None:
     """Print a result for machines: `data` with the name and version of its schema in front."""
-    print(json.dumps({"schema": schema, **data}, indent=2, ensure_ascii=False, default=str))
+    _result(json.dumps({"schema": schema, **data}, indent=2, ensure_ascii=False, default=str))
 
 
 def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print an aligned table: no box, no colour, cells never cut."""
-    print(table_text(columns, rows))
+    _result(table_text(columns, rows))
 
 
 def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -144,7 +149,7 @@ def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def emit_markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table for pull requests and step summaries."""
-    print(markdown_table(columns, rows))
+    _result(markdown_table(columns, rows))
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
