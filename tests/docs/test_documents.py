@@ -1,0 +1,53 @@
+"""Documents that keep their word: links lead somewhere, verbs and exit codes are all there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fleetctl import errors
+from fleetctl.cli import VERBS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub makes of a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    """Every relative link names a file that is there, and a heading that is in it."""
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", document.read_text("utf-8")):
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+def test_the_readme_names_every_verb() -> None:
+    """A verb that nobody can find is not there."""
+    readme = (REPOSITORY / "README.md").read_text("utf-8")
+
+    assert [] == [verb for verb in VERBS if f"`{verb}`" not in readme]
+
+
+def test_every_exit_code_is_documented() -> None:
+    """Each error's number stands in the table of exit codes, and in the tree that opens errors.py."""
+    raised = {
+        error.exit_code
+        for error in vars(errors).values()
+        if isinstance(error, type) and issubclass(error, errors.FleetError)
+    }
+    table = (REPOSITORY / "docs" / "rollout.md").read_text("utf-8").split("## Exit codes")[1].split("##")[0]
+    listed = {
+        int(code) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE) for code in row.split(",")
+    }
+
+    assert set() == raised - listed
+    assert errors.__doc__
+    assert set() == raised - {int(code) for code in re.findall(r"\b\d+\b", errors.__doc__)}
