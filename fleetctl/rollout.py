@@ -389,9 +389,9 @@ def failure(state: Rollout) -> FleetError | None:
             f"paused: {state.reason}",
             hint="see to those boards, then run the rollout again: it goes on from here",
         )
-    if state.count(Verdict.DEFERRED) and not state.count(Verdict.VERIFIED):
+    if state.verdicts and state.count(Verdict.DEFERRED) == len(state.verdicts):
         return TransportError(
-            f"{state.count(Verdict.DEFERRED)} boards are offline and nothing could be done",
+            "every board is offline: nothing could be done",
             hint="they take the release when the rollout is run again and they are back",
         )
     return None

@@ -115,6 +115,17 @@ def test_an_offline_board_is_deferred_and_joins_later(store: BlobStore) -> None:
     )
 
 
+def test_an_offline_board_in_a_converged_fleet_is_no_error(store: BlobStore) -> None:
+    """Where everybody who can be asked does what git says, there is nothing to do, and that is success."""
+    world = LittleFleet(store)
+    world.roll_out()
+    world.faults = {"b02": {"unreachable": True}}
+    state = world.roll_out()
+
+    assert world.verdicts(state)["b02"] == "deferred"
+    assert failure(state) is None
+
+
 def test_a_fleet_that_is_wholly_offline_is_an_error(store: BlobStore) -> None:
     """Nobody reached means nothing done: exit 30, not success."""
     error = failure(LittleFleet(store, faults={"*": {"unreachable": True}}).roll_out())
