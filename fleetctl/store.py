@@ -99,10 +99,6 @@ class BlobStore:
         """Where the blob lies, whether it is there or not."""
         return self.root / "sha256" / digest
 
-    def has(self, digest: str) -> bool:
-        """True where a blob of that name lies; whether it is whole, only `verify` knows."""
-        return self.path(digest).is_file()
-
     def put(self, data: bytes) -> str:
         """Keep `data` and return its digest; a whole blob is not written again, a damaged one is replaced."""
         digest = sha256(data)

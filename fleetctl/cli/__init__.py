@@ -130,7 +130,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run() -> None:
     """The `fleetctl` entry point."""
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(main())
+    status = main()
+    # The work is over and its outcome known: a signal while the interpreter closes down must not replace it.
+    for late in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(late, signal.SIG_IGN)
+    sys.exit(status)
 
 
 def _terminate(number: int, _: object) -> NoReturn:

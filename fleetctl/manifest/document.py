@@ -82,7 +82,7 @@ HTTPS_URL = Text(
 )
 SHA256 = Text("sha256 in 64 lower-case hex digits", r"[0-9a-f]{64}")
 SIGN = Text("Gardiner code such as `G17`", r"(?:Aa|N[LU]|[A-Z])[0-9]{1,3}[A-Za-z]?")
-# One name for now: the builder knows no other.
+# The builder knows no other.
 ARCHITECTURE = Text("architecture the builder knows: `mobilenet_v2`", r"mobilenet_v2")
 
 FRACTION = Number(0, 1, hint=_fraction_hint)

@@ -23,10 +23,6 @@ class ReplyStatus(StrEnum):
     FAILED = "failed"  # reached, and the board said no
     TIMED_OUT = "timed_out"  # reached, and silent past the deadline
 
-    @property
-    def is_offline(self) -> bool:
-        return self is ReplyStatus.UNREACHABLE
-
 
 @dataclass(frozen=True, slots=True)
 class Reply:
