@@ -49,7 +49,9 @@ def test_hostile_boards_are_failures_and_hold_up_nobody(lab: LabWorld, releases:
     *hostile, honest = lab.boards(len(scripts) + 1)
     for board, script in zip(hostile, scripts, strict=True):
         take_over(board, script)
-    orders = [replace(releases.order(board), deadline=8.0) for board in hostile]
+    # Only the silent board is meant to run out of time: the others have enough of it on a busy machine too.
+    *talking, quiet = [releases.order(board) for board in hostile]
+    orders = [*talking, replace(quiet, deadline=8.0)]
     begun = time.monotonic()
     replies = by_board(lab.transport.release([*orders, releases.order(honest)]))
     took = time.monotonic() - begun
