@@ -25,14 +25,21 @@ from fleetctl.manifest.schema import (
     API_VERSION,
     Accelerator,
     Architecture,
+    ArchitectureName,
     ArchiveDataset,
     Board,
     BoardKind,
+    EdgeTpu,
+    EdgeTpuBuild,
     FolderDataset,
     Gate,
     Gates,
+    Head,
     OnInconclusive,
+    Qat,
+    Quantization,
     RenderedDataset,
+    RepresentativeSource,
     RevertPolicy,
     RolloutPolicy,
     ServiceManager,
@@ -41,7 +48,9 @@ from fleetctl.manifest.schema import (
     Training,
     VariantName,
     Via,
+    WallsDataset,
     Wave,
+    Weights,
 )
 
 _VISIBLE = r"[^\x00-\x1f\x7f]"
@@ -82,8 +91,7 @@ HTTPS_URL = Text(
 )
 SHA256 = Text("sha256 in 64 lower-case hex digits", r"[0-9a-f]{64}")
 SIGN = Text("Gardiner code such as `G17`", r"(?:Aa|N[LU]|[A-Z])[0-9]{1,3}[A-Za-z]?")
-# The builder knows no other.
-ARCHITECTURE = Text("architecture the builder knows: `mobilenet_v2`", r"mobilenet_v2")
+PLATE = Text("name of a plate in `boxes.csv`", r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 FRACTION = Number(0, 1, hint=_fraction_hint)
 PERCENT = Number(0, 100, above=True, scale=100)
@@ -98,6 +106,10 @@ SIDE = Integer(1, 1024)
 def _folder(path: str, evaluation: str | None = None, **values: Any) -> FolderDataset:
     # Still relative to the file that says it; the loader knows which that is.
     return FolderDataset(Path(path), Path(evaluation) if evaluation else None, **values)
+
+
+def _walls(plates: str | None = None, crops: str | None = None, **values: Any) -> WallsDataset:
+    return WallsDataset(Path(plates) if plates else None, Path(crops) if crops else None, **values)
 
 
 def _wave(percent: float | None = None, **values: Any) -> Wave:
@@ -140,12 +152,27 @@ ARCHIVE = Record(
     build=ArchiveDataset,
     defaults=ArchiveDataset,
 )
+WALLS = Record(
+    "walls dataset",
+    (
+        Field("plates", LOCAL_PATH, "folder of photos of walls with `boxes.csv`, relative to this file"),
+        Field("crops", LOCAL_PATH, "folder of sign photos to compose walls from; absent: drawn signs"),
+        Field("held_out", ListOf(PLATE, unique=True), "plates it is measured on and never learns from"),
+        Field("walls", Integer(1, 100_000), "walls composed to learn from"),
+        Field("seed", SEED, "decides what is composed"),
+    ),
+    build=_walls,
+    defaults=WallsDataset,
+)
 ARCHITECTURE_RECORD = Record(
     "architecture",
     (
-        Field("name", ARCHITECTURE, "the network"),
-        Field("alpha", Number(0, 4, above=True), "width multiplier"),
+        Field("name", Choice(ArchitectureName, "architecture"), "the network"),
+        Field("alpha", Number(0, 4, above=True), "width multiplier of the MobileNets"),
         Field("input", ListOf(SIDE, exactly=3), "height, width, channels"),
+        Field("blocks", Integer(1, 16), "of the blocks of `efficientnet_lite0`, how many are kept"),
+        Field("weights", Choice(Weights, "start"), "what the network knows before training"),
+        Field("head", Choice(Head, "head"), "the last layer"),
     ),
     build=Architecture,
     defaults=Architecture,
@@ -161,10 +188,38 @@ TRAINING = Record(
     build=Training,
     defaults=Training,
 )
+QAT = Record(
+    "qat",
+    (
+        Field("epochs", Integer(1, 10_000), "passes over the training pictures"),
+        Field("learning_rate", Number(0, 10, above=True), "of the optimiser"),
+    ),
+    build=Qat,
+    defaults=Qat,
+)
+QUANTIZATION = Record(
+    "quantization",
+    (
+        Field("representative", Integer(1, 100_000), "samples that show each layer's range"),
+        Field("source", Choice(RepresentativeSource, "source"), "which training samples they are taken from"),
+        Field("qat", QAT, "how `int8-qat` goes on learning"),
+    ),
+    build=Quantization,
+    defaults=Quantization,
+)
+EDGE_TPU = Record(
+    "edgetpu",
+    (
+        Field("compile", Choice(EdgeTpuBuild, "place"), "who runs `edgetpu_compiler`"),
+        Field("timeout", DURATION, "after which the compiler is stopped"),
+    ),
+    build=EdgeTpu,
+    defaults=EdgeTpu,
+)
 GATES = Record(
     "gates",
     (
-        Field("min_accuracy", FRACTION, "least accuracy on kept-out photos"),
+        Field("min_accuracy", FRACTION, "least accuracy on kept-out photos; of a detector, least recall"),
         Field("max_drop", FRACTION, "most accuracy a variant may lose against float32"),
         Field("max_class_drop", FRACTION, "the same for any one class"),
         Field("min_tpu_ops", FRACTION, "least share of operations mapped to the Edge TPU"),
@@ -193,8 +248,8 @@ MODEL = Record(
         Field("task", Choice(Task, "task"), "what the model does", required=True),
         Field(
             "dataset",
-            Tagged("kind", {"rendered": RENDERED, "folder": FOLDER, "archive": ARCHIVE}),
-            "what it is trained on, by `kind`: `rendered`, `folder` or `archive`",
+            Tagged("kind", {"rendered": RENDERED, "folder": FOLDER, "archive": ARCHIVE, "walls": WALLS}),
+            "what it is trained on, by `kind`: `rendered`, `folder`, `archive` or, for a detector, `walls`",
             required=True,
         ),
         Field("architecture", ARCHITECTURE_RECORD, "the network and its input"),
@@ -204,6 +259,8 @@ MODEL = Record(
             ListOf(Choice(VariantName, "variant"), unique=True),
             "files to build; absent: `[int8]`",
         ),
+        Field("quantization", QUANTIZATION, "how integer variants come about"),
+        Field("edgetpu", EDGE_TPU, "how the variant `edgetpu` is compiled"),
         Field("gates", GATES, "what a built model must reach; a gate that is absent is not checked"),
         Field("smoke", SMOKE, "the proof that a board must give"),
     ),

@@ -13,7 +13,7 @@ from fleetctl.manifest.complaints import INVALID, Complaint
 from fleetctl.manifest.compounds import Entry
 from fleetctl.manifest.files import Manifest, read
 from fleetctl.manifest.membership import Membership
-from fleetctl.manifest.schema import Fleet, FolderDataset, Model, RolloutPolicy
+from fleetctl.manifest.schema import Fleet, FolderDataset, Model, RolloutPolicy, WallsDataset
 from fleetctl.manifest.waves import check_waves
 
 
@@ -73,10 +73,16 @@ def _has_invalid(values: Mapping[str, Any]) -> bool:
 
 def _beside(folder: Path, dataset: Any) -> Any:
     """`dataset` with its paths made absolute: they are relative to the file that says them."""
-    if not isinstance(dataset, FolderDataset):
-        return dataset
-    evaluation = None if dataset.evaluation is None else folder / dataset.evaluation
-    return replace(dataset, path=folder / dataset.path, evaluation=evaluation)
+    match dataset:
+        case FolderDataset():
+            evaluation = None if dataset.evaluation is None else folder / dataset.evaluation
+            return replace(dataset, path=folder / dataset.path, evaluation=evaluation)
+        case WallsDataset():
+            plates = None if dataset.plates is None else folder / dataset.plates
+            crops = None if dataset.crops is None else folder / dataset.crops
+            return replace(dataset, plates=plates, crops=crops)
+        case _:
+            return dataset
 
 
 def _groups(manifest: Manifest) -> dict[str, tuple[str, ...] | None]:

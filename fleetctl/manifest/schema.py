@@ -110,16 +110,55 @@ class ArchiveDataset:
     seed: int = 0
 
 
-Dataset = RenderedDataset | FolderDataset | ArchiveDataset
+@dataclass(frozen=True, slots=True)
+class WallsDataset:
+    """Walls to find signs on: composed from sign crops or drawings over stone, and photos of real plates.
+
+    `plates` is a folder of photos with a `boxes.csv` (columns plate, sign, x0, y0, x1, y1, in pixels).
+    """
+
+    plates: Path | None = None
+    crops: Path | None = None  # a folder of sign photos to compose walls from; none: drawn signs
+    held_out: tuple[str, ...] = ()  # plates never learnt from, that the detector is measured on
+    walls: int = 400  # composed for learning
+    seed: int = 0
+
+
+Dataset = RenderedDataset | FolderDataset | ArchiveDataset | WallsDataset
+
+
+class ArchitectureName(StrEnum):
+    """Networks the builder knows. All of their operations run on an Edge TPU."""
+
+    MOBILENET_V2 = "mobilenet_v2"
+    EFFICIENTNET_LITE0 = "efficientnet_lite0"
+    SSD_MOBILENET_V1 = "ssd_mobilenet_v1"
+
+
+class Weights(StrEnum):
+    """Where a network starts: from chance, or from what it learnt on ImageNet."""
+
+    RANDOM = "random"
+    IMAGENET = "imagenet"
+
+
+class Head(StrEnum):
+    """The last layer: learnt with the network, or a scikit-learn logistic regression over its features."""
+
+    DENSE = "dense"
+    LOGISTIC_REGRESSION = "logistic_regression"
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """The network: a name the builder knows, a width multiplier, and the input (height, width, channels)."""
+    """The network: a name the builder knows, its size, and the input (height, width, channels)."""
 
-    name: str = "mobilenet_v2"
-    alpha: float = 0.5
+    name: ArchitectureName = ArchitectureName.MOBILENET_V2
+    alpha: float = 0.5  # width multiplier of the MobileNets
     input: tuple[int, int, int] = (96, 96, 1)
+    blocks: int = 16  # of efficientnet_lite0's sixteen, how many are kept from the first on
+    weights: Weights = Weights.RANDOM
+    head: Head = Head.DENSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +169,51 @@ class Training:
     seed: int = 0
 
 
+class RepresentativeSource(StrEnum):
+    """Which training samples show the converter the range of each layer."""
+
+    ALL = "all"
+    PHOTOS = "photos"
+    RENDERED = "rendered"
+
+
+@dataclass(frozen=True, slots=True)
+class Qat:
+    """Quantization-aware training: the trained network goes on learning with int8 rounding simulated."""
+
+    epochs: int = 3
+    learning_rate: float = 0.0001
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """How integer variants come about."""
+
+    representative: int = 300  # samples
+    source: RepresentativeSource = RepresentativeSource.ALL
+    qat: Qat = field(default_factory=Qat)
+
+
+class EdgeTpuBuild(StrEnum):
+    """Who compiles for the Edge TPU: this machine, a container on it, or CI (pending till then)."""
+
+    HERE = "here"
+    CONTAINER = "container"
+    CI = "ci"
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeTpu:
+    compile: EdgeTpuBuild = EdgeTpuBuild.HERE
+    timeout: float = 900.0  # seconds; large models take minutes
+
+
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """What a built model must reach. Accuracies and drops are fractions of 1; drops are against float32."""
+    """What a built model must reach. Accuracies and drops are fractions of 1; drops are against float32.
+
+    Of a detector, accuracy is recall: the share of signs found at IoU 0.5 (whatever sign they are taken for).
+    """
 
     min_accuracy: float | None = None
     max_drop: float | None = None
@@ -160,6 +241,8 @@ class Model:
     architecture: Architecture = field(default_factory=Architecture)
     training: Training = field(default_factory=Training)
     variants: tuple[VariantName, ...] = (VariantName.INT8,)
+    quantization: Quantization = field(default_factory=Quantization)
+    edgetpu: EdgeTpu = field(default_factory=EdgeTpu)
     gates: Gates = field(default_factory=Gates)
     smoke: Smoke = field(default_factory=Smoke)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fleetctl.device.preprocess import prepare
 from fleetctl.errors import BuildError
-from fleetctl.manifest.schema import Architecture, Model
+from fleetctl.manifest.schema import Architecture, ArchitectureName, Model
 from fleetctl.models.fit import fit
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.samples import Samples, Split, is_drawn
@@ -98,7 +98,7 @@ def photo_repeats(samples: Samples) -> NDArray[np.int32]:
 
 def _demand_buildable(architecture: Architecture) -> None:
     height, width, channels = architecture.input
-    if architecture.name != "mobilenet_v2":
+    if architecture.name is not ArchitectureName.MOBILENET_V2:
         raise BuildError(
             f"architecture {architecture.name!r} is not one this version builds", hint="use mobilenet_v2"
         )

@@ -1,4 +1,4 @@
-"""`fleetctl models`: what a built model is worth on photos."""
+"""`fleetctl models evaluate`: what a built model is worth on photos."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,15 +11,7 @@ from fleetctl.manifest.schema import VariantName
 if TYPE_CHECKING:
     from fleetctl.models.evaluate import Evaluation
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Measure and inspect built models.")
 
-
-@app.callback()
-def _group() -> None:
-    """Measure and inspect built models."""
-
-
-@app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="A model of the manifest.")],
     data: Annotated[Path, typer.Option("--data", help="A folder of photos: *_CODE.png or CODE/*.png.")],

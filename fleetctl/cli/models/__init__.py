@@ -1,0 +1,16 @@
+"""`fleetctl models`: measure, compare and look into models. A sub-verb is a module of this package."""
+
+import typer
+
+from fleetctl.cli.models.evaluate import evaluate
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Measure and inspect built models.")
+
+
+@app.callback()
+def _group() -> None:
+    """Measure and inspect built models."""
+
+
+for command in (evaluate,):
+    app.command()(command)
