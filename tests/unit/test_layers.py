@@ -37,7 +37,7 @@ ORDER = {name: index for index, line in enumerate(LAYERS) for name in line.split
 
 # Imported by what needs them, when it needs them: never at the top of a module.
 HEAVY = {
-    *("tensorflow", "keras", "sklearn", "PIL", "tflite_runtime", "ai_edge_litert"),
+    *("tensorflow", "keras", "sklearn", "matplotlib", "PIL", "tflite", "tflite_runtime", "ai_edge_litert"),
     *("ansible", "ansible_runner", "fabric", "paramiko", "asyncssh", "azure", "docker", "rich"),
 }
 
