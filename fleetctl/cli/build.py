@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
+from fleetctl.cli.result import show
 
 if TYPE_CHECKING:
     from fleetctl.build.builder import BuildResult
@@ -51,7 +52,7 @@ def build(
         talk.done("up to date")
     if result.lock_changed:
         talk.note("model_artifacts/fleet.lock changed: commit it")
-    _emit(result, output)
+    show(output, schema=BUILD_SCHEMA, data=_json(result), columns=COLUMNS, rows=list(_rows(result)))
 
 
 class _Bars:
@@ -72,18 +73,6 @@ class _Bars:
             self.advance = self.stack.enter_context(talk.progress(stage, total=total or None))
         self.advance(done - self.done, total=total or None)
         self.done = done
-
-
-def _emit(result: "BuildResult", output: Output) -> None:
-    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table
-
-    match output:
-        case Output.JSON:
-            emit_json(BUILD_SCHEMA, _json(result))
-        case Output.MARKDOWN:
-            emit_markdown_table(COLUMNS, list(_rows(result)))
-        case Output.TABLE:
-            emit_table(COLUMNS, list(_rows(result)))
 
 
 def _json(result: "BuildResult") -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
+from fleetctl.cli.result import show
 
 EXPLAIN_SCHEMA = "fleetctl.explain/v1"
 
@@ -24,16 +25,15 @@ def explain(
     They come from the fleet's defaults, the board's groups in manifest order, and the board; the last wins.
     """
     from fleetctl.manifest.explain import explain as explained
-    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table
 
     settings = explained(file, board, key)
-    if output is Output.JSON:
-        emit_json(EXPLAIN_SCHEMA, {"board": board, "settings": [asdict(setting) for setting in settings]})
-        return
-    columns = ["setting", "value", "set by", "at"]
-    rows = [[s.key, _written(s.value), s.layer, s.place if s.line else ""] for s in settings]
-    emit = emit_markdown_table if output is Output.MARKDOWN else emit_table
-    emit(columns, rows)
+    show(
+        output,
+        schema=EXPLAIN_SCHEMA,
+        data={"board": board, "settings": [asdict(setting) for setting in settings]},
+        columns=["setting", "value", "set by", "at"],
+        rows=[[s.key, _written(s.value), s.layer, s.place if s.line else ""] for s in settings],
+    )
 
 
 def _written(value: object) -> str:

@@ -15,6 +15,7 @@ from fleetctl.cli.options import (
     TransportKind,
     TransportOption,
 )
+from fleetctl.cli.result import show
 
 
 def history(
@@ -30,7 +31,7 @@ def history(
     The boards themselves keep this record; it does not depend on who rolled out from where.
     """
     from fleetctl.cli.session import READ_DEADLINE, open_session
-    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table, talk
+    from fleetctl.report.console import talk
 
     session = open_session(file, on, transport, faults)
     receipts: list[Mapping[str, Any]] = []
@@ -45,14 +46,13 @@ def history(
             {**receipt, "board": reply.board} for receipt in _settled(reply.data.get("receipts"))[-last:]
         ]
     receipts.sort(key=lambda receipt: str(receipt.get("time")), reverse=True)
-    columns = ["time", "board", "release", "before", "outcome", "p95", "commit", "why"]
-    match output:
-        case Output.JSON:
-            emit_json("fleetctl.history/v1", {"receipts": receipts})
-        case Output.MARKDOWN:
-            emit_markdown_table(columns, [_row(receipt) for receipt in receipts])
-        case Output.TABLE:
-            emit_table(columns, [_row(receipt) for receipt in receipts])
+    show(
+        output,
+        schema="fleetctl.history/v1",
+        data={"receipts": receipts},
+        columns=["time", "board", "release", "before", "outcome", "p95", "commit", "why"],
+        rows=[_row(receipt) for receipt in receipts],
+    )
     if silent:
         raise typer.Exit(1)
 

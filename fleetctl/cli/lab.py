@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, OnOption, Output, OutputOption
+from fleetctl.cli.result import show
 from fleetctl.project import Project
 
 if TYPE_CHECKING:
@@ -76,18 +77,17 @@ def status(file: FileOption = DEFAULT_MANIFEST, output: OutputOption = Output.TA
     Exits 1 when the lab is not up or a board is off.
     """
     from fleetctl.lab import control
-    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table, talk
+    from fleetctl.report.console import talk
 
     files = _files(file)
     state = control.status(files)
-    columns = ["board", "state", "address", "user", "serve port", "root"]
-    match output:
-        case Output.JSON:
-            emit_json("fleetctl.lab-status/v1", _status_json(files, state))
-        case Output.MARKDOWN:
-            emit_markdown_table(columns, _status_rows(state))
-        case Output.TABLE:
-            emit_table(columns, _status_rows(state))
+    show(
+        output,
+        schema="fleetctl.lab-status/v1",
+        data=_status_json(files, state),
+        columns=["board", "state", "address", "user", "serve port", "root"],
+        rows=_status_rows(state),
+    )
     if state is None:
         talk.warn("the lab is not up: start it with `fleetctl lab up`")
     elif first := next(iter(state.boards), None):

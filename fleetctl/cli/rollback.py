@@ -15,6 +15,7 @@ from fleetctl.cli.options import (
     TransportOption,
     YesOption,
 )
+from fleetctl.cli.result import show
 from fleetctl.errors import RollbackFailed, TransportError, UsageError
 
 
@@ -34,7 +35,7 @@ def rollback(
     """
     from fleetctl.cli.rollout import ask
     from fleetctl.cli.session import READ_DEADLINE, open_session
-    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table, talk
+    from fleetctl.report.console import talk
     from fleetctl.store import Lock
 
     session = open_session(file, on, transport, faults)
@@ -57,18 +58,16 @@ def rollback(
             results.append(
                 {"board": reply.board, "rolled_back": ok, "release": release, "error": reply.error}
             )
-    columns = ["board", "result", "release"]
-    rows = [
-        [r["board"], "rolled back" if r["rolled_back"] else "failed", str(r["release"] or "none")[:8]]
-        for r in results
-    ]
-    match output:
-        case Output.JSON:
-            emit_json("fleetctl.rollback/v1", {"boards": results})
-        case Output.MARKDOWN:
-            emit_markdown_table(columns, rows)
-        case Output.TABLE:
-            emit_table(columns, rows)
+    show(
+        output,
+        schema="fleetctl.rollback/v1",
+        data={"boards": results},
+        columns=["board", "result", "release"],
+        rows=[
+            [r["board"], "rolled back" if r["rolled_back"] else "failed", str(r["release"] or "none")[:8]]
+            for r in results
+        ],
+    )
     if failed := [r["board"] for r in results if not r["rolled_back"]]:
         raise RollbackFailed(
             f"not rolled back: {', '.join(failed)}", hint="`fleetctl status` says what they run"

@@ -14,6 +14,7 @@ from fleetctl.cli.options import (
     TransportKind,
     TransportOption,
 )
+from fleetctl.cli.result import show
 from fleetctl.transports.base import Order, Reply
 
 
@@ -31,7 +32,6 @@ def smoke(
     """
     from fleetctl.cli.session import READ_DEADLINE, open_session
     from fleetctl.desired import desired_fleet
-    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table
     from fleetctl.revision import commit_of
 
     session = open_session(file, on, transport, faults)
@@ -40,15 +40,13 @@ def smoke(
     replies = session.transport.probe(session.boards, deadline=READ_DEADLINE)
     results = [_judged(orders[reply.board], reply) for reply in replies if reply.board in orders]
     results.sort(key=lambda result: result["outcome"] == "passed")
-    rows = [_row(result) for result in results]
-    columns = ["board", "outcome", "agreement", "p95", "why"]
-    match output:
-        case Output.JSON:
-            emit_json("fleetctl.smoke/v1", {"boards": results})
-        case Output.MARKDOWN:
-            emit_markdown_table(columns, rows)
-        case Output.TABLE:
-            emit_table(columns, rows)
+    show(
+        output,
+        schema="fleetctl.smoke/v1",
+        data={"boards": results},
+        columns=["board", "outcome", "agreement", "p95", "why"],
+        rows=[_row(result) for result in results],
+    )
     if any(result["outcome"] != "passed" for result in results) or len(results) < len(session.boards):
         raise typer.Exit(1)
 
