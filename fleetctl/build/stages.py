@@ -14,7 +14,7 @@ from fleetctl.artifact import Tensor
 from fleetctl.build.inputs import BUILDER
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import Model, Task, VariantName
-from fleetctl.models import edgetpu_compiler
+from fleetctl.models.edgetpu import compiler as edgetpu_compiler
 from fleetctl.models.evaluate import Evaluation
 from fleetctl.models.gardiner import UNKNOWN
 from fleetctl.models.progress import Progress

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from fleetctl.errors import BuildError, ToolchainMissing
-from fleetctl.models import edgetpu_compiler
-from fleetctl.models.edgetpu_compiler import compile_int8, mapped_fraction
+from fleetctl.models.edgetpu import compiler as edgetpu_compiler
+from fleetctl.models.edgetpu.compiler import compile_int8, mapped_fraction
 
 LOG = Path(__file__).parents[1] / "cases/edgetpu_compiler/partly_mapped.log"
 
