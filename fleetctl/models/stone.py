@@ -34,13 +34,13 @@ def carve(carving: Carving, rng: np.random.Generator) -> Field:
     filling = rng.beta(0.8, 0.7)
     depth = np.maximum(area * np.float32(rng.uniform(0.4, 1.0)), lines * np.float32(rng.uniform(0.2, 1.0)))
 
-    grey = _stone(shape, rng)
+    grey = bare_stone(shape, rng)
     contrast = rng.uniform(45.0, 160.0)
     patchy = np.clip(0.85 + rng.uniform(0.05, 0.3) * smooth_noise(shape, rng.uniform(4, 14), rng), 0.3, 1.1)
     grey -= np.float32(contrast * filling) * area * patchy
     grey -= np.float32(contrast * (1.0 - 0.6 * filling)) * _rim(area, lines, rng) * patchy
     grey += _shading(depth, rng)
-    grey += _cracks(shape, rng)
+    grey += cracks(shape, rng)
     return grey
 
 
@@ -87,7 +87,7 @@ def _spread(size: int, fifths: int) -> Field:
     return np.asarray(np.exp(-1.6 * distance**2), np.float32)
 
 
-def _stone(shape: tuple[int, ...], rng: np.random.Generator) -> Field:
+def bare_stone(shape: tuple[int, ...], rng: np.random.Generator) -> Field:
     """Bare stone: a level, a slope of light, stains and grain."""
     height, width = shape
     level = rng.uniform(165, 225)
@@ -134,7 +134,7 @@ def _shading(depth: Field, rng: np.random.Generator) -> Field:
     return np.asarray(np.clip(shaded, -90, 60), np.float32)
 
 
-def _cracks(shape: tuple[int, ...], rng: np.random.Generator) -> Field:
+def cracks(shape: tuple[int, ...], rng: np.random.Generator) -> Field:
     """Now and then a crack: a wandering dark line across the piece."""
     field = np.zeros(shape, np.float32)
     if rng.random() > 0.2:
