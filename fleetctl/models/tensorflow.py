@@ -1,22 +1,26 @@
 """The one place TensorFlow is imported: it takes seconds, talks a lot, and comes with the `build` extra."""
 
 import os
+import warnings
 from functools import lru_cache
 from typing import Any
 
 from fleetctl.errors import ToolchainMissing
 
 _HINT = "install the build tools: `pip install 'fleetctl[build]'`"
+_KERAS_SWITCH = "TF_USE_LEGACY_KERAS"
 
 
 @lru_cache(maxsize=1)
 def tensorflow() -> Any:
-    """The tensorflow module, quiet and on the CPU.
+    """The tensorflow module, quiet and on the CPU, with the Keras that quantization-aware training knows.
 
     Raises:
         ToolchainMissing: not installed, or a release whose Keras and converter are others than those we know.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Where it is set before TensorFlow is imported, `tf.keras` becomes a mixture of two packages.
+    os.environ.pop(_KERAS_SWITCH, None)
     try:
         import tensorflow as tf
     except ImportError as exc:
@@ -28,4 +32,41 @@ def tensorflow() -> Any:
             hint=_HINT,
         )
     tf.get_logger().setLevel("ERROR")
+    _settle_keras()
     return tf
+
+
+@lru_cache(maxsize=1)
+def optimization() -> Any:
+    """The tensorflow_model_optimization module, which shares its Keras with `tensorflow()`.
+
+    Raises:
+        ToolchainMissing: as `tensorflow`; or somebody used `tf.keras` before us, so that the two differ.
+    """
+    tf = tensorflow()
+    import tensorflow_model_optimization as tfmot
+
+    if not tf.keras.layers.Layer.__module__.startswith("tf_keras."):
+        raise ToolchainMissing(
+            "tf.keras was used before tensorflow_model_optimization was imported, which therefore knows none "
+            "of its layers",
+            hint="import TensorFlow through fleetctl.models.tensorflow only",
+        )
+    return tfmot
+
+
+def _settle_keras() -> None:
+    """Make `tf.keras` the package tf-keras: what it is, its first use decides for the life of the process.
+
+    The optimization toolkit takes layers of tf-keras only, and selects it itself when it is imported before
+    that first use. It costs half a second against TensorFlow's two to four, so all models are made with the
+    same Keras, whether they are quantized or not.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # it compares versions with distutils
+            import tensorflow_model_optimization  # noqa: F401
+    except ImportError as exc:
+        raise ToolchainMissing(f"tensorflow-model-optimization is not installed: {exc}", hint=_HINT) from None
+    finally:
+        os.environ.pop(_KERAS_SWITCH, None)  # it would mislead the programs this process starts
