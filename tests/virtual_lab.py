@@ -10,7 +10,7 @@ from tiny_board import TinyRelease, bundle, tiny_release
 
 from fleetctl.lab import control
 from fleetctl.lab.control import Up
-from fleetctl.lab.state import LabFiles, VirtualBoard
+from fleetctl.lab.state import LabFiles, VirtualBoard, Wanted
 from fleetctl.manifest.schema import Board, BoardKind, ServiceManager, VariantName
 from fleetctl.transports import board_script, wire
 from fleetctl.transports.ssh import SshReader
@@ -23,7 +23,7 @@ class Lab:
     files: LabFiles
 
     def up(self, *names: str) -> Up:
-        return control.up(self.files, names)
+        return control.up(self.files, [Wanted(name) for name in names])
 
     @property
     def boards(self) -> dict[str, VirtualBoard]:

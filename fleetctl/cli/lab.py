@@ -1,17 +1,18 @@
 """`fleetctl lab`: virtual boards on this machine."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, OnOption, Output, OutputOption
 from fleetctl.cli.result import show
+from fleetctl.lab.control import Driver
 from fleetctl.project import Project
 
 if TYPE_CHECKING:
-    from fleetctl.lab.state import LabFiles, LabState
+    from fleetctl.lab.state import LabFiles, LabState, Wanted
+    from fleetctl.manifest.schema import Fleet
 
 app = typer.Typer(
     help="Start and stop virtual boards on this machine.",
@@ -21,33 +22,41 @@ app = typer.Typer(
 )
 
 
-class Driver(StrEnum):
-    """What a virtual board is made of."""
-
-    PROCESS = "process"  # an ssh server on loopback whose commands run as the current user
-
-
 BoardsArgument = Annotated[list[str], typer.Argument(metavar="BOARD...", help="Names of virtual boards.")]
 DriverOption = Annotated[Driver, typer.Option("--driver", help="What virtual boards are made of.")]
+CountOption = Annotated[
+    int | None, typer.Option("--boards", min=1, help="Only the first of the selected boards.")
+]
+ArchitectureOption = Annotated[
+    str,
+    typer.Option("--arch", help="Processors of docker boards, in turn: amd64, arm64, or both with a comma."),
+]
 KeepOption = Annotated[
     bool, typer.Option("--keep", help="Keep the boards' folders and ports for the next `lab up`.")
 ]
 
 
 @app.command()
-def up(file: FileOption = DEFAULT_MANIFEST, on: OnOption = "", driver: DriverOption = Driver.PROCESS) -> None:
-    """Start a virtual board for each board of the manifest."""
+def up(
+    file: FileOption = DEFAULT_MANIFEST,
+    on: OnOption = "",
+    boards: CountOption = None,
+    driver: DriverOption = Driver.PROCESS,
+    arch: ArchitectureOption = "",
+) -> None:
+    """Start a virtual board for each board of the manifest.
+
+    Process boards are ssh servers that run commands as you do. Docker boards are Debian with systemd; a
+    processor that this machine does not have is emulated.
+    """
     from fleetctl.lab import control
     from fleetctl.manifest.loader import load
     from fleetctl.report.console import talk
     from fleetctl.selector import select
 
-    del driver  # there is one so far
-    wanted = select(load(file), on).boards
-    files = _files(file)
-    if control.status(files) is None:
-        talk.step(f"starting {_count(len(wanted))}")
-    lab = control.up(files, wanted)
+    fleet = load(file)
+    names = select(fleet, on).boards[:boards]
+    lab = control.up(_files(file), _wanted(fleet, names, driver, arch), driver, talk.step)
     if lab.was_running and not lab.added:
         talk.done(f"the lab is up already, with {_count(len(lab.state.boards))}")
     else:
@@ -125,6 +134,25 @@ def ssh(
 
     files = _files(file)
     emit_text(control.ssh_command(files, control.member(control.require(files), board)))
+
+
+def _wanted(fleet: "Fleet", names: Sequence[str], driver: Driver, arch: str) -> list["Wanted"]:
+    from fleetctl.errors import UsageError
+    from fleetctl.lab.state import Wanted
+
+    if driver is Driver.PROCESS:
+        if arch:
+            raise UsageError("process boards have the processor of this machine", hint="use --driver docker")
+        return [Wanted(name) for name in names]
+    from fleetctl.lab.docker.images import ARCHITECTURES, own_architecture
+
+    chosen = [word.strip() for word in arch.split(",")] if arch else [own_architecture()]
+    if unknown := [word for word in chosen if word not in ARCHITECTURES]:
+        raise UsageError(f"no boards of processor {unknown[0]!r}", hint=f"use {' or '.join(ARCHITECTURES)}")
+    return [
+        Wanted(name, fleet.boards[name].board.value, chosen[number % len(chosen)])
+        for number, name in enumerate(names)
+    ]
 
 
 def _switch(file: FileOption, boards: Sequence[str], *, online: bool) -> None:

@@ -1,72 +1,66 @@
-"""What a person can do to the lab: bring it up, take it down, cut and restore a board's power."""
+"""What a person can do to the lab: bring it up, take it down, cut and restore a board's power.
+
+What boards are made of is a driver's business; a lab has one driver from `up` to `down`.
+"""
 
 import contextlib
-import getpass
-import os
 import shlex
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from fleetctl.errors import FleetError, UsageError
-from fleetctl.lab import processes
-from fleetctl.lab.keys import ensure_keys, write_known_hosts
-from fleetctl.lab.ports import LOOPBACK, free_ports, is_free
-from fleetctl.lab.process import owner
-from fleetctl.lab.state import LabFiles, LabState, VirtualBoard
+from fleetctl.lab.state import LabFiles, LabState, VirtualBoard, Wanted
+from fleetctl.lab.up import Say, Up
 from fleetctl.store import Lock
 
-_START_PATIENCE = 30.0  # seconds, and some more for each board
-_PATIENCE_PER_BOARD = 0.5
-_END_PATIENCE = 15.0
-_POLL = 0.02
+
+class Driver(StrEnum):
+    """What virtual boards are made of."""
+
+    PROCESS = "process"  # ssh servers on loopback whose commands run as the current user
+    DOCKER = "docker"  # containers with systemd, on this processor or an emulated one
 
 
-@dataclass(frozen=True, slots=True)
-class Up:
-    """How `up` went: the lab as it is, what was new, and whether its daemon had been running."""
+class _Actions(Protocol):
+    def up(self, files: LabFiles, boards: Collection[Wanted], say: Say) -> Up: ...
 
-    state: LabState
-    added: tuple[str, ...]
-    was_running: bool
+    def down(self, files: LabFiles, *, keep: bool) -> int: ...
+
+    def switch(
+        self, files: LabFiles, state: LabState, boards: Collection[str], *, online: bool
+    ) -> LabState: ...
+
+    def status(self, files: LabFiles) -> LabState | None: ...
 
 
-def up(files: LabFiles, boards: Collection[str]) -> Up:
-    """Have a virtual board for each of `boards`, beside those there are.
-
-    A lab that was down comes up with all its boards on; in one that runs, boards that are off stay off.
+def up(
+    files: LabFiles, boards: Collection[Wanted], driver: Driver = Driver.PROCESS, say: Say = lambda _: None
+) -> Up:
+    """Have a virtual board for each of `boards`, beside those there are; those that were off come on.
 
     Raises:
-        FleetError: the daemon did not start, or a board could not listen; says why.
+        UsageError: there is a lab of another driver.
+        FleetError: a board did not come up; says why.
     """
     with _alone(files, "lab up"):
-        before = LabState.read(files.wanted) or LabState({})
-        running = owner(files.daemon) is not None
-        added = tuple(name for name in boards if name not in before.boards)
-        if running and not added:
-            return Up(require(files), (), was_running=True)
-        wanted = _wish(files, before, added, running=running)
-        ensure_keys(files, wanted.boards)
-        state = _apply(files, wanted)
-        return Up(state, added, running)
+        present = _driver(files)
+        if present not in (None, driver):
+            raise UsageError(
+                f"there is a lab of driver {present}", hint="remove it first, with `fleetctl lab down`"
+            )
+        return _actions(driver).up(files, boards, say)
 
 
 def down(files: LabFiles, *, keep: bool) -> int:
-    """End the daemon and every process of every board; forget the boards unless `keep`. Says how many."""
+    """End every process of every board; forget the boards unless `keep`. Says how many there were."""
     with _alone(files, "lab down"):
-        _end_daemon(files)
-        homes = [path for path in files.boards.iterdir() if path.is_dir()] if files.boards.is_dir() else []
-        processes.kill_all(homes)
-        if keep:
-            files.state.unlink(missing_ok=True)
-        elif files.folder.is_dir():
+        ended = sum(_actions(driver).down(files, keep=keep) for driver in _possible_drivers(files))
+        if not keep and files.folder.is_dir():
             shutil.rmtree(files.folder)
-        return len(homes)
+        return ended
 
 
 def switch(files: LabFiles, boards: Collection[str], *, online: bool) -> LabState:
@@ -75,16 +69,13 @@ def switch(files: LabFiles, boards: Collection[str], *, online: bool) -> LabStat
         state = require(files)
         for name in boards:
             member(state, name)
-        changed = {
-            name: replace(board, online=online) if name in boards else board
-            for name, board in state.boards.items()
-        }
-        return _apply(files, replace(state, boards=changed))
+        return _actions(Driver(state.driver)).switch(files, state, boards, online=online)
 
 
 def status(files: LabFiles) -> LabState | None:
     """The running lab, or None."""
-    return LabState.read(files.state) if owner(files.daemon) is not None else None
+    driver = _driver(files)
+    return _actions(driver).status(files) if driver else None
 
 
 def require(files: LabFiles) -> LabState:
@@ -130,108 +121,32 @@ def _ssh_path(path: Path) -> str:
     return f'"{text}"' if " " in text else text
 
 
-def _wish(files: LabFiles, before: LabState, added: Collection[str], *, running: bool) -> LabState:
-    """The boards there are and those to add; ports stay, unless somebody took them while the lab was down."""
-    taken = {port for board in before.boards.values() for port in (board.port, board.serve_port)}
-    ports = free_ports(files.folder, taken)
-    boards = dict(before.boards) if running else {n: _revive(b, ports) for n, b in before.boards.items()}
-    for name in added:
-        boards[name] = _new_board(files, name, ports)
-    return replace(before, boards=boards)
+def _driver(files: LabFiles) -> Driver | None:
+    """The driver of the lab there is, up or kept; None where there is none."""
+    recorded = LabState.read(files.wanted) or LabState.read(files.state)
+    return Driver(recorded.driver) if recorded else None
 
 
-def _revive(board: VirtualBoard, ports: Iterator[int]) -> VirtualBoard:
-    """The board switched on, with this python and user; on another port if somebody took its own."""
-    port = board.port if is_free(board.port) else next(ports)
-    return replace(board, port=port, python=sys.executable, user=getpass.getuser(), online=True, error="")
+def _possible_drivers(files: LabFiles) -> list[Driver]:
+    """As `_driver`, but where the record of a lab cannot be read: what it may have been."""
+    try:
+        found = _driver(files)
+    except FleetError:
+        return list(Driver)
+    return [found or Driver.PROCESS]  # a lab whose record is gone may still have its daemon
 
 
-def _new_board(files: LabFiles, name: str, ports: Iterator[int]) -> VirtualBoard:
-    if not name or name in (".", "..") or set(name) & {"/", "\0"}:
-        raise UsageError(f"{name!r} cannot be a virtual board: its name has to be good as a folder's")
-    root = str(files.home(name) / "opt" / "fleetctl")
-    return VirtualBoard(LOOPBACK, next(ports), getpass.getuser(), root, sys.executable, next(ports))
+def _actions(driver: Driver) -> _Actions:
+    # Not at the top: nobody who has no docker lab should pay for its SDK.
+    match driver:
+        case Driver.DOCKER:
+            from fleetctl.lab.docker import driver as docker
 
+            return docker
+        case Driver.PROCESS:
+            from fleetctl.lab import daemon
 
-def _apply(files: LabFiles, wanted: LabState) -> LabState:
-    """Ask the daemon, starting it if need be, and wait until it answers this very wish."""
-    generation = max(wanted.generation, _last_generation(files)) + 1
-    wanted = replace(wanted, generation=generation, pid=0)
-    write_known_hosts(files, wanted)
-    wanted.write(files.wanted)
-    daemon = owner(files.daemon)
-    if daemon is None:
-        _start_daemon(files)
-    else:
-        os.kill(daemon, signal.SIGHUP)
-    state = _wait_for(files, wanted)
-    _check_all_listen(state)
-    return state
-
-
-def _last_generation(files: LabFiles) -> int:
-    state = LabState.read(files.state)
-    return state.generation if state else 0
-
-
-def _start_daemon(files: LabFiles) -> None:
-    """Start the daemon; once it runs it holds its lock."""
-    argv = [sys.executable, "-P", "-m", "fleetctl.lab.process", str(files.folder)]
-    with files.log.open("wb") as log:
-        started = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_daemon_environment(), check=False
-        )
-    if started.returncode != 0:
-        raise FleetError(f"the lab's daemon did not start: {_last_line(files.log)}", hint=f"see {files.log}")
-
-
-def _daemon_environment() -> Mapping[str, str]:
-    """Only what the daemon needs to start: it outlives the shell that called us, and that shell's secrets."""
-    names = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "PYTHONWARNINGS", "VIRTUAL_ENV")
-    return {name: os.environ[name] for name in names if name in os.environ}
-
-
-def _wait_for(files: LabFiles, wanted: LabState) -> LabState:
-    give_up = time.monotonic() + _START_PATIENCE + _PATIENCE_PER_BOARD * len(wanted.boards)
-    while time.monotonic() < give_up:
-        state = LabState.read(files.state)
-        if state and state.generation == wanted.generation:
-            return state
-        if owner(files.daemon) is None:
-            raise FleetError(f"the lab's daemon has ended: {_last_line(files.log)}", hint=f"see {files.log}")
-        time.sleep(_POLL)
-    raise FleetError(
-        "the lab's daemon does not answer", hint=f"see {files.log}, or start over with `fleetctl lab down`"
-    )
-
-
-def _last_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").split("\n") if path.exists() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-
-
-def _check_all_listen(state: LabState) -> None:
-    failed = {name: board.error for name, board in state.boards.items() if board.error}
-    for name, why in failed.items():
-        raise FleetError(
-            f"virtual board {name} did not start: {why}"
-            + (f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""),
-            hint="free its port, or start over with `fleetctl lab down` and `fleetctl lab up`",
-        )
-
-
-def _end_daemon(files: LabFiles) -> None:
-    for step, patience in ((signal.SIGTERM, _END_PATIENCE), (signal.SIGKILL, 2.0)):
-        give_up = time.monotonic() + patience
-        pid = owner(files.daemon)
-        if pid is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, step)
-        while owner(files.daemon) is not None and time.monotonic() < give_up:
-            time.sleep(_POLL)
-    if owner(files.daemon) is not None:
-        raise FleetError("the lab's daemon does not end", hint=f"it is the process named in {files.daemon}")
+            return daemon
 
 
 @contextlib.contextmanager

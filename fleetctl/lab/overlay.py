@@ -51,9 +51,9 @@ def _with_connection(board: Board, virtual: VirtualBoard) -> Board:
         host=virtual.host,
         port=virtual.port,
         user=virtual.user,
-        become=False,
+        become=virtual.become,
         python=virtual.python,
         root=virtual.root,
-        service=ServiceManager.PROCESS,
+        service=ServiceManager(virtual.service),
         serve_port=virtual.serve_port,
     )

@@ -66,6 +66,15 @@ class LabFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """A virtual board to have: whose twin it is, of what kind, on which processor (Debian's name)."""
+
+    name: str
+    kind: str = "generic"  # a `BoardKind`
+    architecture: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class VirtualBoard:
     """How to reach one virtual board, and whether it is switched on."""
 
@@ -77,6 +86,9 @@ class VirtualBoard:
     serve_port: int
     online: bool = True
     error: str = ""  # why a board that should be online is not
+    become: bool = False  # whether root is had by sudo
+    service: str = "process"  # a `ServiceManager`
+    architecture: str = ""  # of Debian's names; empty: this machine's
 
     @property
     def address(self) -> str:
@@ -86,7 +98,7 @@ class VirtualBoard:
 
 @dataclass(frozen=True, slots=True)
 class LabState:
-    """All virtual boards, by name. `pid` is the daemon's, 0 in a wish."""
+    """All virtual boards, by name. `pid` is the daemon's, 0 in a wish and where there is no daemon."""
 
     boards: Mapping[str, VirtualBoard]
     generation: int = 0

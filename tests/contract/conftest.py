@@ -9,6 +9,7 @@ import pytest
 from contract_worlds import FakeWorld, LabWorld, Releases, World
 
 from fleetctl.lab import control
+from fleetctl.lab.state import Wanted
 from fleetctl.store import BlobStore
 
 
@@ -19,7 +20,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabWorld]:
     with warnings.catch_warnings():
         # The lab's daemon is meant to outlive the call that started it; `control.down` ends it.
         warnings.simplefilter("ignore", ResourceWarning)
-        control.up(world.files, ["lab-00"])
+        control.up(world.files, [Wanted("lab-00")])
         gc.collect()
     yield world
     control.down(world.files, keep=False)

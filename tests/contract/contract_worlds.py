@@ -17,7 +17,7 @@ import numpy as np
 
 from fleetctl.artifact import Artifact, BlobRef, Contract, GoldenAnswer, Tensor
 from fleetctl.lab import control
-from fleetctl.lab.state import LabFiles
+from fleetctl.lab.state import LabFiles, Wanted
 from fleetctl.manifest.schema import Board, BoardKind, ServiceManager, Smoke, VariantName
 from fleetctl.render.renderer import Renderer
 from fleetctl.store import BlobStore
@@ -158,7 +158,7 @@ class LabWorld:
 
     def boards(self, count: int) -> list[Board]:
         names = [f"lab-{next(self._numbers):02d}" for _ in range(count)]
-        state = control.up(self.files, names).state
+        state = control.up(self.files, [Wanted(name) for name in names]).state
         return [
             replace(
                 _board(name),

@@ -1,0 +1,96 @@
+"""One board, one container: how it is made, started, cut off and removed.
+
+A container gets what systemd needs as PID 1 (SYS_ADMIN, the cgroup tree, no seccomp filter) and nothing like
+`--privileged`: no device of this machine, and one port, on loopback.
+"""
+
+import io
+import tarfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fleetctl.lab.keys import public_half
+from fleetctl.lab.ports import LOOPBACK
+from fleetctl.lab.state import LabFiles, VirtualBoard
+
+LAB_LABEL = "fleetctl.lab"
+BOARD_LABEL = "fleetctl.board"
+_SSH = 22
+_BANNER = b"SSH-"
+_POLL = 0.1  # seconds
+_STOP_PATIENCE = 10  # seconds
+
+
+def lab_id(files: LabFiles) -> str:
+    """What tells this lab's containers from another's: the folder it lies in."""
+    return str(files.folder)
+
+
+def of_lab(client: Any, files: LabFiles) -> Mapping[str, Any]:
+    """The lab's containers by board name, running or not."""
+    found = client.containers.list(all=True, filters={"label": f"{LAB_LABEL}={lab_id(files)}"})
+    return {container.labels[BOARD_LABEL]: container for container in found}
+
+
+def create(client: Any, files: LabFiles, name: str, board: VirtualBoard, image: str, network: str) -> Any:
+    """Make a board's container, with its host key and the lab's public key inside; not started yet."""
+    container = client.containers.create(
+        image,
+        hostname=name,
+        labels={LAB_LABEL: lab_id(files), BOARD_LABEL: name},
+        cap_add=["SYS_ADMIN"],
+        security_opt=["seccomp=unconfined", "apparmor=unconfined"],
+        cgroupns="host",
+        volumes={"/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "rw"}},
+        tmpfs={"/run": "", "/run/lock": ""},
+        environment={"container": "docker"},
+        ports={f"{_SSH}/tcp": (LOOPBACK, board.port)},
+        network=network,
+        detach=True,
+    )
+    container.put_archive("/", _files_of(files, name, board.user))
+    return container
+
+
+def wait_for_ssh(board: VirtualBoard, patience: float) -> bool:
+    """Whether the board's sshd greets within `patience` seconds."""
+    import socket
+
+    give_up = time.monotonic() + patience
+    while time.monotonic() < give_up:
+        try:
+            with socket.create_connection((LOOPBACK, board.port), timeout=2) as connection:
+                if connection.recv(16).startswith(_BANNER):
+                    return True
+        except OSError:
+            pass  # Docker's proxy takes connections before the board does
+        time.sleep(_POLL)
+    return False
+
+
+def cut_power(container: Any) -> None:
+    """End every process of a board at once, as a pulled plug does."""
+    if container.status == "running":
+        container.kill()
+        container.wait(timeout=_STOP_PATIENCE)
+
+
+def _files_of(files: LabFiles, name: str, user: str) -> bytes:
+    host_key = files.host_key(name)
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        _add(archive, "etc/ssh/ssh_host_ed25519_key", host_key, mode=0o600)
+        _add(archive, "etc/ssh/ssh_host_ed25519_key.pub", public_half(host_key), mode=0o644)
+        # The first user that is added to Debian.
+        keys = f"home/{user}/.ssh/authorized_keys"
+        _add(archive, keys, public_half(files.identity), mode=0o600, owner=1000)
+    return stream.getvalue()
+
+
+def _add(archive: tarfile.TarFile, path: str, source: Path, *, mode: int, owner: int = 0) -> None:
+    data = source.read_bytes()
+    entry = tarfile.TarInfo(path)
+    entry.size, entry.mode, entry.uid, entry.gid = len(data), mode, owner, owner
+    archive.addfile(entry, io.BytesIO(data))

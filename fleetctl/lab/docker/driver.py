@@ -1,0 +1,145 @@
+"""The docker driver: the four things that can be done to a lab, done to containers."""
+
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+from fleetctl.errors import FleetError
+from fleetctl.lab.docker import containers, images
+from fleetctl.lab.docker.engine import engine
+from fleetctl.lab.keys import ensure_keys, write_known_hosts
+from fleetctl.lab.ports import LOOPBACK, free_ports
+from fleetctl.lab.state import LabFiles, LabState, VirtualBoard, Wanted
+from fleetctl.lab.up import Say, Up
+
+NAME = "docker"
+SERVE_PORT = 8091  # each board has a network of its own
+ROOT = "/opt/fleetctl"
+PYTHON = f"{ROOT}/venv/bin/python"
+
+_BOOT_PATIENCE = 180.0  # seconds; an emulated board takes 20 when the machine is idle
+_AT_ONCE = 8
+
+
+def up(files: LabFiles, boards: Collection[Wanted], say: Say) -> Up:
+    """Have a container for each of `boards`, beside those there are.
+
+    Raises:
+        ToolchainMissing: no engine, no base image, no emulation.
+        FleetError: a board did not boot.
+    """
+    before = LabState.read(files.wanted) or LabState({}, driver=NAME)
+    with engine() as client:
+        existing = containers.of_lab(client, files)
+        added = [wish for wish in boards if wish.name not in before.boards]
+        wanted = _wish(files, before, added)
+        wanted.write(files.wanted)  # first, so that `down` finds what a killed `up` left behind
+        ensure_keys(files, wanted.boards)
+        write_known_hosts(files, wanted)
+        missing = {name: board for name, board in wanted.boards.items() if name not in existing}
+        made = _create(client, files, missing, say)
+        say(f"booting {len(wanted.boards)} boards")
+        for container in {**existing, **made}.values():
+            container.start()
+        _wait(wanted.boards)
+    wanted.write(files.state)
+    return Up(wanted, tuple(wish.name for wish in added), was_running=bool(existing) and not missing)
+
+
+def down(files: LabFiles, *, keep: bool) -> int:
+    """Remove every container of the lab and its network; with `keep`, only cut their power."""
+    with engine() as client:
+        found = containers.of_lab(client, files)
+        for container in found.values():
+            if keep:
+                containers.cut_power(container)
+            else:
+                container.remove(force=True, v=True)
+        if not keep:
+            for network in client.networks.list(names=[_network_name(files)]):
+                network.remove()
+    files.state.unlink(missing_ok=True)
+    return len(found)
+
+
+def switch(files: LabFiles, state: LabState, boards: Collection[str], *, online: bool) -> LabState:
+    """Cut or restore the power of boards."""
+    with engine() as client:
+        found = containers.of_lab(client, files)
+        for name in boards:
+            if online:
+                found[name].start()
+            else:
+                containers.cut_power(found[name])
+        if online:
+            _wait({name: state.boards[name] for name in boards})
+    return status(files) or state
+
+
+def status(files: LabFiles) -> LabState | None:
+    """The lab with what the engine says of each board, or None where there is none."""
+    state = LabState.read(files.state)
+    if state is None:
+        return None
+    with engine() as client:
+        found = containers.of_lab(client, files)
+    boards = {name: _seen(board, found.get(name)) for name, board in state.boards.items()}
+    return replace(state, boards=boards) if found else None
+
+
+def _seen(board: VirtualBoard, container: Any) -> VirtualBoard:
+    return replace(board, online=container is not None and container.status == "running")
+
+
+def _wish(files: LabFiles, before: LabState, added: Collection[Wanted]) -> LabState:
+    ports = free_ports(files.folder, {board.port for board in before.boards.values()})
+    new = {wish.name: _new_board(wish, next(ports)) for wish in added}
+    return replace(before, boards={**before.boards, **new}, driver=NAME)
+
+
+def _new_board(wish: Wanted, port: int) -> VirtualBoard:
+    return VirtualBoard(
+        host=LOOPBACK,
+        port=port,
+        user="mendel" if wish.kind.startswith("coral-") else "pi",
+        root=ROOT,
+        python=PYTHON,
+        serve_port=SERVE_PORT,
+        become=True,
+        service="systemd",
+        architecture=wish.architecture,
+    )
+
+
+def _create(client: Any, files: LabFiles, boards: Mapping[str, VirtualBoard], say: Say) -> Mapping[str, Any]:
+    if not boards:
+        return {}
+    needed = dict.fromkeys((board.architecture, board.user) for board in boards.values())
+    image = {key: images.ensure(client, *key, say) for key in needed}
+    network = _network_name(files)
+    if not client.networks.list(names=[network]):
+        client.networks.create(network, labels={containers.LAB_LABEL: containers.lab_id(files)})
+    return {
+        name: containers.create(client, files, name, board, image[board.architecture, board.user], network)
+        for name, board in boards.items()
+    }
+
+
+def _network_name(files: LabFiles) -> str:
+    return f"fleetctl-lab-{sha256(containers.lab_id(files).encode()).hexdigest()[:12]}"
+
+
+def _wait(boards: Mapping[str, VirtualBoard]) -> None:
+    def booted(board: VirtualBoard) -> bool:
+        return containers.wait_for_ssh(board, _BOOT_PATIENCE)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        silent = [name for name, up in zip(boards, pool.map(booted, boards.values()), strict=True) if not up]
+    if silent:
+        raise FleetError(
+            f"{silent[0]} did not boot within {_BOOT_PATIENCE:.0f} s"
+            + (f" (and {len(silent) - 1} more)" if silent[1:] else ""),
+            hint="`docker logs` of its container may say why; `fleetctl lab down` removes all",
+        )

@@ -1,0 +1,17 @@
+"""What bringing a lab up takes and gives, whatever its boards are made of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fleetctl.lab.state import LabState
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """How `up` went: the lab as it is, what was new, and whether it had been running."""
+
+    state: LabState
+    added: tuple[str, ...]
+    was_running: bool
