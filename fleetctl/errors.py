@@ -1,6 +1,7 @@
 """Everything fleetctl raises on purpose, with the exit code a user sees.
 
 FleetError                      70  internal error unless a subclass says otherwise
+├── WriteError                  70  a file cannot be written: disk full, permission (a build makes it 20)
 ├── UsageError                   2  the command line asks for something that cannot be
 ├── ManifestError               10  the manifest is invalid; carries every problem, not the first
 ├── LockStale                   11  fleet.lock does not describe what the manifest asks for
@@ -34,6 +35,10 @@ class FleetError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class WriteError(FleetError):
+    """A file cannot be written: no space, no permission. What it held before, it still holds."""
 
 
 class UsageError(FleetError):

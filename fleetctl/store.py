@@ -1,10 +1,12 @@
 """The one door through which state reaches disk, and the content-addressed blobs behind it."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import shutil
 import socket
 import tempfile
 import time
@@ -12,10 +14,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fleetctl.errors import BuildError, FleetError, LockHeld
+from fleetctl.errors import BuildError, LockHeld, WriteError
 
 _CHUNK = 1 << 20
 _POLL = 0.05  # seconds between two tries for a lock
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, one's share of it, one's longest file
 
 
 def sha256(data: bytes) -> str:
@@ -57,19 +60,42 @@ def atomic_write(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
     A process killed between the two leaves a `.name.*` file behind, which nobody reads.
 
     Raises:
-        FleetError: the file cannot be written (disk full, permission); the old bytes are still there.
+        WriteError: the file cannot be written (disk full, permission); the old bytes are still there.
     """
-    with _naming(path):
+    with naming(path):
         _replace(path, data.encode() if isinstance(data, str) else data, mode)
 
 
 @contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write into a sentence that names the file."""
+def naming(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to write into a sentence that names the file, and the space that is left.
+
+    Raises:
+        WriteError: in place of any `OSError`.
+    """
     try:
         yield
     except OSError as error:
-        raise FleetError(f"cannot write {path}: {error.strerror or error}") from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> WriteError:
+    """What to tell of a file that the system refused to write."""
+    reason = error.strerror or str(error)
+    if error.errno not in _FULL:
+        return WriteError(f"cannot write {path}: {reason}")
+    return WriteError(
+        f"cannot write {path}: {reason}{_space_left(path)}",
+        hint="make room there, or lift the limit, and run the same command again",
+    )
+
+
+def _space_left(path: Path) -> str:
+    """The free space of the disk that `path` would lie on, for a message; empty where nobody can say."""
+    with contextlib.suppress(OSError):
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        return f" ({shutil.disk_usage(folder).free / 2**20:,.1f} MiB free in {folder})"
+    return ""
 
 
 def _replace(path: Path, raw: bytes, mode: int) -> None:
@@ -150,7 +176,7 @@ class Journal:
 
     def append(self, record: Mapping[str, Any]) -> None:
         line = canonical_json(dict(record))
-        with _naming(self.path):
+        with naming(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab+") as stream:
                 is_new = not stream.tell()
@@ -224,7 +250,7 @@ class Lock:
             self._handle = None
 
     def _try(self) -> bool:
-        with _naming(self.path):
+        with naming(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:

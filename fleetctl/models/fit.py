@@ -1,6 +1,8 @@
 """Teaching a classifier: which photos in which order, how varied, at what rate, and when to give up."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import Training
 from fleetctl.models.augment import augment
+from fleetctl.models.checkpoints import Checkpoint, Resumable
 from fleetctl.models.progress import Progress
 from fleetctl.models.tensorflow import tensorflow
 
@@ -26,23 +29,36 @@ def fit(
     training: Training,
     progress: Progress,
     repeats: NDArray[np.int32] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> None:
     """Train `network` in place; its weights are a function of the arguments and the network's first weights.
+
+    Interrupted and called again with the same arguments, it goes on from `checkpoint`, to the same weights.
 
     Args:
         network: takes float32 (N, H, W, C) in 0..1 and gives logits (N, signs).
         images: prepared photos, uint8 (M, H, W, C).
         targets: index of each photo's sign, (M,).
-        progress: hears stage `train` after each step, counted over all epochs.
+        progress: hears stage `train` after each step, counted over all epochs; the stage's name says at which
+            step a training was resumed.
         repeats: how often each photo comes in one pass over its sign's samples, (M,); None is once.
+        checkpoint: where the state is kept meanwhile. The caller removes it once the result is safe.
 
     Raises:
         BuildError: the loss stopped being a number.
+        WriteError: the checkpoint cannot be written.
     """
-    tf = tensorflow()
-    steps_per_epoch = -(-len(images) // training.batch_size)
-    steps = training.epochs * steps_per_epoch
+    steps = training.epochs * -(-len(images) // training.batch_size)
     order = draw_order(targets, steps * training.batch_size, seed=training.seed, repeats=repeats)
+    _compile(network, training, steps)
+    identity = _identity(images, targets, order, training)
+    state = Resumable(network, network.optimizer, identity, checkpoint)
+    _learn(network, _batches(images, targets, order, training, first=state.step), steps, state, progress)
+    _restore_prior(network, targets)
+
+
+def _compile(network: Any, training: Training, steps: int) -> None:
+    tf = tensorflow()
     warmup = max(1, round(_WARMUP * steps))
     rate = tf.keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warmup), warmup_target=training.learning_rate, warmup_steps=warmup
@@ -51,14 +67,25 @@ def fit(
         optimizer=tf.keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY),
         loss=tf.keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=_LABEL_SMOOTHING),
     )
-    network.fit(
-        _batches(images, targets, order, training),
-        steps_per_epoch=steps_per_epoch,
-        epochs=training.epochs,
-        verbose=0,
-        callbacks=[_watcher(steps, progress)],
-    )
-    _restore_prior(network, targets)
+
+
+def _identity(
+    images: NDArray[np.uint8], targets: NDArray[np.int32], order: NDArray[np.int32], training: Training
+) -> str:
+    """Names what every step is a function of, so that no training goes on from another one's state."""
+    digest = sha256(repr((tensorflow().__version__, images.shape, asdict(training))).encode())
+    for array in (images, targets, order):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _learn(network: Any, batches: Any, steps: int, state: Resumable, progress: Progress) -> None:
+    """Take the steps that are left. To Keras they are one epoch: nothing here depends on epochs."""
+    if state.step >= steps:
+        return
+    watcher = _watcher(steps, state, progress)
+    with state.kept():
+        network.fit(batches, steps_per_epoch=steps - state.step, epochs=1, verbose=0, callbacks=[watcher])
 
 
 def _restore_prior(network: Any, targets: NDArray[np.int32]) -> None:
@@ -105,8 +132,14 @@ def draw_order(
 
 
 def _batches(
-    images: NDArray[np.uint8], targets: NDArray[np.int32], order: NDArray[np.int32], training: Training
+    images: NDArray[np.uint8],
+    targets: NDArray[np.int32],
+    order: NDArray[np.int32],
+    training: Training,
+    *,
+    first: int,
 ) -> Any:
+    """The batches from step `first` on; each is a function of the seed and its step alone."""
     tf = tensorflow()
     pixels = tf.constant(images)
     answers = tf.one_hot(targets, int(targets.max()) + 1)
@@ -115,26 +148,32 @@ def _batches(
         plain = tf.cast(tf.gather(pixels, places), tf.float32) / 255.0
         return augment(plain, tf.stack([training.seed, tf.cast(step, tf.int32)])), tf.gather(answers, places)
 
-    batches = tf.data.Dataset.from_tensor_slices(order).batch(training.batch_size).enumerate()
+    left = tf.data.Dataset.from_tensor_slices(order[first * training.batch_size :])
+    batches = left.batch(training.batch_size).enumerate(start=first)
     return batches.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
 
 
-def _watcher(steps: int, progress: Progress) -> Any:
-    """A Keras callback that tells of each step and refuses a loss that is no number."""
+def _watcher(steps: int, state: Resumable, progress: Progress) -> Any:
+    """A Keras callback that tells of each step, keeps the state, and refuses a loss that is no number."""
     tf = tensorflow()
+    stage = f"train, resumed at step {state.step} of {steps}" if state.step else "train"
 
     class Watcher(tf.keras.callbacks.Callback):  # type: ignore[misc, name-defined]
-        done = 0
+        def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+            del logs
+            if state.step:
+                progress(stage, state.step, steps)
 
         def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
             del batch
             loss = (logs or {}).get("loss", 0.0)
             if not np.isfinite(loss):
+                state.remove()
                 raise BuildError(
-                    f"training diverged: the loss became {loss} at step {self.done + 1} of {steps}",
+                    f"training diverged: the loss became {loss} at step {state.step} of {steps}",
                     hint="lower `training.learning_rate`",
                 )
-            self.done += 1
-            progress("train", self.done, steps)
+            state.stepped()
+            progress(stage, state.step, steps)
 
     return Watcher()

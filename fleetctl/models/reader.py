@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from fleetctl.device.preprocess import prepare
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import Architecture, ArchitectureName, Model
+from fleetctl.models import checkpoints, keras_file
+from fleetctl.models.checkpoints import Checkpoint
 from fleetctl.models.fit import fit
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.samples import Samples, Split, is_drawn
@@ -52,11 +54,12 @@ def prepare_all(samples: Samples, spec: Mapping[str, Any]) -> NDArray[np.uint8]:
 def train(model: Model, split: Split, *, workdir: Path, progress: Progress = silent) -> Trained:
     """Learn `split.train`; the same seed on the same machine gives the same weights.
 
-    `progress` hears stage `train` after each step, counted over all epochs. Ctrl-C leaves nothing behind that
-    a later build would take for a model.
+    `progress` hears stage `train` after each step, counted over all epochs. Interrupted and called again, it
+    goes on from the checkpoint in `workdir`, which stays until the caller has noted the result.
 
     Raises:
         BuildError: the architecture cannot be built, or the loss stopped being a number.
+        WriteError: the checkpoint or the weights cannot be written.
         ToolchainMissing: TensorFlow 2.15 is not installed.
     """
     _demand_buildable(model.architecture)
@@ -71,10 +74,10 @@ def train(model: Model, split: Split, *, workdir: Path, progress: Progress = sil
     tf.keras.utils.set_random_seed(model.training.seed)
     tf.config.experimental.enable_op_determinism()
     network = _network(model.architecture, len(labels))
-    fit(network, images, targets, model.training, progress, photo_repeats(split.train))
-    workdir.mkdir(parents=True, exist_ok=True)
+    checkpoint = Checkpoint(workdir / f"train{checkpoints.SUFFIX}")
+    fit(network, images, targets, model.training, progress, photo_repeats(split.train), checkpoint)
     weights = workdir / f"{model.name}.keras"
-    network.save(weights)
+    keras_file.save(network, weights)
     return Trained(labels, weights, spec)
 
 
