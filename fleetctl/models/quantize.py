@@ -1,19 +1,12 @@
-"""From a trained network to the TFLite bytes of one variant."""
+"""A trained sign reader as the TFLite bytes of one variant."""
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import VariantName
-from fleetctl.models.hush import hushed
+from fleetctl.models.converter import to_tflite, with_batch_one
 from fleetctl.models.reader import Trained, prepare_all
 from fleetctl.models.samples import Samples
 from fleetctl.models.tensorflow import tensorflow
-
-_REPRESENTATIVE = 300  # samples that show the converter each layer's range
 
 
 def convert(trained: Trained, variant: VariantName, representative: Samples) -> bytes:
@@ -25,38 +18,8 @@ def convert(trained: Trained, variant: VariantName, representative: Samples) -> 
     Raises:
         BuildError: a variant that is not built here, or a converted model that is not what was asked for.
     """
-    prepare_converter = _CONVERTERS.get(variant)
-    if prepare_converter is None:
-        known = ", ".join(_CONVERTERS)
-        raise BuildError(
-            f"the variant {variant} cannot be built from a trained network", hint=f"use one of {known}"
-        )
-    tf = tensorflow()
-    module = _with_batch_one(_deployable(trained))
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.scores], module)
-    prepare_converter(converter, prepare_all(_spread(representative), trained.preprocess))
-    with hushed():
-        model = bytes(converter.convert())
-    if variant is VariantName.INT8:
-        demand_full_integer(model)
-    return model
-
-
-def demand_full_integer(model: bytes) -> None:
-    """Raise `BuildError` unless every tensor is an integer, the ends are uint8, and the batch is 1."""
-    from tensorflow.lite.python import schema_py_generated as schema
-
-    names = {number: name for name, number in vars(schema.TensorType).items() if isinstance(number, int)}
-    graph = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(model, 0)).subgraphs[0]
-    for tensor in graph.tensors:
-        if names[tensor.type] not in ("INT8", "UINT8", "INT32", "INT64"):
-            raise BuildError(f"the converter left tensor {tensor.name.decode()} as {names[tensor.type]}")
-    for number in (*graph.inputs, *graph.outputs):
-        tensor = graph.tensors[number]
-        if names[tensor.type] != "UINT8" or tensor.shape[0] != 1:
-            raise BuildError(
-                f"the converter made tensor {tensor.name.decode()} {names[tensor.type]}{tensor.shape}"
-            )
+    module = with_batch_one(_deployable(trained))
+    return to_tflite(module, variant, prepare_all(_spread(representative), trained.preprocess))
 
 
 def _deployable(trained: Trained) -> Any:
@@ -64,60 +27,14 @@ def _deployable(trained: Trained) -> Any:
     tf = tensorflow()
     network = tf.keras.models.load_model(trained.weights, compile=False)
     first = next(layer for layer in network.layers if isinstance(layer, tf.keras.layers.Conv2D))
-    first.set_weights([weights / 255.0 for weights in first.get_weights()])
+    first.kernel.assign(first.kernel / 255.0)
     return tf.keras.Model(network.input, tf.keras.layers.Softmax(name="scores")(network.output))
 
 
-def _with_batch_one(network: Any) -> Any:
-    """A module whose function `scores` takes one image; a dynamic batch would add operations no Edge TPU has.
-
-    The converter saves what it is given: a bare module takes it 3 seconds, a Keras model of 150 layers 20.
-    """
-    tf = tensorflow()
-    module = tf.Module()
-    module.weights = network.weights
-    shape = (1, *network.input_shape[1:])
-    module.scores = tf.function(network).get_concrete_function(tf.TensorSpec(shape, tf.float32))
-    return module
+_REPRESENTATIVE = 300  # samples that show the converter each layer's range
 
 
 def _spread(samples: Samples) -> Samples:
     """At most a few hundred samples, evenly over the list: drawn and photographed ones, all signs."""
     step = max(1, len(samples) // _REPRESENTATIVE)
     return samples.pick(range(0, len(samples), step))
-
-
-def _float32(converter: Any, prepared: NDArray[np.uint8]) -> None:
-    del converter, prepared
-
-
-def _dynamic(converter: Any, prepared: NDArray[np.uint8]) -> None:
-    del prepared
-    converter.optimizations = [tensorflow().lite.Optimize.DEFAULT]
-
-
-def _float16(converter: Any, prepared: NDArray[np.uint8]) -> None:
-    _dynamic(converter, prepared)
-    converter.target_spec.supported_types = [tensorflow().float16]
-
-
-def _int8(converter: Any, prepared: NDArray[np.uint8]) -> None:
-    tf = tensorflow()
-
-    def representative() -> Iterator[list[NDArray[np.float32]]]:
-        for sample in prepared:
-            yield [sample[np.newaxis].astype(np.float32)]
-
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = representative
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.uint8
-    converter.inference_output_type = tf.uint8
-
-
-_CONVERTERS: dict[VariantName, Callable[[Any, NDArray[np.uint8]], None]] = {
-    VariantName.FLOAT32: _float32,
-    VariantName.DYNAMIC: _dynamic,
-    VariantName.FLOAT16: _float16,
-    VariantName.INT8: _int8,
-}

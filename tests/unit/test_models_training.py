@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fleetctl.artifact import Tensor
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import Architecture, Model, RenderedDataset, Task, Training, VariantName
-from fleetctl.models import datasets, evaluate, quantize, runtime
+from fleetctl.models import converter, datasets, evaluate, quantize, runtime
 from fleetctl.models.augment import augment
 from fleetctl.models.fit import draw_order, fit
 from fleetctl.models.progress import Progress, silent
@@ -69,7 +69,7 @@ def test_training_tells_of_every_step(built: Built) -> None:
 @pytest.mark.slow
 def test_the_int8_model_is_integer_to_its_ends(built: Built) -> None:
     """Input and output are uint8 with batch 1; the input's bytes are the prepared pixels themselves."""
-    quantize.demand_full_integer(built.int8)
+    converter.demand_full_integer(built.int8)
 
     assert runtime.tensors(built.int8) == (
         Tensor((1, 48, 32, 1), "uint8", 1.0, 0),
@@ -81,7 +81,7 @@ def test_the_int8_model_is_integer_to_its_ends(built: Built) -> None:
 def test_a_float_model_is_not_taken_for_int8(built: Built) -> None:
     """The check of the flatbuffer finds a float tensor."""
     with pytest.raises(BuildError, match="FLOAT32"):
-        quantize.demand_full_integer(built.float32)
+        converter.demand_full_integer(built.float32)
 
 
 @pytest.mark.slow
@@ -177,7 +177,7 @@ def test_an_interrupted_training_passes_on_the_interrupt() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", [VariantName.INT8_QAT, VariantName.EDGETPU])
+@pytest.mark.parametrize("variant", [VariantName.EDGETPU])
 def test_other_variants_are_refused(built: Built, variant: VariantName) -> None:
     """A variant that is not converted from trained weights is refused, naming those that are."""
     with pytest.raises(BuildError, match=variant.value) as caught:
