@@ -5,10 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetctl.checked_json import Malformed, Node, parse
+from fleetctl.device import detection_terms
 from fleetctl.errors import BuildError
 from fleetctl.store import BlobStore, canonical_json, sha256
 
 CONTRACT_SCHEMA = "fleetctl.contract/v1"
+
+DETECTION = "detection"  # the task whose contract has boxes
+GOLDEN_DETECTIONS = 1000  # in all scenes: a receipt holds a board's answer to each, and has to stay small
+SIDE = 1 << 16  # pixels: larger than any picture that is read
 
 MODEL_FILE = "model.tflite"
 CONTRACT_FILE = "contract.json"
@@ -34,6 +39,21 @@ class GoldenAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class GoldenDetection:
+    """A sign that the model found on the build host in a golden scene.
+
+    `box` is x0, y0, x1, y1 in pixels of the sample, `score` dequantized, 0 to 1.
+    """
+
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+GoldenScene = tuple[GoldenDetection, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """Everything a board needs to use a model correctly and to prove that it does.
 
@@ -41,6 +61,10 @@ class Contract:
     The golden samples are `golden.npy`: uint8 (samples, height, width), grey, *before* preprocessing.
     `score_tolerance` is how far a score may lie from the golden one: the same int8 model differs by up to
     17/255 between arm64 and x86-64 (XNNPACK), so equality would refuse good boards.
+
+    A detector (task `detection`) has two outputs: `output`, the scores (1, N, labels), and `boxes`,
+    (1, N, 4). `detection` says how they are read (`fleetctl.device.boxes`), and each golden answer is a
+    scene: everything found on that sample, or nothing.
     """
 
     model: str
@@ -50,25 +74,34 @@ class Contract:
     preprocess: Mapping[str, Any]
     input: Tensor
     output: Tensor
-    golden: tuple[GoldenAnswer, ...]
+    golden: tuple[GoldenAnswer, ...] | tuple[GoldenScene, ...]
     score_tolerance: float
+    boxes: Tensor | None = None
+    detection: Mapping[str, Any] | None = None
 
     def to_json(self) -> bytes:
         """Canonical JSON, the bytes that go into the artifact."""
-        return canonical_json(
-            {
-                "schema": CONTRACT_SCHEMA,
-                "model": self.model,
-                "variant": self.variant,
-                "task": self.task,
-                "labels": list(self.labels),
-                "preprocess": dict(self.preprocess),
-                "input": _tensor_json(self.input),
-                "output": _tensor_json(self.output),
-                "golden": [{"label": g.label, "score": g.score} for g in self.golden],
-                "score_tolerance": self.score_tolerance,
-            }
-        )
+        return canonical_json(self.to_mapping())
+
+    def to_mapping(self) -> dict[str, Any]:
+        """What `contract.json` holds, as plain values; `fleetctl.device` reads contracts in this form."""
+        said: dict[str, Any] = {
+            "schema": CONTRACT_SCHEMA,
+            "model": self.model,
+            "variant": self.variant,
+            "task": self.task,
+            "labels": list(self.labels),
+            "preprocess": dict(self.preprocess),
+            "input": _tensor_json(self.input),
+            "output": _tensor_json(self.output),
+            "golden": [_golden_json(answer) for answer in self.golden],
+            "score_tolerance": self.score_tolerance,
+        }
+        if self.boxes is not None:
+            said["boxes"] = _tensor_json(self.boxes)
+        if self.detection is not None:
+            said["detection"] = dict(self.detection)
+        return said
 
     @classmethod
     def from_json(cls, data: bytes) -> "Contract":
@@ -88,17 +121,58 @@ def _contract(root: Node) -> Contract:
     labels = tuple(node.text() for node in root.key("labels").elements())
     if not labels or len(set(labels)) != len(labels):
         root.key("labels").refuse("expected at least one label, each once")
+    task = root.key("task").text()
+    if task == DETECTION:
+        _check_detection(root)
+    boxes, detection = root.optional("boxes"), root.optional("detection")
     return Contract(
         model=root.key("model").text(),
         variant=root.key("variant").text(),
-        task=root.key("task").text(),
+        task=task,
         labels=labels,
         preprocess=root.key("preprocess").mapping(),
         input=_tensor(root.key("input")),
         output=_tensor(root.key("output")),
-        golden=tuple(_answer(node, labels) for node in root.key("golden").elements()),
+        golden=_golden(root, labels, task),
         score_tolerance=root.key("score_tolerance").number(low=0.0, high=1.0),
+        boxes=None if boxes is None else _tensor(boxes),
+        detection=None if detection is None else detection.mapping(),
     )
+
+
+def _check_detection(root: Node) -> None:
+    try:
+        detection_terms.check(root.mapping())
+    except detection_terms.TermsRefused as error:
+        root.refuse(str(error))
+
+
+def _golden(
+    root: Node, labels: tuple[str, ...], task: str
+) -> tuple[GoldenAnswer, ...] | tuple[GoldenScene, ...]:
+    nodes = root.key("golden").elements()
+    if task != DETECTION:
+        return tuple(_answer(node, labels) for node in nodes)
+    most = root.key("detection").key("most").integer()
+    scenes = tuple(_scene(node, labels, most) for node in nodes)
+    if sum(map(len, scenes)) > GOLDEN_DETECTIONS:
+        root.key("golden").refuse(f"expected at most {GOLDEN_DETECTIONS} detections in all")
+    return scenes
+
+
+def _scene(node: Node, labels: tuple[str, ...], most: int) -> GoldenScene:
+    scene = tuple(_golden_detection(one, labels) for one in node.elements())
+    if len(scene) >= most:  # what else there is, nobody knows: a board may rightly find it
+        node.refuse(f"expected fewer than {most} detections, the most that are told")
+    return scene
+
+
+def _golden_detection(node: Node, labels: tuple[str, ...]) -> GoldenDetection:
+    known, box = _answer(node, labels), node.key("box")
+    sides = [side.number(low=-SIDE, high=SIDE) for side in box.elements()]
+    if len(sides) != 4 or sides[0] >= sides[2] or sides[1] >= sides[3]:
+        box.refuse("expected x0, y0, x1, y1 with x0 < x1 and y0 < y1")
+    return GoldenDetection(known.label, known.score, (sides[0], sides[1], sides[2], sides[3]))
 
 
 def _tensor(node: Node) -> Tensor:
@@ -115,6 +189,12 @@ def _answer(node: Node, labels: tuple[str, ...]) -> GoldenAnswer:
     if label.text() not in labels:
         label.refuse(f"{label.text()!r} is not one of the labels")
     return GoldenAnswer(label.text(), node.key("score").number())
+
+
+def _golden_json(answer: GoldenAnswer | GoldenScene) -> Any:
+    if isinstance(answer, GoldenAnswer):
+        return {"label": answer.label, "score": answer.score}
+    return [{"label": one.label, "score": one.score, "box": list(one.box)} for one in answer]
 
 
 def _tensor_json(tensor: Tensor) -> dict[str, Any]:

@@ -128,11 +128,11 @@ def detect(
     tile_height, tile_width = (int(side) for side in contract["preprocess"]["shape"][:2])
     spec = contract["detection"]
     known = anchors(spec, tile_height, tile_width)
-    padded = _at_least(grey, tile_height, tile_width)
     found = []
     for top, left in tiles(height, width, tile_height, tile_width, int(spec["overlap"])):
-        tile = padded[top : top + tile_height, left : left + tile_width]
-        prepared = preprocess.prepare(tile, contract["preprocess"])
+        tile = grey[top : top + tile_height, left : left + tile_width]
+        whole = _continued(tile, tile_height, tile_width)
+        prepared = preprocess.prepare(whole, contract["preprocess"])
         raw = run(preprocess.to_input(prepared, contract["input"]))
         candidates = _candidates(raw, contract, known)
         shift = np.array([left, top, left, top], np.float32)
@@ -177,9 +177,9 @@ def _starts(length: int, tile: int, overlap: int) -> List[int]:
     return [gap * (length - tile) // gaps for gap in range(gaps + 1)]
 
 
-def _at_least(grey: Any, height: int, width: int) -> Any:
-    below, after = max(0, height - grey.shape[0]), max(0, width - grey.shape[1])
-    return np.pad(grey, ((0, below), (0, after)), mode="edge") if below or after else grey
+def _continued(tile: Any, height: int, width: int) -> Any:
+    below, after = height - tile.shape[0], width - tile.shape[1]
+    return np.pad(tile, ((0, below), (0, after)), mode="edge") if below or after else tile
 
 
 def _candidates(raw: Tuple[Any, Any], contract: Mapping[str, Any], known: Any) -> _Found:

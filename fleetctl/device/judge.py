@@ -9,8 +9,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
+import types
 from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+if not __package__:  # a script beside its siblings: their folder is the package (PEP 366)
+    __package__ = "fleetctl_device"
+    sys.modules[__package__] = types.ModuleType(__package__)
+    sys.modules[__package__].__path__ = [os.path.dirname(os.path.realpath(__file__))]
+    sys.dont_write_bytecode = True  # a release folder holds what release.json says and nothing else
+
+from . import scenes
+from .scenes import finite as _number
 
 PASSED = "passed"
 FAILED = "failed"
@@ -39,7 +50,8 @@ def judge(contract: Json, smoke: Json, receipt: Json, ordered: Json) -> Dict[str
     """Hold a receipt against what was ordered.
 
     Args:
-        contract: `model/contract.json`: golden answers and the score tolerance.
+        contract: `model/contract.json`: golden answers and the score tolerance; a detector's golden answers
+            are lists of detections, compared as `scenes` says.
         smoke: `config/smoke.json`: `min_agreement`, `max_p95_ms` (or null), `accelerator`.
         receipt: what the board reported; any JSON value at all.
         ordered: `{"board", "release", "model_sha256"}`: what the board was told to run.
@@ -131,8 +143,39 @@ def _answers(contract: Json, smoke: Json, receipt: Json) -> List[Check]:
     )
     if not counted:
         return [count]
+    if contract.get("task") == "detection":
+        return [count, *_scenes(contract, smoke, golden, [_mapping(answer) for answer in answers])]
     pairs = [(_mapping(want), _mapping(answers[place])) for place, want in enumerate(golden)]
     return [count, _well_formed(pairs), _agreement(smoke, pairs), _scores(contract, pairs)]
+
+
+def _scenes(contract: Json, smoke: Json, golden: Sequence[Any], answers: Sequence[Json]) -> List[Check]:
+    """A golden sample of a detector agrees when its whole scene does, labels, boxes and scores."""
+    terms = scenes.terms_of(contract)
+    wanted = [scenes.read(scene) for scene in golden]
+    found = [scenes.read(answer.get("detections")) for answer in answers]
+    broken = [number for number, scene in enumerate(found, 1) if scene is None]
+    reason = f"answer {broken[0]} is no list of labels, finite scores and boxes" if broken else ""
+    differences = [_scene_difference(want, found[place], terms) for place, want in enumerate(wanted)]
+    sure = sum(len(scenes.sure(scene, terms)) for scene in wanted if scene) if terms else 0
+    return [
+        Check("answers well-formed", not broken, len(broken), 0, reason),
+        Check("golden", sure > 0, sure, 1, "no golden detection is sure enough to prove anything"),
+        _scene_agreement(smoke, differences),
+    ]
+
+
+def _scene_difference(want: Any, got: Any, terms: Any) -> str:
+    if terms is None or want is None:
+        return "nothing is known to hold it against"
+    return "there is no answer" if got is None else scenes.difference(want, got, terms)
+
+
+def _scene_agreement(smoke: Json, differences: Sequence[str]) -> Check:
+    differing = [f"in sample {number} {said}" for number, said in enumerate(differences, 1) if said]
+    check = _share(smoke, len(differences) - len(differing), len(differences))
+    check.reason += f": {differing[0]}" if differing else ""
+    return check
 
 
 def _well_formed(pairs: Sequence[Any]) -> Check:
@@ -146,11 +189,14 @@ def _well_formed(pairs: Sequence[Any]) -> Check:
 
 
 def _agreement(smoke: Json, pairs: Sequence[Any]) -> Check:
-    agreeing = sum(1 for want, got in pairs if _agrees(want, got))
-    share = agreeing / len(pairs)
+    return _share(smoke, sum(1 for want, got in pairs if _agrees(want, got)), len(pairs))
+
+
+def _share(smoke: Json, agreeing: int, asked: int) -> Check:
+    share = agreeing / asked
     limit = _number(smoke.get("min_agreement"))
     passed = limit is not None and share >= limit - 1e-9
-    reason = f"{agreeing} of {len(pairs)} golden answers agree; at least {_percent(limit)} have to"
+    reason = f"{agreeing} of {asked} golden answers agree; at least {_percent(limit)} have to"
     return Check("agreement", passed, share, limit, reason)
 
 
@@ -223,17 +269,6 @@ def _agrees(want: Json, got: Json) -> bool:
 
 def _mapping(value: Any) -> Json:
     return value if isinstance(value, Mapping) else {}
-
-
-def _number(value: Any) -> Optional[float]:
-    """A finite number, or None; True and 10**400 are not numbers here."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _shown(value: Any) -> Any:

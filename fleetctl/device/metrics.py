@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Dict, List, Mapping
 
-BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)
+BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000, 20000)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 

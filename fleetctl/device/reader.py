@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from typing import Any, Dict, List, Mapping
@@ -10,8 +9,9 @@ from typing import Any, Dict, List, Mapping
 import numpy as np
 
 from . import preprocess
-from .folder import ReleaseFolder, ReleaseRefused
-from .runtime import Engine, TensorInfo, load
+from .folder import ReleaseRefused
+from .runtime import Engine
+from .tensors import check_tensor
 
 TOP = 5
 UNKNOWN = "UNKNOWN"
@@ -44,7 +44,7 @@ class Reader:
             tensor = preprocess.to_input(
                 preprocess.prepare(picture, self._contract["preprocess"]), self._contract["input"]
             )
-            scores = preprocess.from_output(self.engine.run(tensor), self._contract["output"])
+            scores = preprocess.from_output(self.engine.run(tensor)[0], self._contract["output"])
             elapsed = (time.perf_counter() - begun) * 1000.0
         if not np.all(np.isfinite(scores)):
             raise ArithmeticError("the model gave a score that is no number")
@@ -54,62 +54,20 @@ class Reader:
         return {"label": label, "score": top[0]["score"], "top": top, "elapsed_ms": round(elapsed, 3)}
 
 
-def open_reader(folder: ReleaseFolder, config: Mapping[str, Any]) -> Reader:
-    """Load the model of a release as its `config/serve.json` wants it.
-
-    Raises:
-        ReleaseRefused: the contract is not one for this runtime, or does not fit the model.
-        RuntimeRefused: the model cannot be loaded.
-    """
-    contract = folder.read_json("model/contract.json")
-    if contract.get("task") != "classification":
-        raise ReleaseRefused("this runtime serves classification, not %.40s" % contract.get("task"))
-    threads, threshold = config.get("threads", 1), config.get("threshold", 0.0)
-    if not isinstance(threads, int) or not 0 < threads <= 256:
-        raise ReleaseRefused("threads must be a positive number")
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)):
-        raise ReleaseRefused("threshold must be a number")
-    accelerator = config.get("accelerator", "none")
-    if accelerator not in ("none", "preferred", "required"):
-        raise ReleaseRefused("accelerator must be none, preferred or required")
-    return Reader(contract, load(folder.read("model/model.tflite"), accelerator, threads), float(threshold))
-
-
 def check_contract(contract: Mapping[str, Any], engine: Engine) -> None:
     """Refuse a contract that belongs to another model.
 
     Raises:
         ReleaseRefused: says what differs.
     """
-    _check_tensor("input", contract.get("input"), engine.input)
-    _check_tensor("output", contract.get("output"), engine.output)
+    if len(engine.outputs) != 1:
+        raise ReleaseRefused("the model has %d outputs, a classifier has one" % len(engine.outputs))
+    check_tensor("input", contract.get("input"), engine.input)
+    check_tensor("output", contract.get("output"), engine.outputs[0])
     labels = contract.get("labels")
-    outputs = int(np.prod(engine.output.shape))
+    outputs = int(np.prod(engine.outputs[0].shape))
     if not isinstance(labels, list) or len(labels) != outputs:
         count = len(labels) if isinstance(labels, list) else 0
         raise ReleaseRefused("the contract has %d labels, the model has %d outputs" % (count, outputs))
     if not isinstance(contract.get("preprocess"), dict):
         raise ReleaseRefused("the contract does not say how pictures are prepared")
-
-
-def _check_tensor(end: str, said: Any, found: TensorInfo) -> None:
-    try:
-        wanted = TensorInfo(
-            tuple(said["shape"]), said["dtype"], float(said["scale"]), int(said["zero_point"])
-        )
-    except (KeyError, TypeError, ValueError):
-        raise ReleaseRefused("the contract does not describe the model's %s" % end) from None
-    same_scale = math.isclose(wanted.scale, found.scale, rel_tol=1e-6)
-    if not same_scale or wanted._replace(scale=found.scale) != found:
-        raise ReleaseRefused(
-            "the model's %s is %s, the contract says %s" % (end, _shown(found), _shown(wanted))
-        )
-
-
-def _shown(tensor: TensorInfo) -> str:
-    return "%s %s (scale %.6g, zero point %d)" % (
-        tensor.dtype,
-        list(tensor.shape),
-        tensor.scale,
-        tensor.zero_point,
-    )

@@ -40,18 +40,16 @@ class Engine:
         self._interpreter = interpreter
         self.used = used
         self.tflite = tflite
-        self._input, self._output = (
-            _only(interpreter.get_input_details()),
-            _only(interpreter.get_output_details()),
-        )
+        self._input = _only_input(interpreter.get_input_details())
+        self._outputs = list(interpreter.get_output_details())
         self.input = _info(self._input)
-        self.output = _info(self._output)
+        self.outputs = tuple(_info(details) for details in self._outputs)
 
-    def run(self, tensor: Any) -> Any:
-        """One inference; `tensor` has the input's shape and dtype, so has the result the output's."""
+    def run(self, tensor: Any) -> List[Any]:
+        """One inference; `tensor` has the input's shape and dtype, the results have those of `outputs`."""
         self._interpreter.set_tensor(self._input["index"], tensor)
         self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output["index"])
+        return [self._interpreter.get_tensor(details["index"]) for details in self._outputs]
 
     def versions(self) -> Dict[str, str]:
         """What the receipt says about the software that ran the model."""
@@ -114,9 +112,9 @@ def _edge_tpu(module: Any, model: bytes) -> Tuple[List[Any], str]:
         return [], "%s: %s" % (library, said)
 
 
-def _only(details: List[Dict[str, Any]]) -> Dict[str, Any]:
+def _only_input(details: List[Dict[str, Any]]) -> Dict[str, Any]:
     if len(details) != 1:
-        raise RuntimeRefused("the model has %d tensors at one end where one is expected" % len(details))
+        raise RuntimeRefused("the model has %d inputs, one is expected" % len(details))
     return details[0]
 
 

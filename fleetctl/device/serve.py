@@ -26,9 +26,10 @@ if not __package__:  # a script beside its siblings: their folder is the package
     sys.dont_write_bytecode = True  # a release folder holds what release.json says and nothing else
 
 from . import images
+from .detector import PictureTooLarge, TookTooLong
 from .folder import ReleaseFolder, ReleaseRefused
 from .metrics import CONTENT_TYPE, Metrics
-from .reader import Reader, open_reader
+from .opening import Answering, open_model
 from .runtime import RuntimeRefused
 from .spool import Spool
 
@@ -38,21 +39,21 @@ DRAIN_S = 3.0
 
 
 class Service:
-    """What every request needs: the reader, and who we are."""
+    """What every request needs: the model, and who we are."""
 
-    def __init__(self, folder: ReleaseFolder, reader: Reader) -> None:
+    def __init__(self, folder: ReleaseFolder, model: Answering) -> None:
         started = time.time()
-        self.reader = reader
+        self.model = model
         self.identity: Dict[str, Any] = {
             "release": folder.digest,
             "model_sha256": folder.sha256("model/model.tflite"),
-            "accelerator": reader.engine.used,
+            "accelerator": model.engine.used,
             "pid": os.getpid(),
         }
         self.health: Dict[str, Any] = dict(
             self.identity,
             status="ok",
-            runtime=reader.engine.versions(),
+            runtime=model.engine.versions(),
             started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         )
         info = {key: str(self.identity[key]) for key in ("release", "model_sha256", "accelerator")}
@@ -62,8 +63,8 @@ class Service:
         self._idle = threading.Condition()
 
     def predict(self, body: bytes) -> Dict[str, Any]:
-        """The answer to one picture; raises what `images.decode` and `Reader.read` raise."""
-        answer = self.reader.read(images.decode(body))
+        """The answer to one picture; raises what `images.decode` and the model's `read` raise."""
+        answer = self.model.read(images.decode(body))
         self.metrics.took(answer["elapsed_ms"])
         return dict(answer, **self.identity)
 
@@ -133,6 +134,10 @@ class Handler(BaseHTTPRequestHandler):
             return service.predict(self._body())
         except images.UnsupportedImage as error:
             raise Refusal(415, str(error)) from None
+        except PictureTooLarge as error:
+            raise Refusal(413, str(error)) from None
+        except TookTooLong as error:
+            raise Refusal(503, str(error)) from None
         except images.ImageError as error:
             raise Refusal(400, str(error)) from None
         except (ArithmeticError, ValueError, RuntimeError) as error:
@@ -206,7 +211,7 @@ def serve(release: str) -> None:
     """
     folder = ReleaseFolder(release)
     config = folder.read_json("config/serve.json")
-    service = Service(folder, open_reader(folder, config))
+    service = Service(folder, open_model(folder, config))
     server = _listen(config, service)
     for number in (signal.SIGTERM, signal.SIGINT):
         # From a thread of its own: shutdown() waits for the loop that this handler interrupts.

@@ -66,7 +66,7 @@ class Spool:
             data = stream.read(self._size_limit)
         try:
             return self._answer(data)
-        except (ValueError, ArithmeticError) as error:
+        except (ValueError, ArithmeticError, RuntimeError) as error:
             return {"error": str(error)}
 
     def _write(self, name: str, answer: Dict[str, Any]) -> None:

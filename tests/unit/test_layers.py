@@ -10,13 +10,15 @@ PACKAGE = Path(__file__).resolve().parents[2] / "fleetctl"
 # From the bottom of the house to its roof. Modules on one line may know each other.
 LAYERS = [
     "errors",
+    "device",
     "store checked_json",
     "project revision events",
     "artifact release",
+    "manifest.schema",
+    "compatibility",
     "manifest",
     "selector",
     "lockfile",
-    "device",
     "models",
     "build",
     "render",

@@ -61,12 +61,18 @@ def _buffer(builder: flatbuffers.Builder, data: bytes) -> int:
 
 
 def _tensor(
-    builder: flatbuffers.Builder, name: str, shape: tuple[int, ...], kind: int, buffer: int, scale: float
+    builder: flatbuffers.Builder,
+    name: str,
+    shape: tuple[int, ...],
+    kind: int,
+    buffer: int,
+    scale: float,
+    zero_point: int = 0,
 ) -> int:
     label, sides, quantization = builder.CreateString(name), _ints(builder, shape), 0
     if scale:
         scales = builder.CreateNumpyVector(np.array([scale], np.float32))
-        zeros = builder.CreateNumpyVector(np.array([0], np.int64))
+        zeros = builder.CreateNumpyVector(np.array([zero_point], np.int64))
         tflite.QuantizationParametersStart(builder)
         tflite.QuantizationParametersAddScale(builder, scales)
         tflite.QuantizationParametersAddZeroPoint(builder, zeros)
