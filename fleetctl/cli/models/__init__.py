@@ -2,7 +2,9 @@
 
 import typer
 
+from fleetctl.cli.models.check import check
 from fleetctl.cli.models.evaluate import evaluate
+from fleetctl.cli.models.inspect import inspect
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Measure and inspect built models.")
 
@@ -12,5 +14,9 @@ def _group() -> None:
     """Measure and inspect built models."""
 
 
-for command in (evaluate,):
+for command in (
+    check,
+    evaluate,
+    inspect,
+):
     app.command()(command)

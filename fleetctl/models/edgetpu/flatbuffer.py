@@ -1,8 +1,8 @@
 """The one reader of `.tflite` files: a flatbuffer in, graphs out, without TensorFlow.
 
 Files are not trusted. Everything the `tflite` package raises on a damaged one ends here as a `BuildError`,
-and what is read is bounded by the file's own size: offsets of a few bytes can claim vectors of billions of
-elements, and many operations can share one long vector.
+and how much is read has a bound: a few bytes can claim vectors of billions of elements, and many operations
+can share one long vector.
 """
 
 import struct
@@ -18,6 +18,8 @@ from fleetctl.models.edgetpu.graph import ABSENT, Graph, Operation, Tensor
 
 IDENTIFIER = b"TFL3"
 MAX_SIZE = 512 * 1024 * 1024  # bytes; the largest model Coral publishes has 50 MB
+_MAX_ELEMENTS = 300_000  # tensors, operations, sides, references; a model of 10,000 operations has half of it
+_MAX_RANK = 16  # TFLite's own kernels end at 8
 _MAX_NAME = 256  # bytes read of a tensor's name
 _BROKEN = (struct.error, ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError)
 
@@ -90,7 +92,7 @@ def _not_a_model(why: str) -> BuildError:
 
 
 class _Reader:
-    """Reads one file. `budget` is how many more vector elements may be read: no honest file needs more."""
+    """Reads one file. `budget` is how many more elements of vectors may be read."""
 
     def __init__(self, model: bytes) -> None:
         import tflite
@@ -98,7 +100,7 @@ class _Reader:
         self.tflite = tflite
         self.root = tflite.Model.GetRootAs(model, 0)
         self.bytes = memoryview(model)
-        self.budget = len(model)
+        self.budget = min(len(model), _MAX_ELEMENTS)
         self.ops = _names(tflite.BuiltinOperator)
         self.dtypes = _names(tflite.TensorType)
         self.option_tables = _names(tflite.BuiltinOptions)
@@ -130,9 +132,12 @@ class _Reader:
     def tensor(self, tensor: Any) -> Tensor:
         data = self.data(tensor.Buffer())
         scales, zero_point = self.quantization(tensor.Quantization())
+        shape = self.integers(tensor.ShapeAsNumpy())
+        if len(shape) > _MAX_RANK:
+            raise _not_a_model(f"a tensor of it has {len(shape)} dimensions")
         return Tensor(
             name=self.text(tensor.Name()),
-            shape=self.integers(tensor.ShapeAsNumpy()),
+            shape=shape,
             dtype=self.dtypes.get(tensor.Type(), f"UNKNOWN:{tensor.Type()}"),
             constant=len(data) > 0,
             variable=bool(tensor.IsVariable()),
@@ -188,7 +193,7 @@ class _Reader:
     def spend(self, elements: int) -> None:
         self.budget -= elements
         if self.budget < 0:
-            raise _not_a_model("it claims more elements than its size can hold")
+            raise _not_a_model("it claims more elements than a file of its size can hold")
 
     def text(self, raw: bytes | None) -> str:
         return (raw or b"")[:_MAX_NAME].decode(errors="replace")

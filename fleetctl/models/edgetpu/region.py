@@ -1,0 +1,48 @@
+"""Which operations end up in the one part of the graph that runs on the Edge TPU.
+
+The compiler cuts once, not in the order of the file but on the graph: an operation is in the region if it is
+supported and nothing that leads to it has left the region before. A branch that is still inside goes on when
+another one has left. Operations that come before any supported one, such as the QUANTIZE of a float input,
+run on the processor first and end nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fleetctl.models.edgetpu.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an operation comes to lie. `cut` is the operation that ended the region before it, if one did."""
+
+    mapped: bool
+    cut: int | None
+
+
+def places(graph: Graph, supported: Sequence[bool], folded: Sequence[bool]) -> list[Place]:
+    """The place of each operation.
+
+    Args:
+        supported: whether the Edge TPU can compute it.
+        folded: whether its inputs are all constants. Such operations run in neither place: they are left
+            unmapped here, and cut nothing.
+    """
+    producers = graph.producers()
+    found: list[Place] = []
+    inside: list[bool] = []  # whether the region comes before an operation, or includes it
+    for index, operation in enumerate(graph.operations):
+        before = [producers[t] for t in operation.inputs if t in producers and producers[t] < index]
+        if folded[index]:
+            place, after_region = Place(False, None), False
+        else:
+            cut = next((found[i].cut for i in before if found[i].cut is not None), None)
+            after_region = any(inside[i] for i in before)
+            mapped = supported[index] and cut is None
+            if not supported[index] and cut is None and after_region:
+                cut = index
+            place = Place(mapped, cut)
+            after_region = after_region or mapped
+        found.append(place)
+        inside.append(after_region)
+    return found
