@@ -115,7 +115,8 @@ def outputs_of(contract: Mapping[str, Any], engine: Engine) -> Tuple[int, int]:
     except detection_terms.TermsRefused as error:
         raise ReleaseRefused("model/contract.json: %s" % error) from None
     if len(engine.outputs) != 2:
-        raise ReleaseRefused("the model has %d outputs, a detector has two" % len(engine.outputs))
+        count = "1 output" if len(engine.outputs) == 1 else "%d outputs" % len(engine.outputs)
+        raise ReleaseRefused("the model has %s, a detector has two" % count)
     check_tensor("input", contract["input"], engine.input)
     return which("output", contract["output"], engine.outputs), which(
         "boxes", contract["boxes"], engine.outputs

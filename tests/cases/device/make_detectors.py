@@ -2,7 +2,7 @@
 
 All look at 16x16 grey pixels through five anchors: one of 8x8 in each quadrant, and one of 16x16. At each,
 the label `disc` scores the mean brightness of the 4x4 pixels in the middle of the anchor, and `bar` that of
-its left edge (16 pixels too). Boxes have fixed sizes, and move right with the light on the anchor's right edge.
+its left edge (16 pixels too). Boxes of fixed sizes move right with the light of the anchor's right edge.
 
 `marks.tflite` is uint8 and right; its outputs come in the order boxes, scores. `misplaced.tflite` is the same
 network with rows and columns mixed up in its boxes. `torn.tflite` is float32 and has a NaN in one box.
