@@ -9,6 +9,7 @@ FleetError                      70  internal error unless a subclass says otherw
 ├── BuildError                  20  a model could not be built
 │   ├── GateRefused             21  built, but an acceptance gate said no
 │   └── ToolchainMissing        22  a tool the build needs is not here
+├── Incompatible                21  a board cannot load the release it is to run
 ├── TransportError              30  boards could not be reached
 │   └── Refused                 31  a board or we refused: host key, permission
 ├── SmokeFailed                 40  boards failed their proof and were rolled back
@@ -108,6 +109,12 @@ class ToolchainMissing(BuildError):
     """A tool or package the build needs is not installed."""
 
     exit_code = 22
+
+
+class Incompatible(FleetError):
+    """A board cannot load the release it is to run: its runtime, Python or accelerator is wrong."""
+
+    exit_code = 21
 
 
 class TransportError(FleetError):

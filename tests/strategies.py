@@ -15,6 +15,7 @@ BOARD_KINDS = [
     "raspberrypi3",
     "raspberrypi4",
     "raspberrypi5",
+    "raspberrypizero2",
     "coral-dev-board",
     "coral-dev-board-mini",
     "generic",
@@ -85,6 +86,20 @@ _datasets = st.one_of(
 )
 
 
+# Each goes with any kind of board, and with what another layer says of the rest.
+_runtimes = st.one_of(
+    st.just({}),
+    st.builds(lambda machine: {"machine": machine}, st.sampled_from(["aarch64", "armv7l", "x86_64"])),
+    st.just(
+        {
+            "python": "3.11",
+            "tflite": "tflite-runtime==2.17.1",
+            "libedgetpu": "16.0tf2.17.1-1.bookworm",
+        }
+    ),
+)
+
+
 def _models(variants: list[str]) -> st.SearchStrategy[dict[str, Any]]:
     """Models that all build `variants`."""
     return st.fixed_dictionaries(
@@ -124,6 +139,7 @@ def _settings(models: list[str], accelerators: list[str]) -> st.SearchStrategy[d
             "service": st.sampled_from(["systemd", "process"]),
             "serve_port": st.integers(1, 65535),
             "accelerator": st.sampled_from(accelerators),
+            "runtime": _runtimes,
             "labels": labels,
             "config": configs,
         },
@@ -141,6 +157,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     settings = _settings(list(models), accelerators)
 
     defaults = draw(settings)
+    if has_edge_tpu:
+        defaults["attached"] = "usb"  # else a board without one may be told to run `edgetpu`
     boards = {}
     for index, name in enumerate(draw(st.lists(names, min_size=1, max_size=6, unique=True))):
         own = {"board": draw(st.sampled_from(BOARD_KINDS)), "model": draw(st.sampled_from(list(models)))}

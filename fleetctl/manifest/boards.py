@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fleetctl.manifest.complaints import Complaint, unknown
+from fleetctl.compatibility.verdict import Judge
+from fleetctl.manifest.complaints import INVALID, Complaint, unknown
 from fleetctl.manifest.compounds import Entry, is_misspelt
 from fleetctl.manifest.files import Manifest
 from fleetctl.manifest.kinds import Complaints
 from fleetctl.manifest.layers import Layer, find, locate, merge
-from fleetctl.manifest.schema import Accelerator, Board, BoardKind, Model, VariantName, Via
+from fleetctl.manifest.schema import Accelerator, Attached, Board, BoardKind, Model, VariantName, Via
 from fleetctl.manifest.tree import Node
 
 _UNSET: Mapping[str, Any] = {}
@@ -26,6 +27,7 @@ class Boards:
                 self._groups_of[name].append(group)
         self._bases: dict[tuple[str, ...], Mapping[str, Any]] = {}
         self._addresses: dict[tuple[str, int, str], str] = {}
+        self._judge = Judge()
 
     def layers(self, name: str) -> list[Layer]:
         """Everything that has a say in a board's settings, the last word last."""
@@ -83,17 +85,32 @@ class Boards:
     def _check(self, board: Board, model: Model, entry: Entry) -> None:
         if board.variant not in model.variants:
             what = f"model `{model.name}` does not build the variant `{board.variant}`"
-            self._complain(board, "variant", what, f"it builds {', '.join(model.variants)}")
+            self._complain(board, ["variant"], what, f"it builds {', '.join(model.variants)}")
         elif board.accelerator is Accelerator.REQUIRED and board.variant is not VariantName.EDGETPU:
             what = f"`required`, but the variant `{board.variant}` does not use an accelerator"
             builds = VariantName.EDGETPU in model.variants
             hint = "set `variant: edgetpu`" if builds else f"add `edgetpu` to the variants of `{model.name}`"
-            self._complain(board, "accelerator", what, hint)
-        elif board.accelerator is Accelerator.NONE and board.variant is VariantName.EDGETPU:
+            self._complain(board, ["accelerator"], what, hint)
+        elif self._leaves_edge_tpu_unused(board):
             what = "the variant `edgetpu` cannot run without an accelerator"
-            self._complain(board, "variant", what, "set `accelerator: required`")
+            self._complain(board, ["variant"], what, "set `accelerator: required`")
+        else:
+            self._check_compatibility(board)
         if board.via is Via.ANSIBLE:
             self._check_address(board, entry)
+
+    @staticmethod
+    def _leaves_edge_tpu_unused(board: Board) -> bool:
+        compiled = board.variant is VariantName.EDGETPU
+        unused = board.accelerator is Accelerator.NONE and _has_edge_tpu(board.board, board.attached)
+        return compiled and unused
+
+    def _check_compatibility(self, board: Board) -> None:
+        """What no build and no report of the board can mend."""
+        if any(value is INVALID for value in (board.accelerator, board.attached, *_values(board.runtime))):
+            return
+        for refusal in self._judge.told(board):
+            self._complain(board, refusal.settings, str(refusal), refusal.fix)
 
     def _check_address(self, board: Board, entry: Entry) -> None:
         if board.host == "":
@@ -101,30 +118,44 @@ class Boards:
             return
         other = self._addresses.setdefault((board.host, board.port, board.root), board.name)
         if other != board.name:
-            self._complain(board, "host", f"is the address of board `{other}` too", "")
+            self._complain(board, ["host"], f"is the address of board `{other}` too", "")
 
-    def _complain(self, board: Board, key: str, what: str, hint: str) -> None:
-        found = locate(self.layers(board.name), (key,))
-        node: Node = found[2] if found else self._manifest.boards[board.name].key
+    def _complain(self, board: Board, keys: Sequence[str], what: str, hint: str) -> None:
+        """Complain about the first of these settings that somebody wrote, else about the board."""
+        layers = self.layers(board.name)
+        written = (found[2] for key in keys if (found := locate(layers, key.split("."))))
+        node: Node = next(written, self._manifest.boards[board.name].key)
         self._complaints.append(Complaint(node, what, hint))
 
 
 def derive(settings: dict[str, Any], model: Model) -> None:
     """Fill in the accelerator and the variant where nobody chose them.
 
-    A kind with an Edge TPU prefers it. Whoever uses an accelerator runs `edgetpu` if the model builds it;
-    else `int8`, else the model's first variant that runs on a CPU.
+    A board with an Edge TPU, soldered or attached, prefers it. One that uses it, or must, runs `edgetpu` if
+    the model builds it; else `int8`, else the model's first variant that runs on a CPU.
     """
-    if "accelerator" not in settings and settings["board"].has_edge_tpu:
+    has_one = _has_edge_tpu(settings["board"], settings.get("attached", Attached.NONE))
+    if "accelerator" not in settings and has_one:
         settings["accelerator"] = Accelerator.PREFERRED
     if "variant" in settings:
         return
-    uses_accelerator = settings.get("accelerator", Accelerator.NONE) is not Accelerator.NONE
+    accelerator = settings.get("accelerator", Accelerator.NONE)
+    uses_accelerator = accelerator is Accelerator.REQUIRED or (
+        accelerator is Accelerator.PREFERRED and has_one
+    )
     for_cpu = [variant for variant in model.variants if variant is not VariantName.EDGETPU]
     wanted = [VariantName.INT8, *for_cpu, VariantName.EDGETPU]
     if uses_accelerator:
         wanted.insert(0, VariantName.EDGETPU)
     settings["variant"] = next(variant for variant in wanted if variant in model.variants)
+
+
+def _has_edge_tpu(kind: BoardKind, attached: Attached) -> bool:
+    return kind.has_edge_tpu or attached is not Attached.NONE
+
+
+def _values(runtime: Any) -> Sequence[Any]:
+    return list(runtime.values()) if isinstance(runtime, dict) else [runtime]
 
 
 def check_references(manifest: Manifest, complaints: Complaints) -> None:

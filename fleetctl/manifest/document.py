@@ -27,6 +27,7 @@ from fleetctl.manifest.schema import (
     Architecture,
     ArchitectureName,
     ArchiveDataset,
+    Attached,
     Board,
     BoardKind,
     EdgeTpu,
@@ -35,6 +36,7 @@ from fleetctl.manifest.schema import (
     Gate,
     Gates,
     Head,
+    Machine,
     OnInconclusive,
     Qat,
     Quantization,
@@ -92,6 +94,28 @@ HTTPS_URL = Text(
 SHA256 = Text("sha256 in 64 lower-case hex digits", r"[0-9a-f]{64}")
 SIGN = Text("Gardiner code such as `G17`", r"(?:Aa|N[LU]|[A-Z])[0-9]{1,3}[A-Za-z]?")
 PLATE = Text("name of a plate in `boxes.csv`", r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+BOARD_KIND = Choice(
+    BoardKind,
+    "board kind",
+    refused={
+        "coral-dev-board-micro": "is a microcontroller without Linux or Python, not for fleetctl to manage; "
+        "build the model into its firmware with coralmicro, and leave it out of the fleet",
+        "raspberrypizero": "has an ARMv6 processor, which no TFLite runtime is published for; "
+        "use a Raspberry Pi Zero 2 and say `raspberrypizero2`",
+    },
+)
+PYTHON_VERSION = Text('Python version such as `"3.11"`', r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?")
+INTERPRETER_PACKAGE = Text(
+    "TFLite runtime such as `tflite-runtime==2.14.0` or `ai-edge-litert==2.3.0`",
+    r"(?:tflite-runtime|ai-edge-litert|tensorflow)==[0-9]{1,3}\.[0-9]{1,3}(?:\.[0-9]{1,3})?(?:\.post[0-9]{1,2})?",
+    "the package and its version as pip takes them",
+)
+EDGE_TPU_LIBRARY = Text(
+    'Debian version of libedgetpu such as `16.0tf2.17.1-1.bookworm`, or `"16.0"` for Google\'s own',
+    r"[0-9]{1,3}\.[0-9]{1,3}(?:[Tt][Ff][0-9]{1,2}\.[0-9]{1,3}(?:\.[0-9]{1,3})?)?(?:[-+~][A-Za-z0-9.+~-]{1,40})?",
+    "`dpkg-query -W 'libedgetpu1-*'` on the board says it",
+)
 
 FRACTION = Number(0, 1, hint=_fraction_hint)
 PERCENT = Number(0, 100, above=True, scale=100)
@@ -235,7 +259,7 @@ SMOKE = Record(
         Field("min_agreement", FRACTION, "least share of them answered as on the build host"),
         Field(
             "max_p95_ms",
-            MapOf(Choice(BoardKind, "board kind"), Number(0, 600_000, above=True)),
+            MapOf(BOARD_KIND, Number(0, 600_000, above=True)),
             "95th percentile of latency, in milliseconds, by board kind",
         ),
     ),
@@ -266,8 +290,18 @@ MODEL = Record(
     ),
 )
 
+RUNTIME = Record(
+    "runtime",
+    (
+        Field("machine", Choice(Machine, "machine"), "what `uname -m` says: `armv7l` for a 32-bit system"),
+        Field("python", PYTHON_VERSION, "of the interpreter that `python` names"),
+        Field("tflite", INTERPRETER_PACKAGE, "the package with the TFLite interpreter"),
+        Field("libedgetpu", EDGE_TPU_LIBRARY, "the Edge TPU's library"),
+    ),
+)
+
 _SETTINGS = (
-    Field("board", Choice(BoardKind, "board kind"), "the hardware"),
+    Field("board", BOARD_KIND, "the hardware"),
     Field("model", NAME, "which of `models` it runs"),
     Field(
         "variant",
@@ -289,6 +323,13 @@ _SETTINGS = (
         Choice(Accelerator, "accelerator"),
         "what the model must run on; absent: see [below](#derived-settings)",
         derived=True,
+    ),
+    Field("attached", Choice(Attached, "accelerator"), "an Edge TPU accelerator that is plugged into it"),
+    Field(
+        "runtime",
+        RUNTIME,
+        "versions it has, where they are not what its kind comes with; layers merge: "
+        "see [compatibility.md](compatibility.md)",
     ),
     Field("labels", MapOf(LABEL, LABEL_VALUE), "words to select boards by; layers add to each other"),
     Field("config", MapOf(CONFIG_KEY, Anything()), "values for templates; layers merge, key by key"),

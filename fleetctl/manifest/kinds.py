@@ -6,8 +6,8 @@ the one description of the manifest: decoder, schema and reference are three rea
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Protocol
@@ -130,6 +130,7 @@ class Choice:
 
     options: type[StrEnum]
     noun: str
+    refused: Mapping[str, str] = field(default_factory=dict)  # words that are known and still not taken: why
 
     @cached_property
     def _values(self) -> dict[str, StrEnum]:
@@ -144,6 +145,10 @@ class Choice:
             return value
         text = text_of(node, self.noun, complaints)
         if text is INVALID:
+            return INVALID
+        if text in self.refused:
+            what, _, hint = self.refused[text].partition("; ")
+            complaints.append(Complaint(node, f"`{text}` {what}", hint))
             return INVALID
         complaints.append(
             unknown(node, self.noun, _cut(text), self._values, f"one of {', '.join(self._values)}")

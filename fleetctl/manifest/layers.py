@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from fleetctl.manifest.compounds import Entry
 from fleetctl.manifest.tree import Node, Pairs, Scalar
 
-MERGED = ("labels", "config")  # merge key by key; every other setting is replaced whole
+MERGED = ("labels", "config", "runtime")  # merge key by key; every other setting is replaced whole
 
 
 class Layer(NamedTuple):

@@ -19,6 +19,7 @@ class BoardKind(StrEnum):
     RASPBERRYPI3 = "raspberrypi3"
     RASPBERRYPI4 = "raspberrypi4"
     RASPBERRYPI5 = "raspberrypi5"
+    RASPBERRYPI_ZERO2 = "raspberrypizero2"
     CORAL_DEV_BOARD = "coral-dev-board"
     CORAL_DEV_BOARD_MINI = "coral-dev-board-mini"
     GENERIC = "generic"
@@ -27,6 +28,22 @@ class BoardKind(StrEnum):
     def has_edge_tpu(self) -> bool:
         """True where an Edge TPU is soldered on."""
         return self.value.startswith("coral-")
+
+
+class Attached(StrEnum):
+    """An Edge TPU that is plugged into a board; what is soldered on is the kind's."""
+
+    NONE = "none"
+    USB = "usb"
+    PCIE = "pcie"
+
+
+class Machine(StrEnum):
+    """Instruction sets that TFLite runtimes are published for, as `uname -m` names them."""
+
+    AARCH64 = "aarch64"
+    ARMV7L = "armv7l"
+    X86_64 = "x86_64"
 
 
 class Via(StrEnum):
@@ -265,6 +282,10 @@ class Board:
     service: ServiceManager = ServiceManager.SYSTEMD
     serve_port: int = 8091
     accelerator: Accelerator = Accelerator.NONE
+    attached: Attached = Attached.NONE
+    runtime: Mapping[str, str] = field(
+        default_factory=dict
+    )  # what it has besides: see fleetctl.compatibility
     labels: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)  # reaches the templates
     groups: tuple[str, ...] = ()  # that it is in, in manifest order

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from fleetctl.artifact import BlobRef
-from fleetctl.manifest.schema import Accelerator, Board, BoardKind, ServiceManager, VariantName, Via
+from fleetctl.manifest.schema import (
+    Accelerator,
+    Attached,
+    Board,
+    BoardKind,
+    ServiceManager,
+    VariantName,
+    Via,
+)
 from fleetctl.release import Release
 from fleetctl.transports.base import Order, Reply, ReplyStatus
 
@@ -19,13 +27,22 @@ class Goal(StrEnum):
     RELEASED = "released"
     CONFIRMED = "confirmed"
     REVERTED = "reverted"
+    PREPARED = "prepared"
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What makes a board fit to take releases: the request of the board verb `prepare`, and its wheels."""
+
+    request: Mapping[str, Any]
+    wheels: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """One board's share of a run.
 
-    `order` comes with `RELEASED`.
+    `order` comes with `RELEASED`, `preparation` with `PREPARED`.
     `release` is the digest to confirm, or to go back to (None: the one before).
     """
 
@@ -36,6 +53,7 @@ class Work:
     order: Order | None = None
     release: str | None = None
     reason: str = ""
+    preparation: Preparation | None = None
 
 
 def work_to_json(work: Work) -> dict[str, Any]:
@@ -48,6 +66,7 @@ def work_to_json(work: Work) -> dict[str, Any]:
         "order": order_to_json(work.order) if work.order else None,
         "release": work.release,
         "reason": work.reason,
+        "preparation": _preparation_to_json(work.preparation) if work.preparation else None,
     }
 
 
@@ -61,7 +80,16 @@ def work_from_json(data: Mapping[str, Any]) -> Work:
         order=order_from_json(data["order"]) if data["order"] else None,
         release=data["release"],
         reason=data["reason"],
+        preparation=_preparation_from_json(data["preparation"]) if data["preparation"] else None,
     )
+
+
+def _preparation_to_json(preparation: Preparation) -> dict[str, Any]:
+    return {"request": dict(preparation.request), "wheels": [str(path) for path in preparation.wheels]}
+
+
+def _preparation_from_json(data: Mapping[str, Any]) -> Preparation:
+    return Preparation(data["request"], tuple(Path(path) for path in data["wheels"]))
 
 
 def order_to_json(order: Order) -> dict[str, Any]:
@@ -94,6 +122,7 @@ def board_to_json(board: Board) -> dict[str, Any]:
     fields = {name: getattr(board, name) for name in Board.__slots__}
     return {
         **fields,
+        "runtime": dict(board.runtime),
         "labels": dict(board.labels),
         "config": dict(board.config),
         "groups": list(board.groups),
@@ -110,6 +139,7 @@ def board_from_json(data: Mapping[str, Any]) -> Board:
             "via": Via(data["via"]),
             "service": ServiceManager(data["service"]),
             "accelerator": Accelerator(data["accelerator"]),
+            "attached": Attached(data["attached"]),
             "groups": tuple(data["groups"]),
         }
     )

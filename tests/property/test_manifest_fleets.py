@@ -56,7 +56,7 @@ def merged(document: dict[str, Any], name: str) -> dict[str, Any]:
     for layer in [*layers, document["boards"][name]]:
         for key, value in layer.items():
             if key not in ("boards", "match"):
-                deep = key in ("labels", "config")
+                deep = key in ("labels", "config", "runtime")
                 result[key] = overlaid(result.get(key, {}), value) if deep else value
     return result
 

@@ -115,7 +115,10 @@ def test_explain_of_nothing(manifest: Path, board: str, key: str | None, message
     ("settings", "variant", "accelerator"),
     [
         ("board: raspberrypi4", "int8", "none"),
-        ("board: raspberrypi4, accelerator: preferred", "edgetpu", "preferred"),
+        ("board: raspberrypi4, accelerator: preferred", "int8", "preferred"),
+        ("board: raspberrypi4, attached: usb", "edgetpu", "preferred"),
+        ("board: raspberrypi4, attached: usb, accelerator: none", "int8", "none"),
+        ("board: raspberrypi4, attached: usb, accelerator: required", "edgetpu", "required"),
         ("board: coral-dev-board", "edgetpu", "preferred"),
         ("board: coral-dev-board, accelerator: required", "edgetpu", "required"),
         ("board: coral-dev-board, accelerator: none", "int8", "none"),
@@ -127,7 +130,7 @@ def test_explain_of_nothing(manifest: Path, board: str, key: str | None, message
 def test_variant_and_accelerator_are_worked_out(
     manifest: Path, settings: str, variant: str, accelerator: str
 ) -> None:
-    """A soldered Edge TPU is preferred; who uses one runs `edgetpu` if built, else `int8`, else the first."""
+    """An Edge TPU is preferred where there is one; who uses one runs `edgetpu` if built, else `int8`, else the first."""
     manifest.write_text(f"{FLEET}  extra: {{host: 192.0.2.99, {settings}}}\n")
 
     board = load(manifest).boards["extra"]
