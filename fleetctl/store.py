@@ -18,7 +18,6 @@ from fleetctl.errors import BuildError, LockHeld, WriteError
 
 _CHUNK = 1 << 20
 _POLL = 0.05  # seconds between two tries for a lock
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, one's share of it, one's longest file
 
 
 def sha256(data: bytes) -> str:
@@ -79,10 +78,15 @@ def naming(path: Path) -> Iterator[None]:
         raise unwritable(path, error) from error
 
 
+def is_out_of_space(error: OSError) -> bool:
+    """Whether the disk, one's share of it, or the longest file one may write is what refused."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def unwritable(path: Path, error: OSError) -> WriteError:
     """What to tell of a file that the system refused to write."""
     reason = error.strerror or str(error)
-    if error.errno not in _FULL:
+    if not is_out_of_space(error):
         return WriteError(f"cannot write {path}: {reason}")
     return WriteError(
         f"cannot write {path}: {reason}{_space_left(path)}",

@@ -20,7 +20,7 @@ from typing import IO
 
 from fleetctl.errors import BuildError
 from fleetctl.models.progress import Progress
-from fleetctl.store import sha256_file
+from fleetctl.store import is_out_of_space, naming, sha256_file, unwritable
 
 _CHUNK = 1 << 18
 
@@ -52,6 +52,7 @@ def fetch(
 
     Raises:
         BuildError: not https, unreachable, other bytes than `sha256` says, or an archive not fit to open.
+        WriteError: the disk is full; what was downloaded stays, and the next try continues.
     """
     folder = cache / "archives" / sha256
     if folder.is_dir():
@@ -69,13 +70,16 @@ def unpack(archive: Path, folder: Path, *, progress: Progress, limits: Limits = 
         BuildError: neither zip nor tar, damaged, over the limits, or with a member that is not a plain file
             inside the folder.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name[:12]}.", dir=folder.parent))
+    with naming(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name[:12]}.", dir=folder.parent))
     try:
         _unpack_into(archive, aside, progress, limits)
         aside.chmod(0o755)
         aside.rename(folder)
     except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError) as exc:
+        if isinstance(exc, OSError) and is_out_of_space(exc):
+            raise unwritable(folder, exc) from None
         raise BuildError(f"{archive.name} cannot be unpacked: {exc}") from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -98,13 +102,16 @@ def _download(
     url: str, sha256: str, folder: Path, progress: Progress, limits: Limits, trust: ssl.SSLContext | None
 ) -> Path:
     _demand_https(url)
-    folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{sha256}.part"
+    with naming(part):
+        folder.mkdir(parents=True, exist_ok=True)
     try:
         _continue_download(url, part, progress, limits, trust)
     except urllib.error.HTTPError as exc:
         raise BuildError(f"{url} answers {exc.code} {exc.reason}") from None
     except (OSError, http.client.HTTPException) as exc:
+        if isinstance(exc, OSError) and is_out_of_space(exc):
+            raise unwritable(part, exc) from None
         reason = getattr(exc, "reason", exc)
         raise BuildError(f"{url} cannot be downloaded: {reason}", hint="run again: it continues") from None
     found = sha256_file(part)

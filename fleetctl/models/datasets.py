@@ -30,8 +30,8 @@ def load(dataset: Dataset, *, base: Path, cache: Path, progress: Progress = sile
             split = _load_folder(dataset, base, progress)
         case ArchiveDataset():
             folder = archive.fetch(dataset.url, dataset.sha256, cache=cache, progress=progress)
-            split = stratified(photos.read(folder / dataset.subfolder), seed=dataset.seed)
-    _demand_something_to_learn(split)
+            split = stratified(_photos(folder / dataset.subfolder, progress), seed=dataset.seed)
+    _demand_something_to_learn(split, _place(dataset, base))
     return split
 
 
@@ -75,11 +75,11 @@ def _load_rendered(dataset: RenderedDataset, progress: Progress) -> Split:
 
 
 def _load_folder(dataset: FolderDataset, base: Path, progress: Progress) -> Split:
-    samples = photos.read(base / dataset.path)
+    samples = _photos(base / dataset.path, progress)
     if dataset.evaluation is None:
         split = stratified(samples, seed=dataset.seed)
     else:
-        split = Split(samples, photos.read(base / dataset.evaluation))
+        split = Split(samples, _photos(base / dataset.evaluation, progress))
     if not dataset.rendered:
         return split
     signs = rendered.drawable(sorted({*gardiner.USUAL_SIGNS, *split.train.labels}))
@@ -98,12 +98,55 @@ def _draw(signs: Iterable[str], count: int, seed: int, progress: Progress) -> Sa
     return samples
 
 
-def _demand_something_to_learn(split: Split) -> None:
-    if len(split.train.counts) < 2:
-        raise BuildError(
-            f"the dataset has {len(split.train.counts)} sign(s) to learn", hint="a reader needs at least two"
-        )
+def _photos(folder: Path, progress: Progress) -> Samples:
+    """The photos of a folder, each labelled by a sign.
+
+    A label that is none is most often a slip (g17, G17-copy), and would be taught as one more sign.
+    """
+    samples = photos.read(folder, progress=progress)
+    for name, label in zip(samples.names, samples.labels, strict=True):
+        if not gardiner.is_code(label):
+            raise BuildError(
+                f"{folder / name} names the sign {label!r}, which is no Gardiner code{_meant(label)}",
+                hint=f"use codes such as G17 or Aa15, and {gardiner.UNKNOWN} for a sign nobody can read",
+            )
+    return samples
+
+
+def _meant(label: str) -> str:
+    close = {code.lower(): code for code in gardiner.characters()}.get(label.lower())
+    return f"; did you mean {close}?" if close else ""
+
+
+def _demand_something_to_learn(split: Split, place: str) -> None:
+    taught = split.train.counts
+    if len(taught) < 2:
+        only = f"only one sign, {next(iter(taught))}," if taught else "no sign"
+        raise BuildError(f"{place} has {only} to learn", hint="a reader needs at least two")
     if not len(split.evaluation):
         raise BuildError(
-            "the dataset keeps no sample out for evaluation", hint="give at least two samples of some sign"
+            f"{place} keeps no sample out for evaluation", hint="give at least two samples of some sign"
         )
+    if not split.evaluation.counts.keys() & taught.keys():
+        signs = f"{_some(split.train)} against {_some(split.evaluation)}"
+        raise BuildError(
+            f"{place} teaches no sign of its evaluation: {signs}",
+            hint="check `path` and `evaluation` of the dataset",
+        )
+
+
+def _place(dataset: Dataset, base: Path) -> str:
+    """What to call a dataset in a message."""
+    match dataset:
+        case FolderDataset():
+            return str(base / dataset.path)
+        case ArchiveDataset():
+            return dataset.url
+        case _:
+            return "the dataset"
+
+
+def _some(samples: Samples) -> str:
+    """Its first signs, for a message."""
+    signs = sorted(samples.counts)
+    return ", ".join(signs[:4]) + (", ..." if len(signs) > 4 else "")

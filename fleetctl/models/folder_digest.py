@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fleetctl.errors import BuildError
 from fleetctl.models import photos
 from fleetctl.store import atomic_write, canonical_json, sha256, sha256_file
 
@@ -18,13 +19,20 @@ def folder_digest(folder: Path, *, cache: Path, now: Callable[[], int] = time.ti
 
     `cache` is a folder for what earlier runs learnt: a photo whose size, inode and times are as they were
     then is not read again. Losing the cache costs time only. `now` is the clock, in nanoseconds.
+
+    Raises:
+        BuildError: as `photos.find`, or a photo that may not be read.
+        WriteError: the cache cannot be written.
     """
     memory = cache / f"digests-{sha256(str(folder.absolute()).encode())[:16]}.json"
     known = _remembered(memory)
     fresh: dict[str, list[Any]] = {}
     for photo in photos.find(folder):
-        stamp = _stamp(photo.path)
-        digest = _recorded(known.get(photo.name), stamp) or sha256_file(photo.path)
+        try:
+            stamp = _stamp(photo.path)
+            digest = _recorded(known.get(photo.name), stamp) or sha256_file(photo.path)
+        except OSError as error:
+            raise BuildError(f"{photo.path} cannot be read: {error.strerror}") from None
         fresh[photo.name] = [stamp, digest]
     deadline = now() - _SETTLED_NS
     settled = {name: record for name, record in fresh.items() if max(record[0][2:]) < deadline}

@@ -22,6 +22,7 @@ _PLACES = (
 )
 # Noto first: two machines that both have it draw the same signs.
 _NAMES = ("NotoSansEgyptianHieroglyphs*.[to]tf", "NotoSansEgyptianHieroglyphs*.ttc", "seguihis.ttf")
+_PATIENCE = 60.0  # seconds for fontconfig
 _HINT = (
     "install one: `apt-get install fonts-noto-core`, "
     "`dnf install google-noto-sans-egyptian-hieroglyphs-fonts`, "
@@ -57,9 +58,16 @@ def _fontconfig(environ: Mapping[str, str]) -> Iterator[Path]:
     program = shutil.which("fc-list", path=environ.get("PATH"))
     if program is None:
         return
-    listed = subprocess.run(
-        [program, "--format=%{file}\n", ":charset=13000 13146"], capture_output=True, text=True, check=False
-    )
+    try:
+        listed = subprocess.run(
+            [program, "--format=%{file}\n", ":charset=13000 13146"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        return  # as good as not installed: a first run over thousands of fonts may take that long
     yield from (Path(line) for line in sorted(listed.stdout.splitlines()) if line)
 
 

@@ -26,6 +26,14 @@ _USUAL = """
 USUAL_SIGNS: tuple[str, ...] = tuple(_USUAL.split())
 
 
+_CODE = re.compile(r"(?:[A-Z]|Aa|NL|NU)[1-9][0-9]{0,2}[A-Za-z]{0,2}")
+
+
+def is_code(label: str) -> bool:
+    """Whether a label has the form of a Gardiner code; sign lists differ, so Unicode need not have it."""
+    return _CODE.fullmatch(label) is not None
+
+
 @lru_cache(maxsize=1)
 def characters() -> dict[str, str]:
     """Every Gardiner code Unicode names, such as `A1`, `Aa15` or `G7a`, with its character."""

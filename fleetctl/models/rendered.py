@@ -24,6 +24,7 @@ HEIGHT, WIDTH = 75, 50  # of the photos in Franken's set
 _OVERSAMPLING = 2
 _EM = 160  # font size of the drawn outlines, pixels
 _MARGIN = 4
+_NO_CHARACTER = "\U0010ffff"  # Unicode promises that this never is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Carver:
             self._font = ImageFont.truetype(str(font), _EM)
         except OSError as exc:
             raise BuildError(f"{font} cannot be read as a font: {exc}") from None
+        self._path = font
         self._seed = seed
         self._outlines: dict[str, Outline] = {}
 
@@ -64,8 +66,19 @@ class Carver:
 
     def _outline(self, sign: str) -> Outline:
         if sign not in self._outlines:
+            if character := gardiner.characters().get(sign):
+                self._demand_drawn(sign, character)
             self._outlines[sign] = _outline(self._font, sign)
         return self._outlines[sign]
+
+    def _demand_drawn(self, sign: str, character: str) -> None:
+        """A font draws one and the same box, or nothing, for every character that it lacks."""
+        drawn, lacking = (bytes(self._font.getmask(text)) for text in (character, _NO_CHARACTER))
+        if drawn in (b"", lacking):
+            raise BuildError(
+                f"{self._path} has no character for {sign}",
+                hint="use a font with all Egyptian hieroglyphs, such as Noto Sans Egyptian Hieroglyphs",
+            )
 
 
 def drawable(signs: Sequence[str]) -> list[str]:

@@ -106,7 +106,7 @@ def test_a_bad_photo_is_named(spoil: Callable[[Path], None], tmp_path: Path) -> 
     """The one photo among thousands that cannot be read is said by its path."""
     spoil(flat(tmp_path) / "0100_G17.png")
 
-    with pytest.raises(BuildError, match=r"0100_G17\.png is not a readable PNG"):
+    with pytest.raises(BuildError, match=r"0100_G17\.png (is not a readable PNG|has more than)"):
         photos.read(tmp_path)
 
 
@@ -153,7 +153,7 @@ def test_one_sign_is_nothing_to_learn(tmp_path: Path) -> None:
     for number in range(4):
         write_png(tmp_path / "photos" / f"{number}_G17.png")
 
-    with pytest.raises(BuildError, match="1 sign"):
+    with pytest.raises(BuildError, match="only one sign, G17, to learn"):
         load(tmp_path / "photos")
 
 
