@@ -97,7 +97,8 @@ def unwritable(path: Path, error: OSError) -> WriteError:
 def _space_left(path: Path) -> str:
     """The free space of the disk that `path` would lie on, for a message; empty where nobody can say."""
     with contextlib.suppress(OSError):
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        place = path.absolute()
+        folder = next(each for each in (place, *place.parents) if each.is_dir())
         return f" ({shutil.disk_usage(folder).free / 2**20:,.1f} MiB free in {folder})"
     return ""
 

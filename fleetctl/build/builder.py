@@ -5,8 +5,11 @@ a build that was killed goes on from the trained weights, and a build that a gat
 not made again. Deciding that there is nothing to do takes digests only, and imports nothing heavy.
 """
 
+import contextlib
+import errno
 import shutil
-from collections.abc import Collection, Iterable
+import tempfile
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,17 +19,18 @@ from fleetctl.artifact import verify_artifact
 from fleetctl.build.inputs import cache_folder, model_inputs
 from fleetctl.build.resolve import current_models, demand_acceptance, staleness
 from fleetctl.checked_json import Malformed, parse
-from fleetctl.errors import BuildError, UsageError
+from fleetctl.errors import BuildError, UsageError, WriteError
 from fleetctl.lockfile import FleetLock, LockedModel
 from fleetctl.manifest.schema import Fleet, Model
 from fleetctl.models.progress import Progress, silent
 from fleetctl.project import Project
-from fleetctl.store import BlobStore, Lock, atomic_write, canonical_json
+from fleetctl.store import BlobStore, Lock, atomic_write, canonical_json, is_out_of_space, unwritable
 
 if TYPE_CHECKING:
     from fleetctl.build.stages import Stages
 
 _BUILT = "built.json"
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +70,11 @@ def build(
     Raises:
         GateRefused: something was built that the manifest's gates do not let through.
         ToolchainMissing: a tool is not installed.
-        BuildError: a model could not be built.
+        BuildError: a model could not be built, or something could not be written.
         LockHeld: another build of this fleet is running.
     """
     chosen = _choose(fleet, models)
-    with Lock(project.state / "build.lock", f"build of {fleet.name}"):
+    with _refusals_of_the_system(), Lock(project.state / "build.lock", f"build of {fleet.name}"):
         before = lockfile.read(project.lockfile)
         results = [
             _bring_up_to_date(model, before.models.get(model.name), fleet, project, force, progress, stages)
@@ -81,6 +85,21 @@ def build(
         if after != before:
             lockfile.write(project.lockfile, after)
     return BuildResult(tuple(results), after != before)
+
+
+@contextlib.contextmanager
+def _refusals_of_the_system() -> Iterator[None]:
+    """A build that may not write, or has no room to, has failed as a build. What it finished is kept."""
+    try:
+        yield
+    except WriteError as error:
+        raise BuildError(error.message, hint=error.hint) from error
+    except OSError as error:
+        if not is_out_of_space(error) and error.errno not in _FORBIDDEN:
+            raise
+        # Somebody else's code: what it does not name lies among the temporary files.
+        refused = unwritable(Path(error.filename or tempfile.gettempdir()), error)
+        raise BuildError(refused.message, hint=refused.hint) from error
 
 
 def check(fleet: Fleet, project: Project, *, models: Collection[str] = ()) -> BuildResult:

@@ -13,12 +13,12 @@ from fleetctl.build.stages import Converted, Measured, ModelStages, Stages
 from fleetctl.checked_json import Malformed, Node, parse
 from fleetctl.lockfile import ClassDrop, LockedModel, LockedVariant, Metrics
 from fleetctl.manifest.schema import Model, VariantName
-from fleetctl.models import evaluate, golden
+from fleetctl.models import checkpoints, evaluate, golden
 from fleetctl.models.evaluate import Evaluation
 from fleetctl.models.progress import Progress
 from fleetctl.models.reader import Trained
 from fleetctl.models.samples import Samples, Split
-from fleetctl.store import BlobStore, atomic_write, canonical_json, sha256_file
+from fleetctl.store import BlobStore, atomic_write, canonical_json, sha256, sha256_file
 
 SCORE_TOLERANCE = {VariantName.FLOAT32: 0.05, VariantName.FLOAT16: 0.05}
 QUANTIZED_SCORE_TOLERANCE = 0.15
@@ -60,18 +60,28 @@ class Workshop:
         if trained is None:
             self.workdir.mkdir(parents=True, exist_ok=True)
             trained = self.stages.train(model, split, workdir=self.workdir, progress=self.progress)
-            record = {
-                "labels": list(trained.labels),
-                "preprocess": dict(trained.preprocess),
-                "weights": {"file": trained.weights.name, "sha256": sha256_file(trained.weights)},
-            }
-            atomic_write(self.workdir / _TRAINED, canonical_json(record))
+            atomic_write(self.workdir / _TRAINED, canonical_json(self._record(trained)))
+        for checkpoint in self.workdir.glob(f"*{checkpoints.SUFFIX}"):
+            checkpoint.unlink()
         return trained
+
+    def _record(self, trained: Trained) -> dict[str, object]:
+        """What is noted of a trained network, with a digest over it: labels must not part from their head."""
+        record: dict[str, object] = {
+            "recipe": self.workdir.name,
+            "labels": list(trained.labels),
+            "preprocess": dict(trained.preprocess),
+            "weights": {"file": trained.weights.name, "sha256": sha256_file(trained.weights)},
+        }
+        return {**record, "sha256": sha256(canonical_json(record))}
 
     def _resumed(self) -> Trained | None:
         """The network an earlier build trained from this recipe, if it is here and whole."""
         try:
             root = parse((self.workdir / _TRAINED).read_bytes())
+            root.key("recipe").exactly(self.workdir.name)
+            noted = {name: value for name, value in root.mapping().items() if name != "sha256"}
+            root.key("sha256").exactly(sha256(canonical_json(noted)))
             weights = self.workdir / Path(root.key("weights").key("file").text()).name
             whole = sha256_file(weights) == root.key("weights").key("sha256").digest()
             return _trained_from(root, weights) if whole else None
