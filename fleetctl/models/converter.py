@@ -102,19 +102,21 @@ def _int8(converter: Any, representative: NDArray[np.uint8]) -> None:
         for image in representative:
             yield [image[np.newaxis].astype(np.float32)]
 
-    _integer(converter)
+    tf = tensorflow()
+    _uint8_ends(converter)
     converter.representative_dataset = images
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
 
 
 def _int8_qat(converter: Any, representative: NDArray[np.uint8]) -> None:
+    # Ranges are in the graph. Asking for TFLITE_BUILTINS_INT8 would make the converter ask for images.
     del representative
-    _integer(converter)
+    _uint8_ends(converter)
 
 
-def _integer(converter: Any) -> None:
+def _uint8_ends(converter: Any) -> None:
     tf = tensorflow()
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8
     converter.inference_output_type = tf.uint8
 
