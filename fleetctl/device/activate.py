@@ -46,6 +46,8 @@ VERBS = {
     "logs": "service_verbs",
     "history": "inventory_verbs",
     "recover": "settle_verbs",
+    "describe": "describe_verb",
+    "prepare": "prepare_verb",
 }
 USAGE = "usage: activate.py {%s} --root ROOT [--before-start]" % ",".join(sorted(VERBS))
 

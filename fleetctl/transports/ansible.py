@@ -28,7 +28,7 @@ from fleetctl.manifest.schema import Board
 from fleetctl.store import atomic_write
 from fleetctl.transports.base import Order, Reply, ReplyStatus
 from fleetctl.transports.hostkeys import fault_of
-from fleetctl.transports.orders import Goal, Work, reply_from_json, work_to_json
+from fleetctl.transports.orders import Goal, Preparation, Work, reply_from_json, work_to_json
 from fleetctl.transports.wire import BoardFault, printable
 
 WORK_SCHEMA = "fleetctl.work/v1"
@@ -42,7 +42,12 @@ _RUNNERS = (
     "RUNNER_OMIT_EVENTS",
     "RUNNER_ONLY_FAILED_EVENTS",
 )
-_PLAYBOOKS = {Goal.RELEASED: "release.yml", Goal.CONFIRMED: "confirm.yml", Goal.REVERTED: "rollback.yml"}
+_PLAYBOOKS = {
+    Goal.RELEASED: "release.yml",
+    Goal.CONFIRMED: "confirm.yml",
+    Goal.REVERTED: "rollback.yml",
+    Goal.PREPARED: "bootstrap.yml",
+}
 _SOCKET_ROOM = 50  # characters; with what is appended, a socket's path must stay below 104 on macOS
 
 
@@ -56,6 +61,8 @@ class Reader(Protocol):
     def logs(self, boards: Sequence[Board], *, lines: int, deadline: float) -> Iterator[Reply]: ...
 
     def history(self, boards: Sequence[Board], *, last: int, deadline: float) -> Iterator[Reply]: ...
+
+    def describe(self, boards: Sequence[Board], *, user: str, deadline: float) -> Iterator[Reply]: ...
 
 
 class AnsibleTransport:
@@ -121,6 +128,22 @@ class AnsibleTransport:
             Goal.REVERTED,
             [
                 Work(b, Goal.REVERTED, deadline, self.known_hosts, release=to.get(b.name), reason=reason)
+                for b in boards
+            ],
+        )
+
+    def describe(self, boards: Sequence[Board], *, user: str, deadline: float) -> Iterator[Reply]:
+        """What each board is: the reply of the board verb `describe`."""
+        return self.reader.describe(boards, user=user, deadline=deadline)
+
+    def prepare(
+        self, boards: Sequence[Board], preparations: Mapping[str, Preparation], *, deadline: float
+    ) -> Iterator[Reply]:
+        """Make boards fit to take releases: the reply of the board verb `prepare`."""
+        return self._play(
+            Goal.PREPARED,
+            [
+                Work(b, Goal.PREPARED, deadline, self.known_hosts, preparation=preparations[b.name])
                 for b in boards
             ],
         )

@@ -9,7 +9,7 @@ Confirming follows at once: a board waits only `confirm_timeout` before it goes 
 import io
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from fleetctl.device.judge import PASSED, judge
@@ -17,7 +17,7 @@ from fleetctl.errors import BuildError
 from fleetctl.release import Release
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order, Reply, ReplyStatus
-from fleetctl.transports.orders import Goal, Work
+from fleetctl.transports.orders import Goal, Preparation, Work
 from fleetctl.transports.wire import BoardFault, BoardSaidNo
 
 
@@ -47,6 +47,10 @@ def _do(work: Work, ask: Ask) -> Mapping[str, Any]:
             return ask("confirm", {"release": work.release})
         case Goal.REVERTED:
             return ask("revert", {"to": work.release, "reason": work.reason})
+        case Goal.PREPARED:
+            if work.preparation is None:
+                raise ValueError("preparing a board needs to know what for")
+            return prepare(work.preparation, ask)
 
 
 def release_to(order: Order, ask: Ask) -> dict[str, Any]:
@@ -67,6 +71,16 @@ def release_to(order: Order, ask: Ask) -> dict[str, Any]:
             raise
         # It was there a moment ago: silent half-way is not offline, the release may have brought it down.
         raise BoardFault(ReplyStatus.TIMED_OUT, f"lost half-way: {fault.error}", fault.hint) from fault
+
+
+def prepare(preparation: Preparation, ask: Ask) -> Mapping[str, Any]:
+    """Make the board behind `ask` fit to take releases. Returns its reply to the verb `prepare`."""
+    # A few words first: they tell whether it has the wheels, and settle how the script travels.
+    described = ask("describe", {"user": preparation.request.get("user", "")}).get("environment")
+    wanted = {name: digest for name, (digest, _) in preparation.request["wheels"].items()}
+    has_them = isinstance(described, dict) and described.get("wheels") == wanted
+    bundle = b"" if has_them else _tar((path.name, path.read_bytes()) for path in preparation.wheels)
+    return ask("prepare", {**preparation.request, "bundle_bytes": len(bundle)}, bundle)
 
 
 def _prove(order: Order, ask: Ask, bundle: bytes) -> dict[str, Any]:
@@ -103,17 +117,19 @@ def _missing(release: Release, ask: Ask) -> list[str]:
 
 
 def _bundle(blobs: BlobStore, digests: Sequence[str]) -> bytes:
-    """The blobs as an uncompressed tar whose members are named by digest; no bytes at all for no blobs."""
-    if not digests:
-        return b""
+    """The blobs as a tar whose members are named by digest."""
+    return _tar((digest, blobs.get(digest)) for digest in digests)
+
+
+def _tar(files: Iterable[tuple[str, bytes]]) -> bytes:
+    """Files as an uncompressed tar, in their order; no bytes at all for no files."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for digest in digests:
-            data = blobs.get(digest)
-            member = tarfile.TarInfo(digest)
+        for name, data in files:
+            member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
-        end = stream.tell() + 2 * tarfile.BLOCKSIZE
+        end = stream.tell() + 2 * tarfile.BLOCKSIZE if stream.tell() else 0
     return stream.getvalue()[:end]  # without the padding to a tape's record of ten KiB
 
 

@@ -69,6 +69,15 @@ class SshReader:
         """Each board's last receipts, as `{"receipts": [...]}`."""
         return self._ask(boards, "history", {"last": last}, deadline)
 
+    def describe(self, boards: Sequence[Board], *, user: str, deadline: float) -> Iterator[Reply]:
+        """What each board is, by a script that is always sent: a release on it may be older than the verb."""
+        request = {"user": user}
+
+        def converse(board: Board, run: Run) -> Mapping[str, Any]:
+            return _parsed(board, "describe", _send(board, "describe", request, run))
+
+        return self._each(boards, converse, deadline)
+
     def run(self, boards: Sequence[Board], command: str, *, deadline: float) -> Iterator[Reply]:
         """Run a shell command on each board, as `{"exit": int or null, "stdout": str, "stderr": str}`.
 
@@ -92,13 +101,8 @@ class SshReader:
         def converse(board: Board, run: Run) -> Mapping[str, Any]:
             outcome = run(ask_command(board, verb), canonical_json(dict(request)))
             if outcome.status == _NO_RELEASE:
-                script = board_script.whole()
-                command = sent_script_command(board, verb, script)
-                outcome = run(command, wire.standard_input(script, request))
-            check_sudo(board, outcome)
-            if not outcome.stdout.strip() and outcome.status != 0:
-                raise _failure(verb, outcome)
-            return wire.parse_reply(verb, outcome.stdout)
+                outcome = _send(board, verb, request, run)
+            return _parsed(board, verb, outcome)
 
         return self._each(boards, converse, deadline)
 
@@ -121,6 +125,18 @@ class SshReader:
 
 
 Converse = Callable[[Board, Run], Mapping[str, Any]]
+
+
+def _send(board: Board, verb: str, request: Mapping[str, Any], run: Run) -> Outcome:
+    script = board_script.whole()
+    return run(sent_script_command(board, verb, script), wire.standard_input(script, request))
+
+
+def _parsed(board: Board, verb: str, outcome: Outcome) -> Mapping[str, Any]:
+    check_sudo(board, outcome)
+    if not outcome.stdout.strip() and outcome.status != 0:
+        raise _failure(verb, outcome)
+    return wire.parse_reply(verb, outcome.stdout)
 
 
 def ask_command(board: Board, verb: str) -> str:

@@ -197,6 +197,8 @@ def _result(reply: Reply) -> dict:
             "unreachable" if down else "failed": True,
             "msg": ". ".join(filter(None, (reply.error, reply.hint))),
         }
+    if "description" in reply.data:  # of a board that was prepared
+        return {**result, "changed": bool(reply.data.get("changed"))}
     state = wire.printable(reply.data.get("state"), 40)
     result.update(
         board_state=state, changed=state in ("confirmed", "reverted"), sent=reply.data.get("sent", 0)

@@ -13,7 +13,7 @@ options:
   state:
     description: What to bring the board to.
     type: str
-    choices: [released, confirmed, reverted]
+    choices: [released, confirmed, reverted, prepared]
     default: released
   manifest:
     description:

@@ -1,0 +1,113 @@
+"""What each board said of itself, and what is to be made of it.
+
+What a board says is untrusted: it decides which wheels are fetched, so its words have to be in the list.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fleetctl.bootstrap.wheelhouse import Platform, packages_for, request_of
+from fleetctl.manifest.schema import Board, ServiceManager
+from fleetctl.transports.orders import Preparation
+
+SERVICE_USER = "fleetctl"
+ENVIRONMENT = "venv/bin/python"  # under a board's root: the interpreter that bootstrap makes
+
+MACHINES = ("x86_64", "aarch64", "armv7l")
+MIN_FREE = 300 << 20  # bytes: the environment, three releases, and logs
+MAX_SKEW = 60.0  # seconds between a board's clock and ours
+
+_PYTHONS = range(7, 20)  # of Python 3
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that has to be so before a board is changed."""
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+def platform_of(said: Mapping[str, Any]) -> Platform | None:
+    """The platform that a board describes, if it is one that could be."""
+    machine, python, glibc = said.get("machine"), _version(said.get("python")), _version(said.get("glibc"))
+    if machine not in MACHINES or python is None or glibc is None:
+        return None
+    if python[0] != 3 or python[1] not in _PYTHONS or glibc[0] != 2 or not 0 < glibc[1] < 100:
+        return None
+    return Platform(str(machine), python, glibc)
+
+
+def checks(board: Board, said: Mapping[str, Any], now: float | None = None) -> list[Check]:
+    """Whether a board can be prepared at all."""
+    words = said.get("machine"), _dotted(said.get("python")), _dotted(said.get("glibc"))
+    found = [
+        Check(
+            "platform",
+            platform_of(said) is not None,
+            "{}, Python {}, glibc {}".format(*words),
+            "boards are Linux with glibc on x86_64, aarch64 or armv7l, and have Python 3.7 or later",
+        ),
+        _room(said.get("free_bytes"), made=_is_made(said)),
+        _clock(said.get("clock"), time.time() if now is None else now),
+    ]
+    if board.service is ServiceManager.SYSTEMD:
+        systemd, root = said.get("systemd") is True, said.get("root") is True
+        found.append(Check("systemd", systemd, "it runs the service", "or say `service: process`"))
+        found.append(Check("root", root, "changes need it", "say `become: true`, or log in as root"))
+    return found
+
+
+def preparation(board: Board, platform: Platform, wheels: Mapping[str, Path]) -> Preparation:
+    """What to ask of a board; `wheels` are those of its platform, by file name."""
+    system = board.service is ServiceManager.SYSTEMD
+    managed = manages_environment(board)
+    return Preparation(
+        {
+            "user": SERVICE_USER if system else "",
+            "udev": system and board.accelerator.value != "none",
+            "wheels": request_of(wheels) if managed else {},
+            "proof": packages_for(platform).proof,
+        },
+        tuple(wheels.values()) if managed else (),
+    )
+
+
+def manages_environment(board: Board) -> bool:
+    """Whether the manifest has the board use the interpreter that bootstrap makes."""
+    return board.python == f"{board.root.rstrip('/')}/{ENVIRONMENT}"
+
+
+def _is_made(said: Mapping[str, Any]) -> bool:
+    environment = said.get("environment")
+    return isinstance(environment, dict) and isinstance(environment.get("wheels"), dict)
+
+
+def _room(free: object, *, made: bool) -> Check:
+    known = isinstance(free, int) and not isinstance(free, bool)
+    enough = made or (isinstance(free, int) and known and free >= MIN_FREE)
+    shown = f"{free >> 20} MiB free" if isinstance(free, int) else "unknown"
+    return Check("disk", enough, shown, f"free {MIN_FREE >> 20} MiB where the root lies")
+
+
+def _clock(clock: object, now: float) -> Check:
+    if isinstance(clock, bool) or not isinstance(clock, int | float):
+        return Check("clock", False, "unknown", "see to its time: `timedatectl`")
+    apart = abs(float(clock) - now)
+    return Check("clock", apart <= MAX_SKEW, f"{apart:.0f} s from ours", "see to its time: `timedatectl`")
+
+
+def _version(said: object) -> tuple[int, int] | None:
+    """The first two numbers of a version, if it has them."""
+    if not isinstance(said, list) or len(said) < 2 or not all(type(part) is int for part in said):
+        return None
+    return said[0], said[1]
+
+
+def _dotted(said: object) -> str:
+    return ".".join(map(str, said[:3])) if isinstance(said, list) else "unknown"

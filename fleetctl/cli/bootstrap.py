@@ -1,0 +1,164 @@
+"""`fleetctl bootstrap`: make fresh boards fit to take releases."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fleetctl.cli.options import (
+    DEFAULT_MANIFEST,
+    FileOption,
+    OnOption,
+    Output,
+    OutputOption,
+    TransportKind,
+    TransportOption,
+)
+from fleetctl.cli.result import show
+
+if TYPE_CHECKING:
+    from fleetctl.bootstrap.boards import Check
+    from fleetctl.bootstrap.wheelhouse import Platform
+    from fleetctl.manifest.schema import Board
+    from fleetctl.transports.ansible import AnsibleTransport
+    from fleetctl.transports.orders import Preparation
+
+BOOTSTRAP_SCHEMA = "fleetctl.bootstrap/v1"
+DEADLINE = 1800.0  # seconds for one board: an emulated or slow one unpacks for minutes
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How it went on one board."""
+
+    board: str
+    platform: "Platform | None" = None
+    changed: list[str] = field(default_factory=list)
+    checks: list["Check"] = field(default_factory=list)
+    error: str = ""
+    hint: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.error and all(check.ok for check in self.checks)
+
+
+def bootstrap(
+    file: FileOption = DEFAULT_MANIFEST,
+    on: OnOption = "",
+    check: Annotated[
+        bool, typer.Option("--check", help="Only look whether boards could be prepared.")
+    ] = False,
+    transport: TransportOption = TransportKind.MANIFEST,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make fresh boards fit to take releases.
+
+    A board needs ssh and Python 3.7. It gets folders, a service user without login, and an interpreter with
+    numpy and a TFLite runtime, from wheels that are fetched here for its platform: it needs no internet.
+    What is there already stays as it is. Exits 1 when a board is not fit.
+    """
+    from fleetctl.cli.session import open_session
+    from fleetctl.errors import UsageError
+    from fleetctl.transports.ansible import AnsibleTransport
+
+    session = open_session(file, on, transport)
+    if not isinstance(session.transport, AnsibleTransport):
+        raise UsageError("only boards that Ansible reaches can be prepared", hint="select them with --on")
+    outcomes = _look(session.transport, session.boards)
+    if not check:
+        _prepare(session.transport, session.boards, outcomes, session.project.state / "wheelhouse")
+    ordered = [outcomes[board.name] for board in session.boards]
+    show(
+        output,
+        schema=BOOTSTRAP_SCHEMA,
+        data={"boards": [_json(outcome) for outcome in ordered]},
+        columns=["board", "platform", "changed", "wrong"],
+        rows=[_row(outcome) for outcome in ordered],
+    )
+    if not all(outcome.ok for outcome in ordered):
+        raise typer.Exit(1)
+
+
+def _look(transport: "AnsibleTransport", boards: "list[Board]") -> dict[str, Outcome]:
+    from fleetctl.bootstrap.boards import SERVICE_USER, checks, platform_of
+    from fleetctl.report.console import talk
+
+    named = {board.name: board for board in boards}
+    outcomes = {}
+    with talk.progress("asking boards what they are", total=len(boards)) as advance:
+        for reply in transport.describe(boards, user=SERVICE_USER, deadline=120.0):
+            advance(1)
+            platform = platform_of(reply.data) if reply.ok else None
+            outcomes[reply.board] = Outcome(
+                reply.board,
+                platform=platform,
+                checks=checks(named[reply.board], reply.data) if reply.ok else [],
+                error=reply.error,
+                hint=reply.hint,
+            )
+    return outcomes
+
+
+def _prepare(
+    transport: "AnsibleTransport", boards: "list[Board]", outcomes: dict[str, Outcome], wheelhouse: Any
+) -> None:
+    from fleetctl.report.console import talk
+
+    fit = [board for board in boards if outcomes[board.name].ok]
+    if not fit:
+        return
+    preparations = _preparations(fit, outcomes, wheelhouse)
+    with talk.progress("preparing boards", total=len(fit)) as advance:
+        for reply in transport.prepare(fit, preparations, deadline=DEADLINE):
+            advance(1)
+            outcome = outcomes[reply.board]
+            outcome.error, outcome.hint = reply.error, reply.hint
+            outcome.changed = _words(reply.data)
+            if reply.ok:
+                talk.done(f"{reply.board}: {', '.join(outcome.changed) or 'fit already'}")
+            else:
+                talk.fail(f"{reply.board}: {reply.error}")
+
+
+def _preparations(
+    boards: "list[Board]", outcomes: Mapping[str, Outcome], wheelhouse: Any
+) -> "dict[str, Preparation]":
+    """What to ask of each board, with the wheels of its platform fetched."""
+    from fleetctl.bootstrap.boards import preparation
+    from fleetctl.bootstrap.wheelhouse import fetch
+    from fleetctl.report.console import talk
+
+    wheels = {}
+    made = {}
+    for board in boards:
+        if (platform := outcomes[board.name].platform) is None:
+            continue
+        if platform not in wheels:
+            talk.step(f"fetching wheels for {platform.name}")
+            wheels[platform] = fetch(platform, wheelhouse)
+        made[board.name] = preparation(board, platform, wheels[platform])
+    return made
+
+
+def _words(data: Mapping[str, Any]) -> list[str]:
+    from fleetctl.transports.wire import printable
+
+    changed = data.get("changed")
+    return [printable(word, 100) for word in changed] if isinstance(changed, list) else []
+
+
+def _row(outcome: Outcome) -> list[str]:
+    wrong = [f"{check.name}: {check.detail}; {check.hint}" for check in outcome.checks if not check.ok]
+    if outcome.error:
+        wrong.append(". ".join(filter(None, (outcome.error, outcome.hint))))
+    platform = outcome.platform.name if outcome.platform else "-"
+    return [outcome.board, platform, ", ".join(outcome.changed) or "nothing", "; ".join(wrong)]
+
+
+def _json(outcome: Outcome) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    platform = outcome.platform.name if outcome.platform else None
+    return {**asdict(outcome), "platform": platform, "ok": outcome.ok}

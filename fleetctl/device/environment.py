@@ -1,0 +1,105 @@
+"""The interpreter that serves, with its packages, made on the board from wheels that the controller sends.
+
+An environment is a folder of `environments/`, named after the interpreter and wheels it was made of, and
+`venv` is a link to one: it changes by one rename, and a board that loses power meanwhile has the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+from typing import Any, Dict, List, Mapping
+
+from .board_error import BoardError
+from .call import Checkpoint
+from .commands import run
+from .durable import atomic_write, fsync_directory, swap_link
+from .files import read_json, to_json
+from .layout import Board
+
+WHEEL = re.compile(r"[A-Za-z0-9_.+!-]{1,200}\.whl\Z")
+PATIENCE_S = 1200  # an emulated or slow board takes minutes to unpack
+_RECORD = "fleetctl.json"
+
+
+def described_environment(board: Board) -> Dict[str, Any]:
+    """The wheels (file name to sha256) that `venv` was made of; null where it is absent or not our own."""
+    record = read_json(os.path.join(venv(board), _RECORD))
+    wheels = record.get("wheels")
+    works = isinstance(wheels, dict) and os.access(os.path.join(venv(board), "bin", "python"), os.X_OK)
+    return {
+        "present": os.path.lexists(venv(board)),
+        "wheels": wheels if works else None,
+        "python": record.get("python") if works else None,
+    }
+
+
+def ensure_environment(
+    board: Board, wheels: Mapping[str, str], folder: str, proof: str, checkpoint: Checkpoint
+) -> bool:
+    """Have `venv` be an environment of exactly these wheels; true if that took a change.
+
+    Args:
+        wheels: file name to sha256; pip's own wheel is among them.
+        folder: where the wheel files lie.
+        proof: a Python statement that must succeed in it.
+
+    Raises:
+        BoardError: `environment-failed`, with pip's last words; `venv` is as it was.
+    """
+    name = environment_name(wheels)
+    path = os.path.join(board.root, "environments", name)
+    if not os.path.isfile(os.path.join(path, _RECORD)):
+        make_environment(path, wheels, folder, proof)
+    checkpoint("environment-made")
+    if os.path.islink(venv(board)) and os.readlink(venv(board)) == os.path.join("environments", name):
+        return False
+    if os.path.isdir(venv(board)) and not os.path.islink(venv(board)):
+        set_aside(venv(board))
+    swap_link(venv(board), os.path.join("environments", name))
+    return True
+
+
+def environment_name(wheels: Mapping[str, str]) -> str:
+    made_of = to_json({"python": list(sys.version_info[:3]), "wheels": dict(wheels)})
+    return hashlib.sha256(made_of).hexdigest()[:16]
+
+
+def venv(board: Board) -> str:
+    return os.path.join(board.root, "venv")
+
+
+def make_environment(path: str, wheels: Mapping[str, str], folder: str, proof: str) -> None:
+    # In its final place, for its programs name it; without its record it counts as nothing.
+    shutil.rmtree(path, ignore_errors=True)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    _run([sys.executable, "-m", "venv", "--without-pip", path])
+    python = os.path.join(path, "bin", "python")
+    files = [os.path.join(folder, name) for name in sorted(wheels)]
+    pip = [file for file in files if os.path.basename(file).startswith("pip-")]
+    if not pip:
+        raise BoardError("bad-request", "no wheel of pip is among the wheels")
+    packages = [file for file in files if file not in pip]
+    # pip runs from its own wheel: a board may have neither pip nor ensurepip.
+    install = ["install", "--no-index", "--no-deps", "--no-compile"]
+    _run([python, os.path.join(pip[0], "pip"), *install, *packages])
+    _run([python, "-I", "-c", proof])
+    record = {"wheels": dict(wheels), "python": list(sys.version_info[:3])}
+    atomic_write(os.path.join(path, _RECORD), to_json(record))
+    os.sync()  # tens of thousands of small files: before anything points at them
+
+
+def set_aside(path: str) -> None:
+    """An environment that somebody made by hand keeps its bytes, under another name."""
+    number = 1
+    while os.path.lexists("%s.before.%d" % (path, number)):
+        number += 1
+    os.rename(path, "%s.before.%d" % (path, number))
+    fsync_directory(os.path.dirname(path))
+
+
+def _run(argv: List[str]) -> None:
+    run(argv, "environment-failed", PATIENCE_S)

@@ -1,0 +1,117 @@
+"""The verb `prepare`: from a board with Python and ssh to one that can take releases. Again: no change."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any, Dict, List, Mapping
+
+from .board_error import BoardError
+from .bundle import LimitedReader, receive_members
+from .call import Call
+from .commands import run
+from .describe_verb import describe
+from .durable import atomic_write
+from .environment import WHEEL, ensure_environment, environment_name, venv
+from .files import sha256_file
+from .layout import DIGEST
+from .service_user import ensure_user, user_name
+from .space import MARGIN_BYTES
+
+# Google's rule for USB accelerators, before (1a6e) and after (18d1) they have their firmware.
+UDEV_RULE = b"""\
+# Lets members of plugdev use a Coral USB accelerator. Written by fleetctl.
+SUBSYSTEM=="usb", ATTRS{idVendor}=="1a6e", ATTRS{idProduct}=="089a", GROUP="plugdev", MODE="0660"
+SUBSYSTEM=="usb", ATTRS{idVendor}=="18d1", ATTRS{idProduct}=="9302", GROUP="plugdev", MODE="0660"
+"""
+_UNPACKED = 6  # a wheel of compiled code takes about four times its own size unpacked
+
+
+def prepare(call: Call) -> Dict[str, Any]:
+    """Folders, service user, udev rule, interpreter with packages; each only where it is not so already."""
+    wheels, sizes = wheels_of(call.request)
+    changed: List[str] = []
+    with call.lock("prepare"):
+        os.chmod(call.board.root, 0o755)
+        user = user_name(call.request)
+        if user and ensure_user(user):
+            changed.append("service user %s" % user)
+        if call.request.get("udev") is True and ensure_udev_rule(call.unit_folder):
+            changed.append("udev rule")
+        if wheels and prepare_environment(call, wheels, sizes):
+            changed.append("python environment")
+    return {"changed": changed, "description": describe(call)}
+
+
+def wheels_of(request: Mapping[str, Any]) -> "tuple[Dict[str, str], Dict[str, int]]":
+    """Digest and size of each wheel that the request names."""
+    said = request.get("wheels", {})
+    if not isinstance(said, dict):
+        raise BoardError("bad-request", "wheels is not a mapping")
+    digests, sizes = {}, {}
+    for name, pair in said.items():
+        if not WHEEL.match(name) or not isinstance(pair, list) or len(pair) != 2:
+            raise BoardError("bad-request", "not a wheel: %.80r" % name)
+        digest, size = pair
+        if not isinstance(digest, str) or not DIGEST.match(digest):
+            raise BoardError("bad-request", "%.80s has no digest" % name)
+        if isinstance(size, bool) or not isinstance(size, int) or not 0 < size < 1 << 32:
+            raise BoardError("bad-request", "%.80s has no size" % name)
+        digests[name], sizes[name] = digest, size
+    return digests, sizes
+
+
+def prepare_environment(call: Call, wheels: Dict[str, str], sizes: Dict[str, int]) -> bool:
+    board, name = call.board, environment_name(wheels)
+    folder = os.path.join(board.root, "wheelhouse")
+    if not os.path.isfile(os.path.join(board.root, "environments", name, "fleetctl.json")):
+        demand_room(board.root, sum(sizes.values()) * _UNPACKED)
+        os.makedirs(folder, exist_ok=True)
+        bundle = call.request.get("bundle_bytes", 0)
+        if isinstance(bundle, int) and bundle > 0:
+            receive_members(LimitedReader(call.stream, bundle), folder, wheels, sizes)
+        absent = [wheel for wheel in wheels if sha256_file(os.path.join(folder, wheel)) != wheels[wheel]]
+        if absent:
+            raise BoardError("missing-blobs", "%d wheels are not here: %s" % (len(absent), ", ".join(absent)))
+    call.checkpoint("wheels-received")
+    proof = call.request.get("proof", "")
+    if not isinstance(proof, str) or len(proof) > 1000:
+        raise BoardError("bad-request", "proof is not a short statement")
+    changed = ensure_environment(board, wheels, folder, proof, call.checkpoint)
+    shutil.rmtree(folder, ignore_errors=True)  # made, they are only a second copy
+    drop_old_environments(board.root, name, venv(board))
+    return changed
+
+
+def drop_old_environments(root: str, keep: str, link: str) -> None:
+    """Remove what `venv` no longer points at; the one before stays, in case a process still runs from it."""
+    folder = os.path.join(root, "environments")
+    kept = {keep, os.path.basename(os.readlink(link))}
+    others = [name for name in os.listdir(folder) if name not in kept]
+    others.sort(key=lambda name: os.stat(os.path.join(folder, name)).st_mtime)
+    for name in others[:-1]:
+        shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+
+
+def demand_room(root: str, needed: int) -> None:
+    free = shutil.disk_usage(root).free
+    if free < needed + MARGIN_BYTES:
+        raise BoardError(
+            "no-space", "%d MiB of disk are free, the environment needs %d" % (free >> 20, needed >> 20)
+        )
+
+
+def ensure_udev_rule(unit_folder: str) -> bool:
+    """The rule beside systemd's folder, so that tests have one of their own; true if it was not so."""
+    folder = os.path.join(os.path.dirname(os.path.dirname(unit_folder)), "udev", "rules.d")
+    path = os.path.join(folder, "60-fleetctl-edgetpu.rules")
+    try:
+        with open(path, "rb") as stream:
+            if stream.read() == UDEV_RULE:
+                return False
+    except FileNotFoundError:
+        os.makedirs(folder, exist_ok=True)
+    atomic_write(path, UDEV_RULE)
+    if shutil.which("udevadm"):
+        run(["udevadm", "control", "--reload"], "udev-failed", 30)
+    return True
