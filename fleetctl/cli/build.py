@@ -67,7 +67,7 @@ class _Bars:
     def __call__(self, stage: str, done: int, total: int) -> None:
         from fleetctl.report.console import talk
 
-        if stage != self.stage:
+        if stage != self.stage or done < self.done:  # a stage of this name may come twice
             self.stack.close()
             self.stage, self.done = stage, 0
             self.advance = self.stack.enter_context(talk.progress(stage, total=total or None))

@@ -48,12 +48,12 @@ class Talk:
 
     @contextmanager
     def progress(self, label: str, total: float | None = None) -> Iterator[Callable[..., None]]:
-        """A bar on a terminal, elsewhere a line now and then. Yields `advance(n=1, *, total=, label=)`."""
+        """A bar on a terminal, elsewhere a line at every tenth. Yields `advance(n=1, *, total=, label=)`."""
         if _is_terminal():
             with self._bar(label, total) as advance:
                 yield advance
         else:
-            yield _PlainProgress(label, total)
+            yield PlainProgress(label, total)
 
     @contextmanager
     def _bar(self, label: str, total: float | None) -> Iterator[Callable[..., None]]:
@@ -82,28 +82,65 @@ class Talk:
             print(f"{mark} {line}", file=sys.stderr, flush=True)
 
 
-class _PlainProgress:
-    """Progress for logs: a line when a label begins, and one every ten seconds while it lasts."""
+class PlainProgress:
+    """Progress for logs: a line when a label begins, then one at every tenth of the way, with the time left.
 
-    EVERY = 10.0  # seconds
+    Quick work is not worth lines so close together, and slow work is not silent for long.
+    """
 
-    def __init__(self, label: str, total: float | None) -> None:
-        self.label, self.total, self.reached = label, total, 0.0
-        self._print("")
+    SOONEST, LATEST = 2.0, 60.0  # seconds between two lines
+
+    def __init__(
+        self, label: str, total: float | None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.clock = clock
+        self.first: tuple[float, float] | None = None
+        self._begin(label, total)
 
     def __call__(self, count: float = 1, *, total: float | None = None, label: str | None = None) -> None:
         if label is not None and label != self.label:
-            self.label, self.total, self.reached = label, total, 0.0
-            self._print("")
+            self._begin(label, total)
         elif total is not None:
             self.total = total
         self.reached += count
-        if self.total and time.monotonic() >= self.next:
-            self._print(f" {100 * self.reached / self.total:3.0f} %")
+        now = self.clock()
+        if self.first is None:
+            self.first = now, self.reached  # work taken up in the middle says nothing about its speed
+        if self.total and self._is_due(now, self.reached / self.total):
+            self._print(f" {100 * self.reached / self.total:3.0f} %{self._time_left(now)}")
 
-    def _print(self, share: str) -> None:
-        self.next = time.monotonic() + self.EVERY
-        print(f"  {printable(self.label)}{share}", file=sys.stderr, flush=True)
+    def _begin(self, label: str, total: float | None) -> None:
+        self.label, self.total, self.reached, self.tenths = label, total, 0.0, 0
+        self.first = None
+        self._print("")
+
+    def _is_due(self, now: float, share: float) -> bool:
+        since, tenths = now - self.printed, int(10 * share)
+        if since < self.SOONEST or (tenths <= self.tenths and since < self.LATEST):
+            return False
+        self.tenths = tenths
+        return True
+
+    def _time_left(self, now: float) -> str:
+        if self.first is None or self.total is None or self.reached >= self.total:
+            return ""
+        start, had = self.first
+        if self.reached <= had or now <= start:
+            return ""
+        left = (self.total - self.reached) * (now - start) / (self.reached - had)
+        return f", about {duration(left)} left"
+
+    def _print(self, text: str) -> None:
+        self.printed = self.clock()
+        print(f"  {printable(self.label)}{text}", file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """A time to wait, no more exact than a person needs it: `40 s`, `3 min`, `2 h 10 min`."""
+    if seconds < 120:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 talk = Talk()

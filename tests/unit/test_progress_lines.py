@@ -1,0 +1,65 @@
+"""Progress in a log: enough lines to see that work goes on and when it ends, and no more."""
+
+import pytest
+
+from fleetctl.report.console import PlainProgress, duration
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def lines(
+    capsys: pytest.CaptureFixture[str], *, steps: int, seconds: float, first: int = 0, total: int = 0
+) -> list[str]:
+    """What is printed of `steps` steps that take `seconds` each, after `first` that were done before."""
+    clock = Clock()
+    progress = PlainProgress("train", None, clock=clock)
+    if first:
+        progress(first, total=total or first + steps)
+    for _ in range(steps):
+        clock.now += seconds
+        progress(1, total=total or first + steps)
+    return capsys.readouterr().err.splitlines()
+
+
+def test_a_line_every_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten lines for a training of eight minutes, each with the time that is left."""
+    said = lines(capsys, steps=480, seconds=1.0)
+
+    assert ["  train", "  train  10 %, about 7 min left", "  train  20 %, about 6 min left"] == said[:3]
+    assert ["  train  90 %, about 48 s left", "  train 100 %"] == said[-2:]
+    assert len(said) == 11
+
+
+def test_quick_work_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is over at once needs no percentages."""
+    assert ["  train"] == lines(capsys, steps=1000, seconds=0.001)
+
+
+def test_slow_work_is_heard_every_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    """A tenth of ten hours is too long a silence."""
+    said = lines(capsys, steps=60, seconds=30.0, total=1200)
+
+    assert ["  train", "  train   0 %, about 9 h 59 min left"] == said[:2]
+    assert len(said) == 31
+
+
+def test_resumed_work_is_judged_by_what_is_done_now(capsys: pytest.CaptureFixture[str]) -> None:
+    """What an earlier run did took this one no time."""
+    said = lines(capsys, steps=200, seconds=1.0, first=200)
+
+    assert ["  train", "  train  50 %, about 3 min left", "  train  60 %, about 3 min left"] == said[:3]
+    assert ["  train  90 %, about 40 s left", "  train 100 %"] == said[-2:]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (40, "40 s"), (100, "100 s"), (130, "2 min"), (3000, "50 min"), (7800, "2 h 10 min")],
+)
+def test_times_are_as_exact_as_a_person_needs(seconds: float, text: str) -> None:
+    """Seconds, minutes, or hours and minutes."""
+    assert text == duration(seconds)
