@@ -152,8 +152,9 @@ def _answers(contract: Json, smoke: Json, receipt: Json) -> List[Check]:
 def _scenes(contract: Json, smoke: Json, golden: Sequence[Any], answers: Sequence[Json]) -> List[Check]:
     """A golden sample of a detector agrees when its whole scene does, labels, boxes and scores."""
     terms = scenes.terms_of(contract)
-    wanted = [scenes.read(scene) for scene in golden]
-    found = [scenes.read(answer.get("detections")) for answer in answers]
+    most = terms.most if terms else 0
+    wanted = [scenes.read(scene, most) for scene in golden]
+    found = [scenes.read(answer.get("detections"), most) for answer in answers]
     broken = [number for number, scene in enumerate(found, 1) if scene is None]
     reason = f"answer {broken[0]} is no list of labels, finite scores and boxes" if broken else ""
     differences = [_scene_difference(want, found[place], terms) for place, want in enumerate(wanted)]

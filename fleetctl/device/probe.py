@@ -94,7 +94,7 @@ def _scene(reply: Mapping[str, Any]) -> List[Any]:
 
 
 def _brief(detection: Any) -> Any:
-    read = scenes.read([detection])
+    read = scenes.read([detection], 1)
     if not read:
         return detection  # malformed, as the judge will find
     (label, score, box) = read[0]

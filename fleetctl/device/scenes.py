@@ -16,11 +16,10 @@ The order of the lists does not matter, nor which of them is which. The standard
 from __future__ import annotations
 
 import math
-from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 SAME_IOU = 0.5
 RIVAL_SLACK = 0.1  # how far noise moves the IoU of two boxes
-LIMIT = 1000  # detections of one scene: more are no answer
 
 _ROUNDING = 1e-6
 
@@ -39,6 +38,7 @@ class Terms(NamedTuple):
     min_score: float
     max_iou: float
     score_tolerance: float
+    most: int = 300
 
 
 def terms_of(contract: Mapping[str, Any]) -> Optional[Terms]:
@@ -46,16 +46,17 @@ def terms_of(contract: Mapping[str, Any]) -> Optional[Terms]:
     spec = contract.get("detection")
     if not isinstance(spec, Mapping):
         return None
-    found = [finite(value) for value in (spec.get("min_score"), spec.get("max_iou"))]
-    tolerance = finite(contract.get("score_tolerance"))
-    if found[0] is None or found[1] is None or tolerance is None:
-        return None
-    return Terms(found[0], found[1], tolerance)
+    found = [spec.get("min_score"), spec.get("max_iou"), contract.get("score_tolerance"), spec.get("most")]
+    known = [number for number in map(finite, found) if number is not None]
+    return Terms(known[0], known[1], known[2], int(known[3])) if len(known) == len(found) else None
 
 
-def read(value: Any) -> Optional[List[Detection]]:
-    """Detections from parsed JSON, `[{"label", "score", "box": [x0, y0, x1, y1]}]`; None if it is none."""
-    if not isinstance(value, list) or len(value) > LIMIT:
+def read(value: Any, most: int) -> Optional[List[Detection]]:
+    """Detections from parsed JSON, `[{"label", "score", "box": [x0, y0, x1, y1]}]`.
+
+    None where it is none, or more than `most`: suppression would not have left them.
+    """
+    if not isinstance(value, list) or len(value) > most:
         return None
     found = [_detection(one) for one in value]
     return None if any(one is None for one in found) else [one for one in found if one is not None]
@@ -135,19 +136,17 @@ def _match(one: Detection, other: Detection, terms: Terms) -> bool:
     return one.label == other.label and abs(one.score - other.score) <= terms.score_tolerance + _ROUNDING
 
 
-def _touching(golden: Sequence[Detection], found: Sequence[Detection]) -> List[Tuple[int, int]]:
+def _touching(golden: Sequence[Detection], found: Sequence[Detection]) -> Iterator[Tuple[int, int]]:
     """Pairs whose boxes may overlap, by a sweep from left to right: scenes of hundreds have few of them."""
     order = sorted(range(len(found)), key=lambda f: found[f].box[0])
     widest = max((one.box[2] - one.box[0] for one in found), default=0.0)
-    pairs = []
     for g, one in enumerate(golden):
         for f in order:
             left = found[f].box[0]
             if left > one.box[2]:
                 break
             if left >= one.box[0] - widest:
-                pairs.append((g, f))
-    return pairs
+                yield g, f
 
 
 def _excuse(
