@@ -110,7 +110,8 @@ class PlainProgress:
             self._print(f" {100 * self.reached / self.total:3.0f} %{self._time_left(now)}")
 
     def _begin(self, label: str, total: float | None) -> None:
-        self.label, self.total, self.reached, self.tenths = label, total, 0.0, 0
+        self.label, self.reached, self.tenths = label, 0.0, 0
+        self.total = total
         self.first = None
         self._print("")
 
