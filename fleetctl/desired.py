@@ -1,13 +1,16 @@
 """What git says each board should run: lock, templates and runtime put together into releases."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fleetctl import lockfile
 from fleetctl.artifact import Artifact
 from fleetctl.build.resolve import resolve
-from fleetctl.manifest.schema import Fleet
+from fleetctl.compatibility.requirements import Requirements
+from fleetctl.compatibility.verdict import Judge
+from fleetctl.manifest.schema import Board, Fleet
 from fleetctl.observation import Observed
 from fleetctl.plan import Plan, make_plan
 from fleetctl.project import Project
@@ -27,10 +30,16 @@ class Desired:
     artifacts: Mapping[str, Artifact]
     releases: Mapping[str, Release]
     configs: Mapping[str, Mapping[str, Any]]  # the parsed config/serve.json of each
+    needs: Mapping[str, Requirements]  # what loading the model of each takes
 
     def plan(self, observed: Mapping[str, Observed]) -> Plan:
-        """What would have to change on the boards observed."""
-        return make_plan(self.fleet, self.releases, observed, self.configs)
+        """What would have to change on the boards observed, and which could not load their release."""
+        judge = Judge()
+        refusals = {
+            name: judge.refusals(self.needs[name], self.fleet.boards[name], seen.platform)
+            for name, seen in observed.items()
+        }
+        return make_plan(self.fleet, self.releases, observed, self.configs, refusals)
 
     def orders(self, boards: Collection[str], commit: str) -> dict[str, Order]:
         """Orders for these boards, their bytes in the store and checked.
@@ -71,7 +80,18 @@ def desired_fleet(project: Project, fleet: Fleet, boards: Collection[str]) -> De
         rendered = renderer.render(board, artifact, fleet.models[board.model].smoke)
         releases[name] = renderer.assemble(artifact, rendered)
         configs[name] = json.loads(rendered[SERVE_CONFIG])
-    return Desired(project, fleet, renderer, artifacts, releases, configs)
+    needs = _needs(project, [fleet.boards[name] for name in boards])
+    return Desired(project, fleet, renderer, artifacts, releases, configs, needs)
+
+
+def _needs(project: Project, boards: Iterable[Board]) -> dict[str, Requirements]:
+    """What each board's model needs; of a lock that does not say, what its variant needs in any case."""
+    models = lockfile.read(project.lockfile).models
+    found = {}
+    for board in boards:
+        locked = models[board.model].variants[board.variant].requires
+        found[board.name] = locked or Requirements.of_variant(board.variant)
+    return found
 
 
 def desired_orders(project: Project, fleet: Fleet, boards: Collection[str], commit: str) -> list[Order]:

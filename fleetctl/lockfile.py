@@ -12,6 +12,7 @@ from typing import Any
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef
 from fleetctl.checked_json import Malformed, Node, parse
+from fleetctl.compatibility.requirements import Requirements
 from fleetctl.errors import ManifestError, Problem
 from fleetctl.store import atomic_write
 
@@ -54,8 +55,11 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class LockedVariant:
+    """One built file. `requires` is what loading it takes; None in a lock from before that was recorded."""
+
     artifact: Artifact
     metrics: Metrics
+    requires: Requirements | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,7 @@ def model_from(node: Node, name: str) -> LockedModel:
 def _variant_json(variant: LockedVariant) -> dict[str, Any]:
     metrics = variant.metrics
     worst = metrics.worst_class
+    requires = {"requires": variant.requires.to_json()} if variant.requires else {}
     return {
         "artifact": variant.artifact.digest,
         "files": {
@@ -142,6 +147,7 @@ def _variant_json(variant: LockedVariant) -> dict[str, Any]:
             "size": metrics.size,
             "tpu_ops": metrics.tpu_ops,
         },
+        **requires,
     }
 
 
@@ -160,7 +166,10 @@ def _variant(node: Node, model: str, name: str) -> LockedVariant:
     artifact = Artifact(model, name, files)
     if node.key("artifact").digest() != artifact.digest:
         node.key("artifact").refuse("does not match the files below it: was this edited or merged by hand?")
-    return LockedVariant(artifact, _metrics(node.key("metrics")))
+    requires = node.optional("requires")
+    return LockedVariant(
+        artifact, _metrics(node.key("metrics")), Requirements.from_json(requires) if requires else None
+    )
 
 
 def _metrics(node: Node) -> Metrics:

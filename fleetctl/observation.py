@@ -1,9 +1,16 @@
 """What a board said about itself, read with suspicion: every field is checked, nothing is taken on trust."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from fleetctl.compatibility.offer import Reported
+from fleetctl.compatibility.packages import parse_interpreter, parse_library
+from fleetctl.compatibility.versions import parse_version
+
+_RUNTIME_VERSION = re.compile(r"RuntimeVersion\(([0-9]{1,4})\)")  # what libedgetpu says of itself
 
 
 class Reach(StrEnum):
@@ -55,6 +62,7 @@ class Observed:
     loaded: Loaded | None = None
     receipt: Mapping[str, Any] = field(default_factory=dict)
     health: Health = field(default_factory=Health)
+    platform: Reported = field(default_factory=Reported)
 
     @property
     def adopted(self) -> bool:
@@ -76,6 +84,7 @@ class Observed:
             service=_text(service.get("state")) or "absent",
             loaded=_loaded(service.get("loaded")),
             receipt=_mapping(data.get("receipt")),
+            platform=_platform(_mapping(data.get("platform")), _mapping(data.get("receipt"))),
             health=_health(_mapping(data.get("health"))),
         )
 
@@ -130,6 +139,30 @@ def _health(data: Mapping[str, Any]) -> Health:
         memory_free_bytes=_whole(data.get("memory_free_bytes")),
         uptime_s=number(data.get("uptime_s")),
         load1=number(data.get("load1")),
+    )
+
+
+def _platform(survey: Mapping[str, Any], receipt: Mapping[str, Any]) -> Reported:
+    """What a board can load models with: what it sees now, else what its last proof ran with."""
+    python, ran = _mapping(survey.get("python")), _mapping(receipt.get("runtime"))
+    accelerator = _mapping(receipt.get("accelerator"))
+    sees, exists, edge_tpu = survey.get("tflite"), python.get("exists"), survey.get("edge_tpu")
+    proved_with = parse_interpreter(_text(ran.get("tflite")))
+    interpreter = parse_interpreter(_text(sees)) or proved_with
+    proved = receipt.get("outcome") == "passed" and accelerator.get("used") == "edgetpu"
+    said = _RUNTIME_VERSION.search(_text(ran.get("edgetpu")))
+    return Reported(
+        system=_text(survey.get("system")) or None,
+        machine=_text(survey.get("machine")) or _text(ran.get("machine")) or None,
+        python_path=_text(python.get("path")),
+        has_python=exists if isinstance(exists, bool) else None,
+        python=parse_version(_text(python.get("version"))) or parse_version(_text(ran.get("python"))),
+        has_interpreter=False if sees == "" else None,
+        interpreter=None if sees == "" else interpreter,
+        library=parse_library(_text(survey.get("libedgetpu"))),
+        edge_tpu_runtime=int(said.group(1)) if said else None,
+        edge_tpu=edge_tpu if isinstance(edge_tpu, bool) else None,
+        proved_tpu=proved and interpreter == proved_with,
     )
 
 

@@ -2,11 +2,12 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from fleetctl.compatibility.rules import Refusal
 from fleetctl.errors import PlanStale
 from fleetctl.manifest.schema import Fleet, Wave
 from fleetctl.observation import Observed, Reach
@@ -25,6 +26,7 @@ class Action(StrEnum):
     REPROVE = "reprove"  # the files are right, but not what is loaded, or not proved
     DEFER = "defer"  # it is offline
     BLOCKED = "blocked"  # a person has to act first
+    REFUSED = "refused"  # it could not load its release
 
     @property
     def touches(self) -> bool:
@@ -34,7 +36,11 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One board's part of a plan. `send_bytes` counts file bytes that the board's current release lacks."""
+    """One board's part of a plan.
+
+    `send_bytes` counts file bytes that the board's current release lacks; `fixes` say what to do about a
+    board that is refused.
+    """
 
     board: str
     action: Action
@@ -42,6 +48,7 @@ class Step:
     current: str | None
     desired: str
     send_bytes: int = 0
+    fixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,11 @@ class Plan:
         """True where no board would be written to."""
         return not any(step.action.touches for step in self.steps)
 
+    @property
+    def refused(self) -> tuple[Step, ...]:
+        """The boards that could not load their release: while there is one, nothing is rolled out."""
+        return tuple(step for step in self.steps if step.action is Action.REFUSED)
+
     def count(self, action: Action) -> int:
         return sum(step.action is action for step in self.steps)
 
@@ -98,6 +110,7 @@ class Plan:
                             "current": step.current,
                             "desired": step.desired,
                             "send_bytes": step.send_bytes,
+                            "fixes": list(step.fixes),
                         }
                         for step in wave.steps
                     ],
@@ -116,6 +129,7 @@ def make_plan(
     desired: Mapping[str, Release],
     observed: Mapping[str, Observed],
     configs: Mapping[str, Mapping[str, Any]],
+    refusals: Mapping[str, Sequence[Refusal]] | None = None,
 ) -> Plan:
     """Hold what git says against what boards are.
 
@@ -124,11 +138,13 @@ def make_plan(
         desired: release by board; boards that are not in it are left out of the plan.
         observed: what each of those boards said.
         configs: the parsed `config/serve.json` of each desired release, to name the values that change.
+        refusals: what speaks against loading the desired release, by board; absent or empty: nothing.
     """
+    against = refusals or {}
     waves = []
     for number, (wave, boards) in enumerate(waves_of(fleet), start=1):
         steps = tuple(
-            _step(board, desired[board], observed[board], configs.get(board, {}))
+            _step(board, desired[board], observed[board], configs.get(board, {}), against.get(board, ()))
             for board in boards
             if board in desired
         )
@@ -200,11 +216,18 @@ def _step_from_json(data: Mapping[str, Any]) -> Step:
         current=None if current is None else str(current),
         desired=str(data["desired"]),
         send_bytes=int(data["send_bytes"]),
+        fixes=tuple(str(fix) for fix in data.get("fixes", ())),
     )
 
 
-def _step(board: str, release: Release, seen: Observed, config: Mapping[str, Any]) -> Step:
+def _step(
+    board: str, release: Release, seen: Observed, config: Mapping[str, Any], against: Sequence[Refusal]
+) -> Step:
     action, reasons = _decide(release, seen, config)
+    if against and (action.touches or action is Action.DEFER):
+        # A board that already runs the release has proved more than any table says.
+        why, fixes = tuple(map(str, against)), tuple(refusal.fix for refusal in against)
+        return Step(board, Action.REFUSED, why, seen.current, release.digest, fixes=fixes)
     send = _missing_bytes(release, seen) if action.touches else 0
     return Step(board, action, tuple(reasons), seen.current, release.digest, send)
 

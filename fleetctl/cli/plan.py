@@ -28,10 +28,12 @@ def plan(
 ) -> None:
     """Say what a rollout would change, board by board, and why.
 
-    Reads every selected board and writes to none. Exits 0 when nothing would change, 1 when something would.
+    Reads every selected board and writes to none. Exits 0 when nothing would change, 1 when something would,
+    and 21 when a board could not load its release: `rollout` would refuse, and the plan says what to do.
     """
     from fleetctl.cli.session import open_session
     from fleetctl.desired import desired_fleet
+    from fleetctl.errors import Incompatible
     from fleetctl.plan import PLAN_SCHEMA
     from fleetctl.report.console import emit_json, emit_text, talk
     from fleetctl.report.plan import plan_markdown, plan_text
@@ -50,5 +52,7 @@ def plan(
             emit_text(plan_markdown(made))
         case Output.TABLE:
             emit_text(plan_text(made))
+    if made.refused:
+        raise typer.Exit(Incompatible.exit_code)
     if not made.is_empty:
         raise typer.Exit(1)

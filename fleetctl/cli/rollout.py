@@ -20,7 +20,7 @@ from fleetctl.cli.options import (
     TransportOption,
     YesOption,
 )
-from fleetctl.errors import Refused, TransportError, UsageError
+from fleetctl.errors import Incompatible, Refused, TransportError, UsageError
 from fleetctl.observation import Observed, Reach
 from fleetctl.plan import Action, Plan, plan_from_json, refuse_if_stale
 from fleetctl.transports.base import Order
@@ -62,6 +62,7 @@ def rollout(
         made = desired.plan(observed)
         if saved is not None:
             refuse_if_stale(_read_plan(saved), made)
+        _refuse_incompatible(made)
         _refuse_blocked(made, observed)
         if made.is_empty:
             talk.done(f"nothing to do: {plan_summary(made)}")
@@ -135,6 +136,19 @@ def _read_plan(path: Path) -> Plan:
         raise UsageError(
             f"{path} is not a saved plan", hint="make one with `fleetctl plan --save`"
         ) from error
+
+
+def _refuse_incompatible(made: Plan) -> None:
+    """Stop before anything is touched when a board could not load its release."""
+    if not made.refused:
+        return
+    first = made.refused[0]
+    more = f" (and {len(made.refused) - 1} more boards)" if len(made.refused) > 1 else ""
+    without = "leave out with --on '" + ",".join(f"!{step.board}" for step in made.refused[:5]) + "'"
+    raise Incompatible(
+        f"{first.board} could not load its release: it {'; '.join(first.reasons)}{more}; nothing was changed",
+        hint="; or ".join([*first.fixes, without]),
+    )
 
 
 def _refuse_blocked(made: Plan, observed: Mapping[str, Observed]) -> None:

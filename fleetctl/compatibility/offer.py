@@ -33,13 +33,14 @@ class Known(Generic[T]):
 class Reported:
     """What a board said of itself; None where it said nothing.
 
-    `python` is the version of the interpreter that serves, and `has_python` false where there is none at the
-    path the manifest names; `has_interpreter` is false where that Python surely has no TFLite. `proved_tpu`
-    is true where the last proof ran on the Edge TPU: whatever tables say, its libraries go together.
+    What it says of a Python holds for the one at `python_path`: `has_python` is false where there is none,
+    `has_interpreter` where it surely has no TFLite. `proved_tpu` is true where the last proof ran on the
+    Edge TPU with that interpreter: whatever tables say, its libraries go together.
     """
 
     system: str | None = None
     machine: str | None = None
+    python_path: str = ""
     has_python: bool | None = None
     python: Version | None = None
     has_interpreter: bool | None = None
@@ -107,6 +108,15 @@ def _as_told(offer: Offer, runtime: Mapping[str, str]) -> Offer:
 
 
 def _as_reported(offer: Offer, reported: Reported) -> Offer:
+    if reported.python_path and reported.python_path != offer.python_path:
+        reported = replace(
+            reported,
+            has_python=None,
+            python=None,
+            has_interpreter=None,
+            interpreter=None,
+            proved_tpu=False,
+        )
     library = reported.library
     runtime = reported.edge_tpu_runtime or (library.runtime if library else None)
     said = _refined(offer, replace(reported, edge_tpu_runtime=runtime), Source.BOARD)

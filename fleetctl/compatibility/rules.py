@@ -101,8 +101,7 @@ def _python(case: _Case) -> Refusal | None:
             ("python",),
             f"a Python with numpy and TFLite at {offer.python_path}",
             "nothing there",
-            f"make it: `python3 -m venv DIR`, `DIR/bin/pip install 'numpy<2' {_installable(case)}`; "
-            "or name another in `python`",
+            f"run `fleetctl bootstrap`, or make a venv there with `numpy<2` and {_installable(case)}",
         )
     if offer.python is None or offer.python.value >= BOARD_PYTHON:
         return None
@@ -125,7 +124,7 @@ def _interpreter(case: _Case) -> Refusal | None:
         ("python",),
         "a TFLite runtime",
         f"none in {offer.python_path}",
-        f"install one there: `pip install 'numpy<2' {_installable(case)}`",
+        f"run `fleetctl bootstrap`, or install {_installable(case)} there",
     )
 
 

@@ -12,6 +12,7 @@ from .foreign import foreign_names
 from .healthz import healthz
 from .records import Records
 from .release_files import release_files
+from .survey import survey
 from .vitals import health
 
 CONFIG_LIMIT = 16 << 10
@@ -42,8 +43,15 @@ def observe(call: Call) -> Dict[str, Any]:
         "service": service_state(current, config),
         "receipt": records.receipt,
         "health": health(board.root),
+        "platform": survey(interpreter_of(call, current)),
         "time": utc(),
     }
+
+
+def interpreter_of(call: Call, current: Optional[str]) -> str:
+    """The Python that serves by the present release; before the first one, the usual one."""
+    own = call.board.config(current, "config/service.json").get("python") if current else None
+    return str(own or os.path.join(call.board.root, "venv", "bin", "python"))
 
 
 def service_state(current: Optional[str], config: Json) -> Dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import platform
 import sys
@@ -53,12 +54,13 @@ class Engine:
 
     def versions(self) -> Dict[str, str]:
         """What the receipt says about the software that ran the model."""
-        return {
+        found = {
             "python": platform.python_version(),
             "tflite": self.tflite,
             "numpy": np.__version__,
             "machine": platform.machine(),
         }
+        return dict(found, edgetpu=_edge_tpu_version()) if self.used == EDGE_TPU else found
 
 
 def load(model: bytes, accelerator: str, threads: int) -> Engine:
@@ -104,12 +106,26 @@ def _edge_tpu(module: Any, model: bytes) -> Tuple[List[Any], str]:
     """The delegate in a list, or an empty list and the reason."""
     if _EDGE_TPU_OPERATION not in model:
         return [], "the model was not compiled for it"  # with a delegate it would run on the CPU all the same
-    library = _EDGE_TPU_LIBRARY.get(platform.system(), "libedgetpu.so.1")
+    library = _edge_tpu_library()
     try:
         return [module.load_delegate(library)], ""
     except (ValueError, OSError) as error:
         said = " ".join(str(error).split()) or "no device answers"
         return [], "%s: %s" % (library, said)
+
+
+def _edge_tpu_version() -> str:
+    """What the library says of itself, as `BuildLabel(...), RuntimeVersion(14)`; empty if it does not."""
+    try:
+        say = ctypes.CDLL(_edge_tpu_library()).edgetpu_version  # loaded already: it is the delegate
+    except (OSError, AttributeError):
+        return ""
+    say.restype = ctypes.c_char_p
+    return (say() or b"").decode("utf-8", "replace")[:200]
+
+
+def _edge_tpu_library() -> str:
+    return _EDGE_TPU_LIBRARY.get(platform.system(), "libedgetpu.so.1")
 
 
 def _only_input(details: List[Dict[str, Any]]) -> Dict[str, Any]:

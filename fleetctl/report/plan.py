@@ -12,14 +12,20 @@ _COLUMNS = ["wave", "board", "action", "release", "send", "why"]
 def plan_text(plan: Plan) -> str:
     """A plan as a table with a closing sentence."""
     rows = list(_rows(plan))
-    return "\n".join([*([table_text(_COLUMNS, rows), ""] if rows else []), plan_summary(plan)])
+    table = [table_text(_COLUMNS, rows), ""] if rows else []
+    fixes = [f"{boards}: {fix}" for fix, boards in _fixes(plan)]
+    return "\n".join([*table, *fixes, *([""] if fixes else []), plan_summary(plan)])
 
 
 def plan_markdown(plan: Plan) -> str:
     """A plan as a pull request comment."""
     rows = list(_rows(plan))
     body = [markdown_table(_COLUMNS, rows), ""] if rows else []
-    return "\n".join([f"### Plan for {plan.fleet}", "", *body, plan_summary(plan)])
+    fixes = list(_fixes(plan))
+    advice = [markdown_table(["boards", "what to do"], [[boards, fix] for fix, boards in fixes]), ""]
+    return "\n".join(
+        [f"### Plan for {plan.fleet}", "", *body, *(advice if fixes else []), plan_summary(plan)]
+    )
 
 
 def plan_summary(plan: Plan) -> str:
@@ -43,7 +49,21 @@ def plan_summary(plan: Plan) -> str:
         parts.append(f"{plural(offline, 'board')} offline, deferred")
     if blocked := plan.count(Action.BLOCKED):
         parts.append(f"{plural(blocked, 'board')} blocked: see to {'it' if blocked == 1 else 'them'} first")
+    if refused := len(plan.refused):
+        release = "its release" if refused == 1 else "their releases"
+        parts.append(f"{plural(refused, 'board')} refused, unable to load {release}")
     return "; ".join(parts) or "the selection holds no board"
+
+
+def _fixes(plan: Plan) -> Iterator[tuple[str, str]]:
+    """What to do about refused boards, each advice once, with the boards it is for."""
+    boards: dict[str, list[str]] = {}
+    for step in plan.refused:
+        for fix in step.fixes:
+            boards.setdefault(fix, []).append(step.board)
+    for fix, names in boards.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield fix, ", ".join(names[:3]) + more
 
 
 def _rows(plan: Plan) -> Iterator[list[str]]:
