@@ -94,7 +94,8 @@ class PlainProgress:
         self, label: str, total: float | None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.clock = clock
-        self.first: tuple[float, float] | None = None
+        self.total: float | None
+        self.first: tuple[float, float] | None
         self._begin(label, total)
 
     def __call__(self, count: float = 1, *, total: float | None = None, label: str | None = None) -> None:
@@ -110,9 +111,7 @@ class PlainProgress:
             self._print(f" {100 * self.reached / self.total:3.0f} %{self._time_left(now)}")
 
     def _begin(self, label: str, total: float | None) -> None:
-        self.label, self.reached, self.tenths = label, 0.0, 0
-        self.total = total
-        self.first = None
+        self.label, self.total, self.reached, self.tenths, self.first = label, total, 0.0, 0, None
         self._print("")
 
     def _is_due(self, now: float, share: float) -> bool:
