@@ -296,8 +296,8 @@ class FakeBoard:
         wrong = math.ceil(self.fault.bad_answers * len(golden))
         elapsed = self._elapsed_ms(smoke)
         return [
-            {"label": "WRONG" if index < wrong else g["label"], "score": g["score"], "elapsed_ms": elapsed}
-            for index, g in enumerate(golden)
+            {**(_wrong(answer) if index < wrong else _right(answer)), "elapsed_ms": elapsed}
+            for index, answer in enumerate(golden)
         ]
 
     def _elapsed_ms(self, smoke: Mapping[str, Any]) -> float:
@@ -348,6 +348,19 @@ class FakeBoard:
 
     def _now(self) -> str:
         return _utc(self._clock())
+
+
+def _right(golden: Any) -> dict[str, Any]:
+    """What the serving process says where it agrees: a sign and its score, or a detector's whole scene."""
+    if isinstance(golden, list):
+        return {"detections": golden}
+    return {"label": golden["label"], "score": golden["score"]}
+
+
+def _wrong(golden: Any) -> dict[str, Any]:
+    if isinstance(golden, list):
+        return {"detections": [{"label": "WRONG", "score": 1.0, "box": [0.0, 0.0, 8.0, 8.0]}]}
+    return {"label": "WRONG", "score": golden["score"]}
 
 
 def _latencies(values: list[float]) -> dict[str, float] | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_detector import marks_contract
 
 from fleetctl.artifact import BlobRef, Contract, GoldenAnswer, Tensor
 from fleetctl.errors import ManifestError, TransportError
@@ -37,13 +38,15 @@ def store(tmp_path: Path) -> BlobStore:
     return BlobStore(tmp_path / "store")
 
 
-def order(store: BlobStore, *, threshold: float = 0.5, board: Board = BOARD) -> Order:
+def order(
+    store: BlobStore, *, threshold: float = 0.5, board: Board = BOARD, contract: Contract = CONTRACT
+) -> Order:
     """An order with a budget of 8 ms on the Edge TPU."""
     golden = io.BytesIO()
     np.save(golden, np.zeros((2, 2, 2), np.uint8))
     contents = {
         "model/model.tflite": b"model",
-        "model/contract.json": CONTRACT.to_json(),
+        "model/contract.json": contract.to_json(),
         "model/golden.npy": golden.getvalue(),
         "config/serve.json": canonical_json({"board": board.name, "threshold": threshold}),
         "config/smoke.json": canonical_json(
@@ -91,6 +94,18 @@ def test_bad_evidence_is_judged_and_reverted(
     assert (outcome, "reverted") == (spoilt.data["judgement"]["outcome"], spoilt.data["state"])
     assert reason in "; ".join(spoilt.data["judgement"]["reasons"])
     assert order(store).release.digest == observe(transport)["current"]
+
+
+def test_a_simulated_detector_is_judged_by_its_scenes(store: BlobStore) -> None:
+    """The fake board answers golden scenes, and bad answers are scenes that disagree."""
+    transport, contract = FakeTransport(), marks_contract()
+    first = release(transport, order(store, contract=contract))
+    faults = faulty(bad_answers=0.5)
+    spoilt = release(replace(transport, faults=faults), order(store, threshold=0.6, contract=contract))
+
+    assert "confirmed" == first.data["state"]
+    assert "reverted" == spoilt.data["state"]
+    assert "2 of 4 golden answers agree" in "; ".join(spoilt.data["judgement"]["reasons"])
 
 
 @pytest.mark.parametrize(
