@@ -1,29 +1,22 @@
 """Google's Edge TPU compiler, where it is installed: an int8 model in, its compiled form out."""
 
-import re
 import shutil
-import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from fleetctl.errors import BuildError, ToolchainMissing
+from fleetctl.models.edgetpu import compiler_report
+from fleetctl.models.edgetpu.compiler_failure import failure
+from fleetctl.models.edgetpu.compiler_result import Compiled, accept
+from fleetctl.models.edgetpu.flatbuffer import MAX_SIZE
+from fleetctl.models.edgetpu.program import TIMEOUT, Ended, run
 
 PROGRAM = "edgetpu_compiler"
-TIMEOUT = 900.0  # seconds; large models take minutes
+DEFAULT_TIMEOUT = 900.0  # seconds; large models take minutes
+GRACE = 30.0  # seconds that it may take to notice its own time-out
+SOURCE, COMPILED, LOG = "model.tflite", "model_edgetpu.tflite", "model_edgetpu.log"
 
-_VERSION = re.compile(r"Edge TPU Compiler version (\S+)")
-_MAPPED = "Mapped to Edge TPU"
-# An operator's row: name, count, where its instances run. The columns are aligned by tabs or spaces.
-_ROW = re.compile(r"^(\w+)[ \t]+(\d+)[ \t]+(\S.*?)\s*$", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """A model for the Edge TPU. `tpu_ops` is the fraction of the int8 model's operations that run on it."""
-
-    tflite: bytes
-    tpu_ops: float
+_MAX_LOG = 4 * 1024 * 1024  # bytes
 
 
 def find() -> str:
@@ -36,61 +29,95 @@ def find() -> str:
     if program is None:
         raise ToolchainMissing(
             f"variant edgetpu needs {PROGRAM}, which is not installed",
-            hint="it runs on x86-64 Debian and Ubuntu: see https://coral.ai/docs/edgetpu/compiler/#download; "
+            hint="it runs on x86-64 Debian and Ubuntu: docs/edgetpu.md says how to get it from Google's apt "
+            "repository; or set `edgetpu: {compile: container}` or `{compile: ci}`; "
             "or leave edgetpu out of the model's variants",
         )
     return program
 
 
+def is_installed() -> bool:
+    """Whether this machine has the compiler."""
+    return shutil.which(PROGRAM) is not None
+
+
 def version(program: str) -> str:
-    """What the compiler says of itself."""
-    answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
-    found = _VERSION.search(answer.stdout)
-    return found.group(1) if found else "unknown"
-
-
-def compile_int8(program: str, tflite: bytes) -> Compiled:
-    """Compile a fully quantized model.
+    """What the compiler says of itself.
 
     Raises:
-        BuildError: the compiler refused it; the message is the compiler's own last word.
+        ToolchainMissing: it does not run here, or is something else.
+    """
+    answer = _run([program, "--version"], 60.0)
+    found = compiler_report.version(answer.output)
+    if found is None:
+        raise ToolchainMissing(
+            f"{program} does not say its version: {compiler_report.last_line(answer.output)}",
+            hint="install edgetpu_compiler 16.0 anew, as docs/edgetpu.md says",
+        )
+    return found
+
+
+def arguments(source: str, out: str, timeout: float) -> list[str]:
+    """The compiler's arguments. Its own time-out is 180 seconds unless it is told another."""
+    return ["--show_operations", "--timeout_sec", str(max(1, int(timeout))), "--out_dir", out, source]
+
+
+def compile_int8(
+    program: str, tflite: bytes, *, timeout: float = DEFAULT_TIMEOUT, grace: float = GRACE
+) -> Compiled:
+    """Compile a fully quantized model, once: what fails is not tried again.
+
+    `timeout` is what the compiler is told, in seconds; it is stopped `grace` seconds after that.
+
+    Raises:
+        BuildError: the compiler refused the model, failed, took too long, or mapped nothing; in one sentence,
+            with what to do about it.
     """
     with tempfile.TemporaryDirectory(prefix="fleetctl-edgetpu-") as name:
         folder = Path(name)
-        source = folder / "model.tflite"
-        source.write_bytes(tflite)
-        log = _run([program, "--show_operations", "--out_dir", name, str(source)])
-        try:
-            compiled = (folder / "model_edgetpu.tflite").read_bytes()
-        except FileNotFoundError:
-            raise BuildError(f"{PROGRAM} made no model: {_last_line(log)}") from None
-    return Compiled(compiled, mapped_fraction(log))
+        (folder / SOURCE).write_bytes(tflite)
+        ended = _run([program, *arguments(str(folder / SOURCE), name, timeout)], timeout + grace)
+        return collect(folder, tflite, ended, timeout)
 
 
-def mapped_fraction(log: str) -> float:
-    """The fraction of operations that a compiler's log says are mapped to the Edge TPU.
+def collect(folder: Path, source: bytes, ended: Ended, timeout: float) -> Compiled:
+    """What a run left in its folder.
 
     Raises:
-        BuildError: the log lists no operations.
+        BuildError: as `compile_int8`.
     """
-    rows = [(int(count), status) for _, count, status in _ROW.findall(log)]
-    total = sum(count for count, _ in rows)
-    if not total:
-        raise BuildError(f"{PROGRAM} did not list the model's operations: {_last_line(log)}")
-    return sum(count for count, status in rows if status == _MAPPED) / total
+    if ended.cause == TIMEOUT:
+        raise BuildError(
+            f"{PROGRAM} took more than {timeout:.0f} s",
+            hint="raise `edgetpu.timeout` of the model in the manifest, or make the model smaller",
+        )
+    compiled = _left_in(folder / COMPILED, MAX_SIZE)
+    if ended.cause or ended.code or compiled is None:
+        raise failure(ended.output, _ending(ended))
+    log = (_left_in(folder / LOG, _MAX_LOG) or b"").decode(errors="replace")
+    return accept(source, compiled, ended.output, log)
 
 
-def _run(argv: list[str]) -> str:
+def _left_in(file: Path, most: int) -> bytes | None:
+    """The bytes of a file that the compiler wrote; None where there is none of a sane size."""
+    if not file.is_file() or file.is_symlink() or not 0 < file.stat().st_size <= most:
+        return None
+    return file.read_bytes()
+
+
+def _ending(ended: Ended) -> str:
+    if ended.cause:
+        return ended.cause
+    if ended.code is not None and ended.code < 0:
+        return f"signal {-ended.code}"
+    return f"exit {ended.code}"
+
+
+def _run(argv: list[str], timeout: float) -> Ended:
     try:
-        run = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    except subprocess.TimeoutExpired:
-        raise BuildError(f"{PROGRAM} took more than {TIMEOUT:.0f} s") from None
-    log = run.stdout + run.stderr
-    if run.returncode:
-        raise BuildError(f"{PROGRAM} failed with exit {run.returncode}: {_last_line(log)}")
-    return log
-
-
-def _last_line(log: str) -> str:
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+        return run(argv, timeout=timeout)
+    except OSError as error:
+        raise ToolchainMissing(
+            f"{argv[0]} does not run: {error.strerror}",
+            hint="it runs on x86-64 Debian and Ubuntu; docs/edgetpu.md says how to install it",
+        ) from error

@@ -1,0 +1,80 @@
+"""What a run of the compiler made: its counts and its model are believed, its word "successfully" is not."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fleetctl.errors import BuildError
+from fleetctl.models.edgetpu.compiled import inspect
+from fleetctl.models.edgetpu.compiler_report import MAPPED, Report, parse
+from fleetctl.models.edgetpu.prediction import Prediction, predict
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A model for the Edge TPU, and what its compiler said of it.
+
+    `on_chip` and `off_chip` are bytes of parameters, exact: read from the model. `predicted` is the share of
+    operations that `predict` expected to be mapped; `disagreements` say where it was wrong, by kind.
+    """
+
+    tflite: bytes
+    report: Report
+    min_runtime: int
+    on_chip: int
+    off_chip: int
+    predicted: float
+    disagreements: tuple[str, ...] = ()
+
+    @property
+    def tpu_ops(self) -> float:
+        """The fraction of the int8 model's operations that run on the Edge TPU."""
+        return self.report.mapped / self.report.total
+
+
+def accept(source: bytes, tflite: bytes, stdout: str, log: str) -> Compiled:
+    """Check what a run made of `source`, however it says that it went.
+
+    Raises:
+        BuildError: nothing was mapped, or output and log do not say what was.
+    """
+    report, found, prediction = parse(stdout, log), inspect(tflite), predict(source)
+    if not report.mapped or not found.custom_ops:
+        raise _nothing_mapped(report, prediction)
+    return Compiled(
+        tflite=tflite,
+        report=report,
+        min_runtime=found.min_runtime or 0,
+        on_chip=found.on_chip or 0,
+        off_chip=found.off_chip or 0,
+        predicted=prediction.share,
+        disagreements=tuple(_disagreements(prediction, report)),
+    )
+
+
+def _nothing_mapped(report: Report, prediction: Prediction) -> BuildError:
+    """The compiler calls this a success; whoever wants an Edge TPU model does not."""
+    why = next((f": {row.op}: {row.status}" for row in report.left), "")
+    cause = prediction.refusal or "`fleetctl models check` names the first layer that has to change"
+    return BuildError(f"the Edge TPU compiler mapped none of {report.total} operations{why}", hint=cause)
+
+
+def _disagreements(prediction: Prediction, report: Report) -> Iterator[str]:
+    """Kinds of operations of which other numbers were mapped than predicted."""
+    if report.total != prediction.total:
+        yield f"{prediction.total} operations in the model, {report.total} listed by the compiler"
+    if report.rows:
+        expected = Counter(_kind(op.op) for op in prediction.ops if op.mapped)
+        found: Counter[str] = Counter()
+        for row in report.rows:
+            found[_kind(row.op)] += row.count if row.status == MAPPED else 0
+        for op in sorted(expected | found):
+            if expected[op] != found[op]:
+                yield f"{op}: {expected[op]} predicted, {found[op]} mapped"
+    elif prediction.mapped != report.mapped:
+        yield f"{prediction.mapped} operations predicted, {report.mapped} mapped"
+
+
+def _kind(op: str) -> str:
+    """A kind of operation as the compiler's log calls it."""
+    return op.split(":")[0]
