@@ -1,7 +1,8 @@
 """What a built model answers, and how often it is right, by the very path a board takes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from fleetctl.artifact import GoldenAnswer, Tensor
 from fleetctl.device.preprocess import from_output, prepare, to_input
 from fleetctl.errors import BuildError
-from fleetctl.models import runtime
+from fleetctl.models import photos, runtime
 from fleetctl.models.gardiner import UNKNOWN
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.samples import Grey, Samples
@@ -21,7 +22,8 @@ class Evaluation:
     """How a model did on labelled photos.
 
     `top1` counts every labelled photo: a sign the model was never taught is an error. `top1_seen` counts only
-    signs it was taught. `per_class` is sign -> (photos, right answers), in the order of the signs.
+    signs it was taught. `per_class` is sign -> (photos, right answers), in the order of the signs. These
+    figures take the model's best sign whatever its score; `rejection` says what a threshold would change.
     """
 
     n: int
@@ -29,6 +31,42 @@ class Evaluation:
     n_seen: int
     top1_seen: float
     per_class: Mapping[str, tuple[int, int]]
+    rejection: "Rejection | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """What becomes of photos where an answer that scores below `threshold` is UNKNOWN, as on a board.
+
+    Photos labelled UNKNOWN, which nobody could read, ought to be rejected; labelled ones ought not. `right`
+    counts the accepted photos that were read rightly.
+    """
+
+    threshold: float
+    labelled: int
+    accepted: int
+    right: int
+    unknown: int
+    unknown_rejected: int
+
+    @property
+    def top1_accepted(self) -> float:
+        """The accepted photos that are read rightly, as a fraction; 0 where none is accepted."""
+        return self.right / self.accepted if self.accepted else 0.0
+
+
+def read(folder: Path) -> Samples:
+    """Every photo of a folder, also those labelled UNKNOWN.
+
+    Raises:
+        BuildError: as `fleetctl.models.photos.find` and `decode`.
+    """
+    found = photos.find(folder)
+    return Samples(
+        [photos.decode(photo.path) for photo in found],
+        [photo.label for photo in found],
+        [photo.name for photo in found],
+    )
 
 
 def evaluate(
@@ -39,18 +77,42 @@ def evaluate(
     output: Tensor,
     samples: Samples,
     *,
+    threshold: float | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Measure a TFLite model on samples; those labelled UNKNOWN are left out.
+    """Measure a TFLite model on samples.
+
+    Those labelled UNKNOWN count in `rejection` alone, which a `threshold` (a score, 0..1) asks for.
 
     Raises:
         BuildError: no labelled sample, or a model that does not fit its labels.
     """
-    labelled = samples.pick(i for i, label in enumerate(samples.labels) if label != UNKNOWN)
-    if not len(labelled):
+    if all(label == UNKNOWN for label in samples.labels):
         raise BuildError("there is no labelled photo to evaluate on")
-    scored = scores(model, labels, preprocess, input, output, labelled.images, progress=progress)
-    return judge(labelled.labels, [labels[i] for i in scored.argmax(axis=1)], taught=labels)
+    if threshold is None:
+        samples = samples.pick(i for i, label in enumerate(samples.labels) if label != UNKNOWN)
+    scored = scores(model, labels, preprocess, input, output, samples.images, progress=progress)
+    best = answers(scored, labels)
+    known = [i for i, label in enumerate(samples.labels) if label != UNKNOWN]
+    measured = judge([samples.labels[i] for i in known], [best[i].label for i in known], taught=labels)
+    if threshold is None:
+        return measured
+    return replace(measured, rejection=reject(samples.labels, best, threshold))
+
+
+def reject(truth: Sequence[str], answered: Sequence[GoldenAnswer], threshold: float) -> Rejection:
+    """Count what a threshold rejects: an answer is accepted from that score on, as a board does."""
+    known = [(t, a) for t, a in zip(truth, answered, strict=True) if t != UNKNOWN]
+    unknown = [a for t, a in zip(truth, answered, strict=True) if t == UNKNOWN]
+    accepted = [(t, a) for t, a in known if a.score >= threshold]
+    return Rejection(
+        threshold,
+        labelled=len(known),
+        accepted=len(accepted),
+        right=sum(t == a.label for t, a in accepted),
+        unknown=len(unknown),
+        unknown_rejected=sum(a.score < threshold for a in unknown),
+    )
 
 
 def judge(truth: Sequence[str], answered: Sequence[str], *, taught: Sequence[str]) -> Evaluation:

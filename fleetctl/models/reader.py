@@ -1,4 +1,4 @@
-"""The sign reader: a small MobileNetV2 that learns from scratch, on two ordinary cores, in minutes."""
+"""The sign reader: a small network that learns to tell signs apart, on two ordinary cores, in minutes."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -10,19 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetctl.device.preprocess import prepare
-from fleetctl.errors import BuildError
-from fleetctl.manifest.schema import Architecture, ArchitectureName, Model
-from fleetctl.models import checkpoints, keras_file
+from fleetctl.manifest.schema import Architecture, Head, Model
+from fleetctl.models import checkpoints, keras_file, logistic_head, network
 from fleetctl.models.checkpoints import Checkpoint
 from fleetctl.models.fit import fit
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.samples import Samples, Split, is_drawn
 from fleetctl.models.tensorflow import tensorflow
-
-# Keras' default of 0.999 takes thousands of steps to forget its start: a network trained for a few thousand
-# steps would be evaluated with statistics it never had.
-_BATCHNORM_MOMENTUM = 0.9
-_SMALLEST = 32  # pixels: the network halves its input five times
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +56,39 @@ def train(model: Model, split: Split, *, workdir: Path, progress: Progress = sil
         WriteError: the checkpoint or the weights cannot be written.
         ToolchainMissing: TensorFlow 2.15 is not installed.
     """
-    _demand_buildable(model.architecture)
+    network.demand_buildable(model.architecture)
     labels = tuple(sorted(split.train.counts))
     spec = preprocess_spec(model.architecture)
     images = prepare_all(split.train, spec)
     index = {label: number for number, label in enumerate(labels)}
     targets = np.array([index[label] for label in split.train.labels], np.int32)
+    repeats = photo_repeats(split.train)
 
     tf = tensorflow()
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(model.training.seed)
     tf.config.experimental.enable_op_determinism()
-    network = _network(model.architecture, len(labels))
-    checkpoint = Checkpoint(workdir / f"train{checkpoints.SUFFIX}")
-    fit(network, images, targets, model.training, progress, photo_repeats(split.train), checkpoint)
+    if model.architecture.head is Head.LOGISTIC_REGRESSION:
+        learnt = _with_logistic_head(model.architecture, images, targets, repeats, progress)
+    else:
+        learnt = network.build(model.architecture, len(labels))
+        checkpoint = Checkpoint(workdir / f"train{checkpoints.SUFFIX}")
+        fit(learnt, images, targets, model.training, progress, repeats, checkpoint)
     weights = workdir / f"{model.name}.keras"
-    keras_file.save(network, weights)
+    keras_file.save(learnt, weights)
     return Trained(labels, weights, spec)
+
+
+def _with_logistic_head(
+    architecture: Architecture,
+    images: NDArray[np.uint8],
+    targets: NDArray[np.int32],
+    repeats: NDArray[np.int32],
+    progress: Progress,
+) -> Any:
+    backbone = network.backbone(architecture)
+    features = logistic_head.features(backbone, images, progress)
+    return logistic_head.attach(backbone, logistic_head.fit(features, targets, repeats))
 
 
 def photo_repeats(samples: Samples) -> NDArray[np.int32]:
@@ -97,31 +107,3 @@ def photo_repeats(samples: Samples) -> NDArray[np.int32]:
         ],
         np.int32,
     )
-
-
-def _demand_buildable(architecture: Architecture) -> None:
-    height, width, channels = architecture.input
-    if architecture.name is not ArchitectureName.MOBILENET_V2:
-        raise BuildError(
-            f"architecture {architecture.name!r} is not one this version builds", hint="use mobilenet_v2"
-        )
-    if min(height, width) < _SMALLEST or channels not in (1, 3):
-        raise BuildError(
-            f"mobilenet_v2 cannot take an input of {height}x{width}x{channels}",
-            hint=f"give it at least {_SMALLEST}x{_SMALLEST} pixels, and 1 or 3 channels",
-        )
-
-
-def _network(architecture: Architecture, classes: int) -> Any:
-    tf = tensorflow()
-    network = tf.keras.applications.MobileNetV2(
-        input_shape=architecture.input,
-        alpha=architecture.alpha,
-        weights=None,
-        classes=classes,
-        classifier_activation=None,
-    )
-    for layer in network.layers:
-        if isinstance(layer, tf.keras.layers.BatchNormalization):
-            layer.momentum = _BATCHNORM_MOMENTUM
-    return network

@@ -114,6 +114,12 @@ def test_each_labelled_photo_counts(built: Path, tmp_path: Path, capsys: pytest.
             "G17": {"n": 3, "right": 2},
             "Z1": {"n": 1, "right": 1},
         },
+        "rejection": {
+            "threshold": 0.5,
+            "labelled": {"n": 5, "rejected": 5},
+            "unknown": {"n": 1, "rejected": 1},
+            "accepted": {"n": 0, "right": 0, "top1": 0.0},
+        },
     }
 
 

@@ -9,26 +9,28 @@ from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOpt
 from fleetctl.manifest.schema import VariantName
 
 if TYPE_CHECKING:
-    from fleetctl.models.evaluate import Evaluation
+    from fleetctl.models.evaluate import Evaluation, Rejection
 
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="A model of the manifest.")],
     data: Annotated[Path, typer.Option("--data", help="A folder of photos: *_CODE.png or CODE/*.png.")],
     variant: Annotated[VariantName, typer.Option("--variant", help="Which built file.")] = VariantName.INT8,
+    threshold: Annotated[
+        float, typer.Option("--threshold", min=0.0, max=1.0, help="Answers that score less are UNKNOWN.")
+    ] = 0.5,
     file: FileOption = DEFAULT_MANIFEST,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Say how often a built model reads the photos of a folder rightly, in all and sign by sign.
 
-    Every labelled photo counts: one of a sign the model was never taught is an error. Photos labelled UNKNOWN
-    are left out.
+    Every labelled photo counts: one of a sign the model was never taught is an error. What the threshold
+    rejects is told apart: of the labelled photos, and of those labelled UNKNOWN, which ought to be rejected.
     """
     from fleetctl.build.resolve import load_artifact
     from fleetctl.errors import UsageError
     from fleetctl.manifest.loader import load
     from fleetctl.models import evaluate as measure
-    from fleetctl.models import photos
     from fleetctl.project import Project
     from fleetctl.report.console import talk
 
@@ -36,7 +38,7 @@ def evaluate(
     if model not in fleet.models:
         raise UsageError(f"the manifest has no model {model!r}", hint=f"it has {', '.join(fleet.models)}")
     contract, tflite = load_artifact(Project(file), fleet, model, variant)
-    samples = photos.read(data)
+    samples = measure.read(data)
     with talk.progress("evaluate", total=len(samples)) as advance:
         evaluation = measure.evaluate(
             tflite,
@@ -45,6 +47,7 @@ def evaluate(
             contract.input,
             contract.output,
             samples,
+            threshold=threshold,
             progress=lambda _stage, _done, _total: advance(1),
         )
     _emit(model, variant, evaluation, output)
@@ -61,12 +64,24 @@ def _emit(model: str, variant: VariantName, evaluation: "Evaluation", output: Ou
 
 
 def _facts(evaluation: "Evaluation") -> dict[str, object]:
-    return {
+    facts: dict[str, object] = {
         "n": evaluation.n,
         "top1": evaluation.top1,
         "n_seen": evaluation.n_seen,
         "top1_seen": evaluation.top1_seen,
         "per_class": {sign: {"n": n, "right": right} for sign, (n, right) in evaluation.per_class.items()},
+    }
+    if evaluation.rejection is not None:
+        facts["rejection"] = _rejection_facts(evaluation.rejection)
+    return facts
+
+
+def _rejection_facts(rejection: "Rejection") -> dict[str, object]:
+    return {
+        "threshold": rejection.threshold,
+        "labelled": {"n": rejection.labelled, "rejected": rejection.labelled - rejection.accepted},
+        "unknown": {"n": rejection.unknown, "rejected": rejection.unknown_rejected},
+        "accepted": {"n": rejection.accepted, "right": rejection.right, "top1": rejection.top1_accepted},
     }
 
 
@@ -74,6 +89,10 @@ def _rows(evaluation: "Evaluation") -> list[list[str]]:
     rows = [_row(sign, n, right) for sign, (n, right) in evaluation.per_class.items()]
     right_seen = round(evaluation.top1_seen * evaluation.n_seen)
     rows.append(_row("of taught signs", evaluation.n_seen, right_seen))
+    if evaluation.rejection is not None:
+        rejection = evaluation.rejection
+        rows.append(_row("UNKNOWN, rejected", rejection.unknown, rejection.unknown_rejected))
+        rows.append(_row(f"scored {rejection.threshold:g} or more", rejection.accepted, rejection.right))
     rows.append(_row("all", evaluation.n, round(evaluation.top1 * evaluation.n)))
     return rows
 

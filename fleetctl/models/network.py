@@ -1,0 +1,81 @@
+"""From the manifest's architecture to a Keras network that has learnt nothing of signs yet."""
+
+from typing import Any
+
+from fleetctl.errors import BuildError
+from fleetctl.manifest.schema import Architecture, ArchitectureName, Head, Weights
+from fleetctl.models import efficientnet_lite, imagenet
+from fleetctl.models.tensorflow import tensorflow
+
+# Keras' default of 0.999 takes thousands of steps to forget its start: a network trained for a few thousand
+# steps would be evaluated with statistics it never had.
+_BATCHNORM_MOMENTUM = 0.9
+_SMALLEST = 32  # pixels: the networks halve their input five times
+_NETWORKS = (ArchitectureName.MOBILENET_V2, ArchitectureName.EFFICIENTNET_LITE0)
+
+
+def demand_buildable(architecture: Architecture) -> None:
+    """Raise `BuildError` unless `build` can make this network; nothing heavy is imported."""
+    name = architecture.name
+    height, width, channels = architecture.input
+    if name not in _NETWORKS:
+        raise BuildError(
+            f"architecture '{name}' is not one that readers are built from",
+            hint=f"use {' or '.join(_NETWORKS)}",
+        )
+    if min(height, width) < _SMALLEST or channels not in (1, 3):
+        raise BuildError(
+            f"{name} cannot take an input of {height}x{width}x{channels}",
+            hint=f"give it at least {_SMALLEST}x{_SMALLEST} pixels, and 1 or 3 channels",
+        )
+    if not 1 <= architecture.blocks <= len(efficientnet_lite.BLOCKS):
+        raise BuildError(
+            f"{name} has no {architecture.blocks} blocks",
+            hint=f"`blocks` is from 1 to {len(efficientnet_lite.BLOCKS)}",
+        )
+    if architecture.weights is Weights.IMAGENET and name is not ArchitectureName.EFFICIENTNET_LITE0:
+        raise BuildError(
+            f"there are no ImageNet weights for {name}", hint="use efficientnet_lite0, or `weights: random`"
+        )
+    if architecture.head is Head.LOGISTIC_REGRESSION and architecture.weights is not Weights.IMAGENET:
+        raise BuildError(
+            "a logistic regression needs the features of a network that has learnt something",
+            hint="use `weights: imagenet`, or `head: dense`",
+        )
+
+
+def build(architecture: Architecture, classes: int) -> Any:
+    """A Keras model from images (N, H, W, C) in 0..1 to logits (N, classes), fit to be trained.
+
+    Raises:
+        BuildError: the ImageNet weights are damaged.
+        ToolchainMissing: the ImageNet weights are not installed.
+    """
+    tf = tensorflow()
+    if architecture.name is ArchitectureName.MOBILENET_V2:
+        return _mobilenet(architecture, classes)
+    features = backbone(architecture)
+    return tf.keras.Model(features.input, tf.keras.layers.Dense(classes, name="logits")(features.output))
+
+
+def backbone(architecture: Architecture) -> Any:
+    """The first blocks of EfficientNet-Lite0: a Keras model from images (N, H, W, C) to features (N, F)."""
+    network = efficientnet_lite.backbone(architecture.input, architecture.blocks, _BATCHNORM_MOMENTUM)
+    if architecture.weights is Weights.IMAGENET:
+        imagenet.load_into(network, imagenet.tensors())
+    return network
+
+
+def _mobilenet(architecture: Architecture, classes: int) -> Any:
+    tf = tensorflow()
+    network = tf.keras.applications.MobileNetV2(
+        input_shape=architecture.input,
+        alpha=architecture.alpha,
+        weights=None,
+        classes=classes,
+        classifier_activation=None,
+    )
+    for layer in network.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.momentum = _BATCHNORM_MOMENTUM
+    return network
