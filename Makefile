@@ -4,8 +4,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
+BOARDS := amd64 arm64
 
-.PHONY: help setup demo test test-full lint format bench lock clean
+.PHONY: help setup demo test test-full boards lint format bench lock clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +29,9 @@ test: $(READY) lint ## lint, then the whole suite
 
 test-full: $(READY) ## the suite with its long matrices
 	FLEETCTL_TEST_FULL=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+boards: $(READY) ## make the images and wheels that tests of docker boards need (as root, once)
+	$(BIN)/python tests/prepare_boards.py $(BOARDS)
 
 lint: $(READY) ## style, types, playbooks
 	$(BIN)/ruff check .

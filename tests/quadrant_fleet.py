@@ -67,7 +67,15 @@ class QuadrantStages(ModelStages):
         weights.write_bytes(b"nothing to learn")
         return Trained(LABELS, weights, {"shape": [16, 16, 1], "fit": "contain", "smooth": 0})
 
-    def convert(self, trained: Trained, variant: VariantName, representative: Samples) -> Converted:
+    def convert(
+        self,
+        model: Model,
+        trained: Trained,
+        variant: VariantName,
+        learnt: Samples,
+        *,
+        progress: Progress,
+    ) -> Converted:
         tflite = (MODELS / "quadrants.tflite").read_bytes()
         return Converted(tflite, tflite)
 
@@ -152,9 +160,9 @@ class QuadrantFleet:
             text=True,
         )
 
-    def run(self, *arguments: str, transport: str = "lab") -> Done:
+    def run(self, *arguments: str, transport: str = "lab", patience: float = 120) -> Done:
         process = self.start(*arguments, transport=transport)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=patience)
         return Done(process.returncode, out, err)
 
     def interrupt(self, after: float, with_signal: signal.Signals, *arguments: str) -> int:

@@ -64,8 +64,8 @@ def ensure(client: Any, architecture: str, user: str, say: Say) -> str:
     from docker.errors import ImageNotFound
 
     base = f"{_BASE}:{architecture}"
-    recipe = _DOCKERFILE.format(base=base, packages=" ".join(_PACKAGES), masked=" ".join(_MASKED), user=user)
-    name = f"{_BOARD}:{architecture}-{user}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    recipe = _recipe(architecture, user)
+    name = image_name(architecture, user)
     try:
         client.images.get(name)
     except ImageNotFound:
@@ -73,6 +73,18 @@ def ensure(client: Any, architecture: str, user: str, say: Say) -> str:
         say(f"preparing the image of {architecture} boards")
         _build(client, recipe, name, architecture)
     return name
+
+
+def image_name(architecture: str, user: str) -> str:
+    """What the image of such a board is called: another recipe, another name."""
+    digest = hashlib.sha256(_recipe(architecture, user).encode()).hexdigest()
+    return f"{_BOARD}:{architecture}-{user}-{digest[:12]}"
+
+
+def _recipe(architecture: str, user: str) -> str:
+    return _DOCKERFILE.format(
+        base=f"{_BASE}:{architecture}", packages=" ".join(_PACKAGES), masked=" ".join(_MASKED), user=user
+    )
 
 
 def own_architecture() -> str:

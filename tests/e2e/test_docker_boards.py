@@ -1,0 +1,151 @@
+"""Boards as people own them: Debian with systemd and sshd, on this processor and on an emulated arm64.
+
+They need a Docker engine, and what `make boards` makes: images to boot, and the wheels that bootstrap would
+fetch. Without them these tests skip, and say so.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from docker.errors import NotFound
+from prepare_boards import WHEELHOUSE
+from quadrant_fleet import QuadrantFleet
+
+from fleetctl.errors import ToolchainMissing
+from fleetctl.lab.docker.engine import engine
+from fleetctl.lab.docker.images import image_name
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("docker boards")]
+
+
+@pytest.fixture(scope="module", params=["amd64", "arm64"])
+def fleet(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[QuadrantFleet]:
+    """Two bootstrapped boards of one processor, before their first release."""
+    _demand_prepared(request.param)
+    made = QuadrantFleet.make(tmp_path_factory.mktemp(request.param) / "fleet")
+    shutil.copytree(WHEELHOUSE, made.root / ".fleetctl" / "wheelhouse")
+    made.edit("confirm_timeout: 8s", "confirm_timeout: 30s")
+    made.edit("  luxor-02: {host: 192.0.2.2, labels: {site: luxor}}\n", "")
+    made.edit("karnak-01: {", "karnak-01: {board: coral-dev-board, variant: int8, accelerator: none, ")
+    try:
+        up = made.run("lab", "up", "--driver", "docker", "--arch", request.param, patience=900)
+        assert up.status == 0, up.err
+        yield made
+    finally:
+        made.run("lab", "down")
+
+
+def _demand_prepared(architecture: str) -> None:
+    try:
+        with engine() as client:
+            for user in ("pi", "mendel"):
+                client.images.get(image_name(architecture, user))
+    except ToolchainMissing as error:
+        pytest.skip(error.message)
+    except NotFound as error:
+        pytest.skip(f"no image of {architecture} boards ({error.explanation}): run `make boards`")
+    if not WHEELHOUSE.is_dir():
+        pytest.skip(f"no wheels for boards in {WHEELHOUSE}: run `make boards`")
+
+
+def container_of(fleet: QuadrantFleet, board: str) -> Any:
+    import docker
+
+    client = docker.from_env()
+    labels = [f"fleetctl.lab={fleet.root / '.fleetctl' / 'lab'}", f"fleetctl.board={board}"]
+    (container,) = client.containers.list(all=True, filters={"label": labels})
+    return container
+
+
+def kill_when_pending(fleet: QuadrantFleet, board: str) -> None:
+    """Begin a rollout to a board, and kill it as soon as the board has the release on probation."""
+    container = container_of(fleet, board)
+    rollout = fleet.start("rollout", "--yes", "--on", board)
+    give_up = time.monotonic() + 120
+    while container.exec_run(["test", "-e", "/opt/fleetctl/state/pending.json"]).exit_code:
+        assert rollout.poll() is None, rollout.communicate()
+        assert time.monotonic() < give_up
+    rollout.kill()
+    rollout.communicate()
+
+
+def test_a_fresh_board_becomes_one_that_takes_releases(fleet: QuadrantFleet) -> None:
+    """The first bootstrap makes user and interpreter, the second changes nothing."""
+    first = fleet.run("bootstrap", "-o", "json", patience=900)
+    second = fleet.run("bootstrap", "-o", "json", patience=900)
+
+    assert (first.status, second.status) == (0, 0), first.err + second.err
+    wanted = {"service user fleetctl", "python environment"}
+    assert [wanted, wanted] == [set(board["changed"]) for board in first.json["boards"]]
+    assert [[], []] == [board["changed"] for board in second.json["boards"]]
+
+
+def test_a_release_proves_itself_in_a_service_without_rights(fleet: QuadrantFleet) -> None:
+    """systemd runs the service as the user that may not log in, and the golden answers come from it."""
+    done = fleet.run("rollout", "--yes")
+    assert done.status == 0, done.err
+    assert fleet.run("status").status == 0
+
+    whose = fleet.run("exec", "-o", "json", "--", "ps -C python -o user=,args=")
+    assert all("fleetctl " in board["stdout"] for board in whose.json["boards"])
+
+
+def test_an_accelerator_that_is_not_there_is_never_proved(fleet: QuadrantFleet) -> None:
+    """A board that must use an Edge TPU and has none keeps what it ran."""
+    before = fleet.boards()["karnak-01"]["loaded"]
+    fleet.edit("accelerator: none", "accelerator: required")
+    done = fleet.run("rollout", "--yes", "--on", "karnak-01")
+    fleet.git("revert", "--no-edit", "HEAD")
+
+    assert done.status != 0
+    assert "verified" not in done.out
+    assert before == fleet.boards()["karnak-01"]["loaded"]
+
+
+def test_a_bad_release_goes_back_and_the_others_never_hear_of_it(fleet: QuadrantFleet) -> None:
+    """Labels that were mixed up stop at the canary, under real systemd."""
+    before = {name: board["loaded"] for name, board in fleet.boards().items()}
+    fleet.mix_up_labels()
+    done = fleet.run("rollout", "--yes")
+    fleet.git("revert", "--no-edit", "HEAD")
+
+    assert done.status == 40, done.err
+    after = fleet.boards()
+    assert before == {name: board["loaded"] for name, board in after.items()}
+    assert {"running"} == {board["service"] for board in after.values()}
+
+
+def test_a_board_whose_power_fails_before_it_is_confirmed_comes_back_on_the_last_good_release(
+    fleet: QuadrantFleet,
+) -> None:
+    """The controller is killed after activation, and then the board: it boots into what was proved."""
+    good = fleet.boards()["luxor-01"]["loaded"]
+    fleet.edit("luxor-01: {", "luxor-01: {config: {threshold: 0.2}, ")
+    kill_when_pending(fleet, "luxor-01")
+    assert fleet.run("lab", "stop", "luxor-01").status == 0
+    assert fleet.run("lab", "start", "luxor-01").status == 0
+    begun = time.monotonic()
+    board = fleet.settle(["luxor-01"], seconds=90)["luxor-01"]
+
+    assert (good, good, "running") == (board["loaded"], board["current"], board["service"])
+    print(f"back on the last good release {time.monotonic() - begun:.1f} s after its power was")
+    assert fleet.run("rollout", "--yes", "--on", "luxor-01").status == 0
+
+
+def test_down_leaves_nothing(fleet: QuadrantFleet) -> None:
+    """No container and no network of the lab remains."""
+    import docker
+
+    assert fleet.run("lab", "down").status == 0
+    client = docker.from_env()
+    try:
+        label = f"fleetctl.lab={fleet.root / '.fleetctl' / 'lab'}"
+        assert [] == client.containers.list(all=True, filters={"label": label})
+        assert [] == client.networks.list(filters={"label": label})
+    finally:
+        client.close()
