@@ -24,6 +24,7 @@ import numpy as np
 from . import preprocess
 
 CANDIDATES = 1000  # of one tile, best first: what a tile full of false alarms may cost the suppression
+_BLOCK = 256  # boxes that suppression looks at together
 
 
 def anchors(spec: Mapping[str, Any], height: int, width: int) -> Any:
@@ -77,13 +78,20 @@ def suppress(boxes: Any, scores: Any, max_iou: float, most: int) -> Any:
         indices (K,) of the kept boxes, by falling score.
     """
     order = np.argsort(-np.asarray(scores), kind="stable")
-    left = np.asarray(boxes, np.float32)[order]
+    ranked = np.asarray(boxes, np.float32)[order]
     kept: List[int] = []
-    while len(order) and len(kept) < most:
-        kept.append(int(order[0]))
-        apart = _iou(left[0], left[1:]) <= max_iou
-        order, left = order[1:][apart], left[1:][apart]
-    return np.array(kept, np.intp)
+    for start in range(
+        0, len(order), _BLOCK
+    ):  # by falling score: once enough are kept, the rest costs nothing
+        left = np.arange(start, min(start + _BLOCK, len(order)))
+        if kept:
+            left = left[_iou(ranked[kept][:, np.newaxis], ranked[left]).max(axis=0) <= max_iou]
+        while len(left) and len(kept) < most:
+            kept.append(int(left[0]))
+            left = left[1:][_iou(ranked[left[0]], ranked[left[1:]]) <= max_iou]
+        if len(kept) == most:
+            break
+    return order[kept]
 
 
 def tiles(height: int, width: int, tile_height: int, tile_width: int, overlap: int) -> List[Tuple[int, int]]:
@@ -158,12 +166,13 @@ def _map_anchors(stride: int, sizes: Any, height: int, width: int) -> Any:
     return found.reshape(-1, 4)
 
 
-def _iou(box: Any, others: Any) -> Any:
-    """Intersection over union of one box with each of (N, 4); 0 where neither has an area."""
-    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    shared = np.maximum(sides, 0.0).prod(axis=1)
-    union = _area(box) + _area(others) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0.0)
+def _iou(one: Any, others: Any) -> Any:
+    """Intersection over union of boxes (..., 4), broadcast; 0 where neither has an area."""
+    wide = np.minimum(one[..., 2], others[..., 2]) - np.maximum(one[..., 0], others[..., 0])
+    high = np.minimum(one[..., 3], others[..., 3]) - np.maximum(one[..., 1], others[..., 1])
+    shared = np.maximum(wide, 0.0) * np.maximum(high, 0.0)
+    union = _area(one) + _area(others) - shared
+    return shared / np.maximum(union, np.finfo(np.float32).tiny)
 
 
 def _area(boxes: Any) -> Any:
@@ -186,8 +195,7 @@ def _candidates(raw: Tuple[Any, Any], contract: Mapping[str, Any], known: Any) -
     """What one tile gives before suppression; only boxes that score are dequantized and decoded."""
     spec = contract["detection"]
     raw_scores, raw_boxes = np.asarray(raw[0]).reshape(len(known), -1), np.asarray(raw[1]).reshape(-1, 4)
-    labels = raw_scores.argmax(axis=1)  # a NaN counts as the largest
-    scores = preprocess.from_output(raw_scores[np.arange(len(labels)), labels], contract["output"])
+    scores = preprocess.from_output(raw_scores.max(axis=1), contract["output"])  # a NaN counts as the largest
     if not np.all(np.isfinite(scores)):
         raise ArithmeticError("the model gave a score that is no number")
     if not np.all(np.isfinite(raw_boxes)):
@@ -199,7 +207,7 @@ def _candidates(raw: Tuple[Any, Any], contract: Mapping[str, Any], known: Any) -
     boxes = decode(encoded, known[chosen], spec["scales"])
     if not np.all(np.isfinite(boxes)):
         raise ArithmeticError("the model gave a box that is no number")
-    return _Found(boxes, scores[chosen], labels[chosen])
+    return _Found(boxes, scores[chosen], raw_scores[chosen].argmax(axis=1))
 
 
 def _merged(
