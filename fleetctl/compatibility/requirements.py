@@ -52,6 +52,10 @@ class Requirements:
         """Operations of which nobody here knows which TFLite has them."""
         return tuple(pair for pair in self.operations if first_release(*pair) is None)
 
+    def __str__(self) -> str:
+        tflite = "any TFLite" if self.tflite == _ANY else f"TFLite {self.tflite}"
+        return tflite + (f" and Edge TPU runtime {self.edgetpu}" if self.edgetpu else "")
+
     def _dated(self) -> list[tuple[str, int, Version]]:
         dated = ((name, version, first_release(name, version)) for name, version in self.operations)
         return [(name, version, first) for name, version, first in dated if first is not None]

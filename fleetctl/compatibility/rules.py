@@ -207,7 +207,7 @@ def _edge_tpu(case: _Case) -> Refusal | None:
         has = "none that the board can see on USB or PCIe"
         fix = "plug it in, or use `variant: int8` with `accelerator: none`"
     else:
-        has = f"none: a {offer.hardware.name} has none soldered on, and none is attached"
+        has = "none, soldered on or attached"
         fix = "attach one and say `attached: usb`, or use `variant: int8` with `accelerator: none`"
     return Refusal(Rule.EDGE_TPU, ("variant", "accelerator", "attached"), "an Edge TPU", has, fix)
 
