@@ -55,14 +55,14 @@ def system() -> Optional[str]:
     return line.group(1) if line else None
 
 
-def libedgetpu() -> Optional[str]:
+def libedgetpu(dpkg: str = _DPKG) -> Optional[str]:
     """The Debian version of the Edge TPU's library; None where it came by another way, or not at all."""
-    lists = [name for name in names(os.path.join(_DPKG, "info")) if name.endswith(".list")]
+    lists = [name for name in names(os.path.join(dpkg, "info")) if name.endswith(".list")]
     package = next((name for name in lists if re.match(r"libedgetpu1-(std|max)[:.]", name)), None)
     if package is None:
         return None
     try:
-        with open(os.path.join(_DPKG, "status"), errors="replace") as stream:
+        with open(os.path.join(dpkg, "status"), errors="replace") as stream:
             status = stream.read(_STATUS_LIMIT)
     except OSError:
         return None
