@@ -3,6 +3,8 @@
 import typer
 
 from fleetctl.cli.models.check import check
+from fleetctl.cli.models.compatible import compatible
+from fleetctl.cli.models.detect import detect
 from fleetctl.cli.models.evaluate import evaluate
 from fleetctl.cli.models.inspect import inspect
 
@@ -16,6 +18,8 @@ def _group() -> None:
 
 for command in (
     check,
+    compatible,
+    detect,
     evaluate,
     inspect,
 ):

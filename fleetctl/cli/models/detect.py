@@ -1,0 +1,109 @@
+"""`fleetctl models detect`: where on a photo of a wall the signs are, and which."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
+from fleetctl.manifest.schema import VariantName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fleetctl.artifact import Contract
+    from fleetctl.models.detector.inference import Detection
+
+
+def detect(
+    image: Annotated[Path, typer.Argument(help="A photo of a wall, PNG or JPEG.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Draw what was found on the photo, into this PNG.")
+    ] = None,
+    model: Annotated[str, typer.Option("--model", help="A detector of the manifest.")] = "glyphdetector",
+    variant: Annotated[VariantName, typer.Option("--variant", help="Which built file.")] = VariantName.INT8,
+    reader: Annotated[
+        str | None, typer.Option("--reader", help="A sign reader of the manifest that names what was found.")
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option("--min-score", min=0.0, max=1.0, help="Instead of the contract's.")
+    ] = None,
+    artifact: Annotated[
+        Path | None,
+        typer.Option("--artifact", help="A folder with model.tflite and contract.json, instead of --model."),
+    ] = None,
+    file: FileOption = DEFAULT_MANIFEST,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Find the signs on a photo of a wall, of any size.
+
+    Boxes are x0, y0, x1, y1 in pixels of the photo. With --reader a sign is what the reader sees in the box,
+    and the score still says how sure the detector is that there is a sign.
+    """
+    from fleetctl.models.detector import pictures
+    from fleetctl.models.detector.inference import Detector, Reader
+    from fleetctl.models.detector.picture import draw
+    from fleetctl.report.console import talk
+    from fleetctl.store import atomic_write
+
+    contract, tflite = _from_folder(artifact) if artifact else _built(file, model, variant)
+    detector = Detector(tflite, contract)
+    named = _built_reader(file, reader) if reader else None
+    photo = pictures.read(image)
+    with talk.progress("detect", total=detector.tile_count(photo)) as advance:
+        found = detector.detect(photo, min_score=min_score, tile=lambda: advance(1))
+    if named is not None:
+        found = Reader(named[1], named[0]).read(photo, found)
+    if out is not None:
+        atomic_write(out, draw(photo, found))
+        talk.done(f"drew {len(found)} signs into {out}")
+    _emit(contract, image, found, output)
+
+
+def _built(file: Path, model: str, variant: VariantName) -> "tuple[Contract, bytes]":
+    from fleetctl.build.resolve import load_artifact
+    from fleetctl.errors import UsageError
+    from fleetctl.manifest.loader import load
+    from fleetctl.project import Project
+
+    fleet = load(file)
+    if model not in fleet.models:
+        raise UsageError(f"the manifest has no model {model!r}", hint=f"it has {', '.join(fleet.models)}")
+    return load_artifact(Project(file), fleet, model, variant)
+
+
+def _built_reader(file: Path, model: str) -> "tuple[Contract, bytes]":
+    """The int8 variant: a reader that no board runs in another would be no measure."""
+    return _built(file, model, VariantName.INT8)
+
+
+def _from_folder(folder: Path) -> "tuple[Contract, bytes]":
+    from fleetctl.artifact import CONTRACT_FILE, MODEL_FILE, Contract
+    from fleetctl.errors import UsageError
+
+    try:
+        return (
+            Contract.from_json((folder / CONTRACT_FILE).read_bytes()),
+            (folder / MODEL_FILE).read_bytes(),
+        )
+    except OSError as exc:
+        raise UsageError(
+            f"{exc.filename} cannot be read: {exc.strerror}",
+            hint=f"give a folder with {MODEL_FILE} and {CONTRACT_FILE}",
+        ) from None
+
+
+def _emit(contract: "Contract", image: Path, found: "Sequence[Detection]", output: Output) -> None:
+    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table
+
+    if output is Output.JSON:
+        facts = [{"box": list(one.box), "sign": one.sign, "score": one.score} for one in found]
+        header = {"model": contract.model, "variant": contract.variant, "image": str(image)}
+        emit_json("fleetctl.detections/v1", {**header, "detections": facts})
+        return
+    emit = emit_markdown_table if output is Output.MARKDOWN else emit_table
+    emit(["sign", "score", "x0", "y0", "x1", "y1"], [_row(one) for one in found])
+
+
+def _row(one: "Detection") -> list[str]:
+    return [one.sign, f"{one.score:.2f}", *(f"{side:.0f}" for side in one.box)]

@@ -1,0 +1,136 @@
+"""From what a manifest says about walls to scenes, and to the one digest that names them."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fleetctl.errors import BuildError
+from fleetctl.manifest.schema import WallsDataset
+from fleetctl.models import fonts, gardiner, photos, rendered
+from fleetctl.models.detector import masonry, plates
+from fleetctl.models.detector.masonry import Mason
+from fleetctl.models.detector.relief import reliefs
+from fleetctl.models.detector.scenes import Scene, Scenes
+from fleetctl.models.folder_digest import folder_digest
+from fleetctl.models.progress import Progress, silent
+from fleetctl.models.samples import Samples, drawn_name, stratified
+from fleetctl.store import canonical_json, sha256, sha256_file
+
+_DRAWN = 12  # drawings of each sign where there are no crops
+_KEPT_OUT = 0.1  # as many composed walls as this fraction are measured on, where no plate is held out
+_PLATE_PREFIX = re.compile(r"([0-9]{2})[0-9]{4}_")  # of a crop's name in Franken's set: plate, number, sign
+
+
+def load(dataset: WallsDataset, *, base: Path, cache: Path, progress: Progress = silent) -> Scenes:
+    """The scenes of a dataset, split into those to learn from and those kept out.
+
+    Held-out plates are what is measured on; crops whose name says that they come from one are left out too.
+    Where no plate is held out, walls composed of signs kept out are measured on.
+
+    Args:
+        base: folder that relative paths of the dataset start from.
+        cache: as everywhere; nothing is kept in it.
+        progress: hears stage `compose` after each wall.
+
+    Raises:
+        BuildError: there is no usable data; the message names the file or folder.
+        ToolchainMissing: signs are to be drawn and no font has them.
+    """
+    del cache
+    real = plates.read(base / dataset.plates) if dataset.plates is not None else {}
+    missing = [plate for plate in dataset.held_out if plate not in real]
+    if missing:
+        raise BuildError(
+            f"the plate {', '.join(missing)} to be held out is not in the dataset",
+            hint=f"`plates` has {', '.join(real) or 'none'}",
+        )
+    learnt = tuple(scene for plate, scene in real.items() if plate not in dataset.held_out)
+    held_out = tuple(real[plate] for plate in dataset.held_out)
+    split = stratified(_signs(dataset, base, progress), seed=dataset.seed)
+    if held_out:
+        composed = _compose(split.train + split.evaluation, dataset.walls, dataset.seed, progress)
+        return Scenes(learnt + composed, held_out)
+    kept_out = max(4, round(_KEPT_OUT * dataset.walls))
+    return Scenes(
+        learnt + _compose(split.train, dataset.walls, dataset.seed, progress),
+        _compose(split.evaluation, kept_out, dataset.seed + 1, progress),
+    )
+
+
+def digest(dataset: WallsDataset, *, base: Path, cache: Path) -> str:
+    """sha256 that changes whenever `load` would give other scenes. It imports no heavy package.
+
+    Raises:
+        BuildError, ToolchainMissing: as `load`, for a missing folder, list or font.
+    """
+    parts: dict[str, object] = {
+        "kind": "WallsDataset",
+        "seed": dataset.seed,
+        "walls": dataset.walls,
+        "held_out": list(dataset.held_out),
+        "generator": masonry.GENERATOR_VERSION,
+    }
+    if dataset.plates is not None:
+        folder = base / dataset.plates
+        photographed = plates.photos(folder)
+        parts["plates"] = {path.name: _file_digest(path) for path in (*photographed, folder / plates.BOXES)}
+    if dataset.crops is not None:
+        parts["crops"] = folder_digest(base / dataset.crops, cache=cache)
+    else:
+        parts["font"] = sha256_file(fonts.find())
+        parts["drawing"] = rendered.GENERATOR_VERSION
+    return sha256(canonical_json(parts))
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as exc:
+        raise BuildError(
+            f"{path} cannot be read: {exc.strerror}", hint="check `plates` of the dataset"
+        ) from None
+
+
+def _signs(dataset: WallsDataset, base: Path, progress: Progress) -> Samples:
+    if dataset.crops is None:
+        return _drawn(dataset.seed, progress)
+    samples = photos.read(base / dataset.crops)
+    kept = [i for i, name in enumerate(samples.names) if not _is_of_plate(name, dataset.held_out)]
+    if len({samples.labels[i] for i in kept}) < 2:
+        raise BuildError(
+            f"{base / dataset.crops} holds fewer than two signs that come from no plate held out",
+            hint="give photos of more signs, or leave `crops` out to draw them",
+        )
+    return samples.pick(kept)
+
+
+def _is_of_plate(name: str, held_out: Sequence[str]) -> bool:
+    match = _PLATE_PREFIX.match(Path(name).name)
+    return match is not None and any(plate.isdigit() and int(plate) == int(match[1]) for plate in held_out)
+
+
+def _drawn(seed: int, progress: Progress) -> Samples:
+    carver = rendered.Carver(fonts.find(), seed=seed)
+    wanted = [(sign, index) for sign in gardiner.USUAL_SIGNS for index in range(_DRAWN)]
+    samples = Samples([], [], [])
+    for done, (sign, index) in enumerate(wanted, start=1):
+        samples.images.append(carver.sample(sign, index))
+        samples.labels.append(sign)
+        samples.names.append(drawn_name(sign, index))
+        progress("draw", done, len(wanted))
+    return samples
+
+
+def _compose(samples: Samples, count: int, seed: int, progress: Progress) -> tuple[Scene, ...]:
+    mason = Mason(reliefs(samples), seed=seed)
+    walls = []
+    for number in range(count):
+        walls.append(mason.wall(number))
+        progress("compose", number + 1, count)
+    return tuple(walls)
+
+
+def box_count(scenes: Sequence[Scene]) -> int:
+    return int(np.sum([len(scene.boxes) for scene in scenes]))

@@ -1,0 +1,84 @@
+"""Plates and their boxes are read whole, or refused with the line that is wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fleetctl.errors import BuildError
+from fleetctl.models.detector import plates
+
+HEADER = "image,plate,sign,x0,y0,x1,y1,score\n"
+
+
+def folder(where: Path, rows: str, *photos: str) -> Path:
+    """A folder of 60x40 photos with these boxes."""
+    (where / "boxes.csv").write_text(rows)
+    for name in photos:
+        Image.fromarray(np.full((40, 60), 180, np.uint8)).save(where / name)
+    return where
+
+
+def test_reads_boxes_of_the_photo_that_a_plate_names(tmp_path: Path) -> None:
+    """A plate's photo is the one that ends with its name; `13` does not end with plate `3`."""
+    rows = HEADER + "a.png,3,G17,1,2,30,20,0.9\nb.png,13,N35,5,5,50,15,0.8\nc.png,3,UNKNOWN,30,20,62.5,41,1\n"
+    found = plates.read(folder(tmp_path, rows, "wall3.png", "wall13.png"))
+    assert list(found) == ["13", "3"]
+    assert found["3"].signs == ("G17", "UNKNOWN")
+    assert found["3"].boxes.tolist() == [[1, 2, 30, 20], [30, 20, 60, 40]]
+    assert found["3"].image.shape == (40, 60)
+    assert not found["3"].complete
+
+
+@pytest.mark.parametrize(
+    ("rows", "photos", "message"),
+    [
+        ("", ("3.png",), "has no column plate, sign, x0, y0, x1, y1"),
+        (HEADER, ("3.png",), "lists no sign"),
+        (HEADER + "a,3,G17,1,2,x,20,0.9\n", ("3.png",), "line 2: expected a plate, a sign, and x0 < x1"),
+        (HEADER + "a,3,G17,9,2,3,20,0.9\n", ("3.png",), "line 2: expected a plate, a sign, and x0 < x1"),
+        (HEADER + "a,3,G17,1,2,nan,20,0.9\n", ("3.png",), "line 2: expected a plate, a sign, and x0 < x1"),
+        (HEADER + "a,3\n", ("3.png",), "line 2: expected a plate, a sign, and x0 < x1"),
+        (HEADER + "a,3,G17,70,2,90,20,1\n", ("3.png",), "line 2: the box lies outside plate 3 (60x40)"),
+        (HEADER + "a,3,G17,1,2,9,20,1\n", ("4.png",), "plate 3 of"),
+        (
+            HEADER + "a,3,G17,1,2,9,20,1\n",
+            ("a3.png", "b3.png"),
+            "needs one photo, and there is a3.png, b3.png",
+        ),
+    ],
+)
+def test_refuses_a_list_that_is_none(
+    tmp_path: Path, rows: str, photos: tuple[str, ...], message: str
+) -> None:
+    """Each fault of `boxes.csv` is one clear error."""
+    with pytest.raises(BuildError) as refused:
+        plates.read(folder(tmp_path, rows, *photos))
+    assert message in refused.value.message
+
+
+def test_refuses_a_photo_that_is_none(tmp_path: Path) -> None:
+    """A file that only calls itself a photo is named."""
+    where = folder(tmp_path, HEADER + "a,3,G17,1,2,9,20,1\n")
+    (where / "3.jpg").write_bytes(b"\xff\xd8\xff\xe0 and then nothing")
+    with pytest.raises(BuildError, match=r"3\.jpg is not a readable PNG or JPEG"):
+        plates.read(where)
+
+
+def test_refuses_bytes_that_are_no_text(tmp_path: Path) -> None:
+    """A binary `boxes.csv` gives one error."""
+    (tmp_path / "boxes.csv").write_bytes(b"\xff\xfe\x00plate")
+    with pytest.raises(BuildError, match="is not a CSV file"):
+        plates.read(tmp_path)
+
+
+def test_reads_the_real_plates(shared_data: Path) -> None:
+    """The four photographed plates have as many boxes as their list has lines."""
+    found = plates.read(shared_data / "plates")
+    assert {plate: len(scene.boxes) for plate, scene in found.items()} == {
+        "3": 373,
+        "5": 391,
+        "7": 379,
+        "9": 338,
+    }
