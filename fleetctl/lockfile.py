@@ -54,12 +54,49 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Compilation:
+    """How a variant was compiled for the Edge TPU. `on_chip` and `off_chip` are bytes of parameters.
+
+    `predicted` is the share of operations that was expected to be mapped, `disagreements` which kinds of
+    operations the compiler treated otherwise.
+    """
+
+    compiler: str
+    min_runtime: int
+    on_chip: int
+    off_chip: int
+    predicted: float
+    disagreements: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "predicted", round(self.predicted, _DECIMALS))
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A variant that another machine is to compile: till then its `model.tflite` is the int8 model it will be
+    compiled from. `predicted` as in `Compilation`.
+    """
+
+    predicted: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "predicted", round(self.predicted, _DECIMALS))
+
+
+@dataclass(frozen=True, slots=True)
 class LockedVariant:
     """One built file. `requires` is what loading it takes; None in a lock from before that was recorded."""
 
     artifact: Artifact
     metrics: Metrics
     requires: Requirements | None = None
+    edgetpu: Compilation | Pending | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is still to be compiled, and fit for no board."""
+        return isinstance(self.edgetpu, Pending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +185,26 @@ def _variant_json(variant: LockedVariant) -> dict[str, Any]:
             "tpu_ops": metrics.tpu_ops,
         },
         **requires,
+        **_edgetpu_json(variant.edgetpu),
     }
+
+
+def _edgetpu_json(edgetpu: Compilation | Pending | None) -> dict[str, Any]:
+    match edgetpu:
+        case Pending(predicted):
+            return {"pending": {"predicted_tpu_ops": predicted}}
+        case Compilation():
+            return {
+                "edgetpu": {
+                    "compiler": edgetpu.compiler,
+                    "min_runtime": edgetpu.min_runtime,
+                    "on_chip_bytes": edgetpu.on_chip,
+                    "off_chip_bytes": edgetpu.off_chip,
+                    "predicted_tpu_ops": edgetpu.predicted,
+                    "disagreements": list(edgetpu.disagreements),
+                }
+            }
+    return {}
 
 
 def _lock(root: Node) -> FleetLock:
@@ -168,7 +224,26 @@ def _variant(node: Node, model: str, name: str) -> LockedVariant:
         node.key("artifact").refuse("does not match the files below it: was this edited or merged by hand?")
     requires = node.optional("requires")
     return LockedVariant(
-        artifact, _metrics(node.key("metrics")), Requirements.from_json(requires) if requires else None
+        artifact,
+        _metrics(node.key("metrics")),
+        Requirements.from_json(requires) if requires else None,
+        _edgetpu(node),
+    )
+
+
+def _edgetpu(node: Node) -> Compilation | Pending | None:
+    pending, compiled = node.optional("pending"), node.optional("edgetpu")
+    if pending:
+        return Pending(pending.key("predicted_tpu_ops").number(low=0.0, high=1.0))
+    if not compiled:
+        return None
+    return Compilation(
+        compiler=compiled.key("compiler").text(),
+        min_runtime=compiled.key("min_runtime").integer(least=0),
+        on_chip=compiled.key("on_chip_bytes").integer(least=0),
+        off_chip=compiled.key("off_chip_bytes").integer(least=0),
+        predicted=compiled.key("predicted_tpu_ops").number(low=0.0, high=1.0),
+        disagreements=tuple(child.text() for child in compiled.key("disagreements").elements()),
     )
 
 

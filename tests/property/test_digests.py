@@ -14,10 +14,12 @@ from fleetctl.build.inputs import input_digest, recipe_digest
 from fleetctl.checked_json import Node, parse
 from fleetctl.lockfile import (
     ClassDrop,
+    Compilation,
     FleetLock,
     LockedModel,
     LockedVariant,
     Metrics,
+    Pending,
     dumps,
     model_from,
     model_json,
@@ -98,11 +100,26 @@ metrics = st.builds(
 )
 
 
+edgetpu = st.one_of(
+    st.none(),
+    st.builds(Pending, fractions),
+    st.builds(
+        Compilation,
+        compiler=texts,
+        min_runtime=st.integers(0, 100),
+        on_chip=st.integers(0, 1 << 30),
+        off_chip=st.integers(0, 1 << 30),
+        predicted=fractions,
+        disagreements=st.lists(texts, max_size=3).map(tuple),
+    ),
+)
+
+
 @st.composite
 def locks(draw: st.DrawFn) -> FleetLock:
     def variant(model: str, name: str) -> LockedVariant:
         files = {file: draw(refs) for file in ("model.tflite", "contract.json", "golden.npy")}
-        return LockedVariant(Artifact(model, name, files), draw(metrics))
+        return LockedVariant(Artifact(model, name, files), draw(metrics), edgetpu=draw(edgetpu))
 
     def model(name: str) -> LockedModel:
         variants = {key: variant(name, key) for key in draw(st.sets(names, max_size=3))}
