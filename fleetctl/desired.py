@@ -72,8 +72,7 @@ def desired_fleet(project: Project, fleet: Fleet, boards: Collection[str]) -> De
         ManifestError: a template fails.
     """
     renderer = Renderer.of(project.templates)
-    resolved = resolve(fleet, project)
-    artifacts = {name: resolved[name] for name in boards}
+    artifacts = resolve(fleet, project, boards)
     releases, configs = {}, {}
     for name, artifact in artifacts.items():
         board = fleet.boards[name]

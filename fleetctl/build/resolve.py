@@ -1,6 +1,7 @@
 """From the manifest and the lock to artifacts: which built bytes each board should run today."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from fleetctl import lockfile
 from fleetctl.artifact import CONTRACT_FILE, MODEL_FILE, Artifact, Contract, verify_artifact
@@ -8,23 +9,27 @@ from fleetctl.build.acceptance import refusals
 from fleetctl.build.inputs import model_inputs
 from fleetctl.errors import GateRefused, LockStale
 from fleetctl.lockfile import LockedModel
-from fleetctl.manifest.schema import Board, Fleet, Model
+from fleetctl.manifest.schema import Board, EdgeTpuBuild, Fleet, Gates, Model, VariantName
 from fleetctl.project import Project
 from fleetctl.store import BlobStore
 
+_NAMED = 3  # boards that a message lists
+_COMPILE = "run `fleetctl build` on a machine with edgetpu_compiler and commit model_artifacts/fleet.lock"
 
-def resolve(fleet: Fleet, project: Project) -> dict[str, Artifact]:
-    """The artifact of each board, by board name. Opens no blob.
+
+def resolve(fleet: Fleet, project: Project, names: Collection[str] | None = None) -> dict[str, Artifact]:
+    """The artifact of each board, or of those named, by board name. Opens no blob.
 
     Raises:
-        LockStale: a model in use is not locked as the manifest and its dataset are today.
+        LockStale: a model in use is not locked as the manifest and its dataset are today, or the variant of
+            one of these boards is still to be compiled.
         GateRefused: a locked variant does not pass the gates the manifest sets today.
     """
     used = dict.fromkeys(board.model for board in fleet.boards.values())
     models = current_models(fleet, project, used)
-    return {
-        board.name: models[board.model].variants[board.variant].artifact for board in fleet.boards.values()
-    }
+    boards = [fleet.boards[name] for name in (fleet.boards if names is None else names)]
+    _demand_compiled(boards, models)
+    return {board.name: models[board.model].variants[board.variant].artifact for board in boards}
 
 
 def resolve_board(board: Board, fleet: Fleet, project: Project) -> Artifact:
@@ -33,7 +38,9 @@ def resolve_board(board: Board, fleet: Fleet, project: Project) -> Artifact:
     Raises:
         LockStale, GateRefused: as `resolve`.
     """
-    return current_models(fleet, project, [board.model])[board.model].variants[board.variant].artifact
+    models = current_models(fleet, project, [board.model])
+    _demand_compiled([board], models)
+    return models[board.model].variants[board.variant].artifact
 
 
 def load_artifact(project: Project, fleet: Fleet, model: str, variant: str) -> tuple[Contract, bytes]:
@@ -46,6 +53,8 @@ def load_artifact(project: Project, fleet: Fleet, model: str, variant: str) -> t
     locked = current_models(fleet, project, [model])[model]
     if variant not in locked.variants:
         raise LockStale(f"model {model} has no variant {variant}", hint="add it to the model's variants")
+    if locked.variants[variant].pending:
+        raise LockStale(f"variant {variant} of {model} is pending: CI builds it", hint=_COMPILE)
     artifact = locked.variants[variant].artifact
     store = BlobStore(project.store)
     verify_artifact(artifact, store)
@@ -83,7 +92,35 @@ def staleness(model: Model, locked: LockedModel | None, inputs: str) -> str:
     if locked.input_digest != inputs:
         return "its recipe or its data changed since it was built"
     missing = [variant.value for variant in model.variants if variant.value not in locked.variants]
-    return f"variant {', '.join(missing)} not built yet" if missing else ""
+    if missing:
+        return f"variant {', '.join(missing)} not built yet"
+    pending = [name for name, variant in locked.variants.items() if variant.pending]
+    left_to_ci = model.edgetpu.compile is EdgeTpuBuild.CI
+    return f"variant {', '.join(pending)} not compiled yet" if pending and not left_to_ci else ""
+
+
+def _demand_compiled(boards: Iterable[Board], models: Mapping[str, LockedModel]) -> None:
+    """Refuse boards whose variant another machine is still to compile."""
+    waiting: dict[str, list[str]] = {}
+    for board in boards:
+        if models[board.model].variants[board.variant].pending:
+            waiting.setdefault(f"variant {board.variant} of {board.model}", []).append(board.name)
+    if waiting:
+        needy = sorted(name for names in waiting.values() for name in names)
+        listed = ", ".join(needy[:_NAMED]) + (
+            f" and {len(needy) - _NAMED} more" if len(needy) > _NAMED else ""
+        )
+        raise LockStale(
+            "; ".join(f"{variant} is pending: CI builds it" for variant in waiting),
+            hint=f"{_COMPILE}; till then leave out the boards that need it with --on: {listed}",
+        )
+
+
+def _gates(model: Model, locked: LockedModel, variant: VariantName) -> Gates:
+    """The gates of a variant. What is not compiled yet has no operations to count, and reaches no board."""
+    if locked.variants[variant.value].pending:
+        return replace(model.gates, min_tpu_ops=None)
+    return model.gates
 
 
 def demand_acceptance(models: Iterable[tuple[Model, LockedModel]]) -> None:
@@ -96,7 +133,9 @@ def demand_acceptance(models: Iterable[tuple[Model, LockedModel]]) -> None:
         f"{model.name} {variant.value}: {reason}"
         for model, locked in models
         for variant in model.variants
-        for reason in refusals(variant, locked.variants[variant.value].metrics, model.gates)
+        for reason in refusals(
+            variant, locked.variants[variant.value].metrics, _gates(model, locked, variant)
+        )
     ]
     if refused:
         raise GateRefused(
