@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fleetctl.build.stages import Stages
 
 _BUILT = "built.json"
+_COMPLETED = "what was pending is compiled"
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -139,7 +140,8 @@ def _bring_up_to_date(
     workdir = project.state / "build" / recipe
     reason = "asked for" if force else staleness(model, locked, inputs) or _damage(locked, store)
     if locked is not None and not reason:
-        return BuiltModel(model.name, _trimmed(model, locked))
+        completed = _completed(model, locked, store)
+        return BuiltModel(model.name, _trimmed(model, completed or locked), _COMPLETED if completed else "")
     if force:
         shutil.rmtree(workdir, ignore_errors=True)
     finished = _finished(workdir, model, inputs, store)
@@ -149,7 +151,16 @@ def _bring_up_to_date(
         workshop = Workshop(store, workdir, _told_of(model, progress), stages)
         finished = workshop.make(model, inputs, base=fleet.directory, cache=cache_folder(project))
         atomic_write(workdir / _BUILT, canonical_json(lockfile.model_json(finished)))
-    return BuiltModel(model.name, finished, reason)
+    return BuiltModel(model.name, _completed(model, finished, store) or finished, reason)
+
+
+def _completed(model: Model, locked: LockedModel, store: BlobStore) -> LockedModel | None:
+    """The model with what was pending compiled; None where nothing was, or this machine cannot."""
+    if not any(variant.pending for variant in locked.variants.values()):
+        return None
+    from fleetctl.build.completion import complete
+
+    return complete(model, locked, store)
 
 
 def _damage(locked: LockedModel | None, store: BlobStore) -> str:
