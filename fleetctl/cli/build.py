@@ -52,7 +52,22 @@ def build(
         talk.done("up to date")
     if result.lock_changed:
         talk.note("model_artifacts/fleet.lock changed: commit it")
+    for line in _edgetpu_notes(result):
+        talk.note(line)
     show(output, schema=BUILD_SCHEMA, data=_json(result), columns=COLUMNS, rows=list(_rows(result)))
+
+
+def _edgetpu_notes(result: "BuildResult") -> Iterator[str]:
+    """What is still to be compiled, and where the compiler did otherwise than `fleetctl models check` says."""
+    from fleetctl.lockfile import Compilation
+
+    for model in result.models:
+        for name, variant in model.locked.variants.items():
+            if variant.pending:
+                yield f"{model.name} {name} is pending: a machine with edgetpu_compiler builds it"
+            if model.reason and isinstance(variant.edgetpu, Compilation):
+                for line in variant.edgetpu.disagreements:
+                    yield f"{model.name} {name} was predicted otherwise than it was compiled: {line}"
 
 
 class _Bars:
@@ -88,7 +103,8 @@ def _json(result: "BuildResult") -> dict[str, Any]:
 def _rows(result: "BuildResult") -> Iterator[list[str]]:
     for model in result.models:
         for name, variant in model.locked.variants.items():
-            yield [model.name, name, *_cells(variant), "now" if model.reason else "before"]
+            built = "pending" if variant.pending else "now" if model.reason else "before"
+            yield [model.name, name, *_cells(variant), built]
 
 
 def _cells(variant: "LockedVariant") -> list[str]:
