@@ -58,7 +58,7 @@ def build(
 
 
 def _edgetpu_notes(result: "BuildResult") -> Iterator[str]:
-    """What is still to be compiled, and where the compiler did otherwise than `fleetctl models check` says."""
+    """What is still to be compiled, and where the compiler did otherwise than was predicted."""
     from fleetctl.lockfile import Compilation
 
     for model in result.models:
