@@ -266,6 +266,17 @@ class Lock:
         if not _is_file_at(handle, self.path):
             os.close(handle)  # somebody deleted the file meanwhile: what we locked, nobody else will look at
             return self._try()
+        try:
+            with naming(self.path):
+                self._sign(handle)
+        except BaseException:
+            os.close(handle)
+            raise
+        self._handle = handle
+        return True
+
+    def _sign(self, handle: int) -> None:
+        """Write down who holds the lock."""
         record = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
@@ -274,8 +285,6 @@ class Lock:
         }
         os.ftruncate(handle, 0)
         os.pwrite(handle, canonical_json(record), 0)
-        self._handle = handle
-        return True
 
     def _held(self) -> LockHeld:
         owner = self._owner()
