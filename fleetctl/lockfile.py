@@ -34,7 +34,7 @@ class ClassDrop:
 class Metrics:
     """What a variant measured, on the evaluation samples. Accuracies and drops are fractions of 1.
 
-    `worst_class` is None where no class has enough samples to be judged (see `fleetctl.build.workshop`).
+    `worst_class` is None where no class has enough samples to be judged (see `fleetctl.models.drops`).
     `tpu_ops` is the fraction of operations that the compiler mapped to the Edge TPU; None for other variants.
     """
 

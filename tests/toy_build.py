@@ -3,14 +3,14 @@
 # ruff: noqa: ARG002 a toy need not look at everything that its Protocol hands it
 
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fleetctl.artifact import Tensor
+from fleetctl.artifact import Contract, Tensor
 from fleetctl.build.stages import Converted, Measured
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import (
@@ -25,11 +25,16 @@ from fleetctl.manifest.schema import (
     Task,
     VariantName,
 )
-from fleetctl.models import evaluate
+from fleetctl.models import evaluate, golden
+from fleetctl.models.card.files import CARD
+from fleetctl.models.card.mark import mark
+from fleetctl.models.card.subject import Subject
+from fleetctl.models.margins import GoldenSample, GoldenSet
 from fleetctl.models.progress import Progress
 from fleetctl.models.reader import Trained
 from fleetctl.models.samples import Samples, Split
 from fleetctl.project import Project
+from fleetctl.store import atomic_write
 
 SIGNS = ("G17", "M17", "N35")
 EACH = 12  # evaluation samples of a sign: enough to have a say in max_class_drop
@@ -58,10 +63,12 @@ class ToyStages:
         self.asked.append("train")
         progress("train", 1, 1)
         weights = workdir / "weights"
-        weights.write_bytes(b"trained")
+        atomic_write(weights, b"trained")
         return Trained(SIGNS, weights, {"shape": [6, 4, 1]})
 
-    def convert(self, trained: Trained, variant: VariantName, representative: Samples) -> Converted:
+    def convert(
+        self, model: Model, trained: Trained, variant: VariantName, learnt: Samples, *, progress: Progress
+    ) -> Converted:
         self.asked.append(f"convert {variant}")
         if variant in self.failing:
             raise BuildError(f"{variant} cannot be built")
@@ -78,6 +85,21 @@ class ToyStages:
             Tensor((1, 6, 4, 1), "uint8"), Tensor((1, 3), "uint8", 1 / 256), samples, scores, evaluation
         )
 
+    def prove(
+        self,
+        model: Model,
+        contract: Contract,
+        tflite: bytes,
+        samples: Samples,
+        scored: Sequence[NDArray[np.float32]],
+        *,
+        progress: Progress,
+    ) -> GoldenSet:
+        return untried(model, contract, samples, scored)
+
+    def card(self, subject: Subject) -> Mapping[str, bytes]:
+        return plain_card(subject)
+
     def _scores(self, samples: Samples, wrong: Mapping[str, int]) -> NDArray[np.float32]:
         left = dict(wrong)
         scores = np.full((len(samples), len(SIGNS)), 0.05, np.float32)
@@ -86,6 +108,21 @@ class ToyStages:
             left[label] = left.get(label, 0) - 1
             scores[row, (SIGNS.index(label) + is_wrong) % len(SIGNS)] = 0.9
         return scores
+
+
+def untried(
+    model: Model, contract: Contract, samples: Samples, scored: Sequence[NDArray[np.float32]]
+) -> GoldenSet:
+    """Golden samples that nothing was tried on."""
+    count = model.smoke.samples
+    pool = golden.candidates(samples, contract.labels, scored, count=count, seed=0)
+    chosen = tuple(GoldenSample(c.index, c.kind, SIGNS[0], 0.5, 0.0, 0.0) for c in pool[:count])
+    return GoldenSet(chosen, golden.tolerance_floor(VariantName(contract.variant)), ())
+
+
+def plain_card(subject: Subject) -> dict[str, bytes]:
+    """A card that says no more than which build it is about."""
+    return {CARD: f"# {subject.model.name}\n\n{mark(subject.model, subject.locked)}\n".encode()}
 
 
 def toy_model(

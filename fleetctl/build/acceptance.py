@@ -7,9 +7,7 @@ from collections.abc import Iterator
 
 from fleetctl.lockfile import Metrics
 from fleetctl.manifest.schema import Gates, VariantName
-
-MIN_CLASS_SAMPLES = 10
-"""Signs with fewer evaluation samples have no say in `max_class_drop`: one photo would be over ten points."""
+from fleetctl.models.drops import MIN_CLASS_SAMPLES
 
 
 def refusals(variant: VariantName, metrics: Metrics, gates: Gates) -> tuple[str, ...]:

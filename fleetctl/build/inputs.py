@@ -11,7 +11,7 @@ from fleetctl.manifest.schema import Fleet, Model
 from fleetctl.project import Project
 from fleetctl.store import canonical_json, sha256
 
-BUILDER = "2"
+BUILDER = "3"
 """Raised whenever the builder makes other bytes of the same recipe."""
 
 TENSORFLOW = "2.15"
@@ -35,8 +35,17 @@ def recipe_digest(model: Model, dataset_digest: str) -> str:
 
 
 def input_digest(model: Model, recipe: str) -> str:
-    """What a model's artifacts are a function of: the trained network, and what the contract adds to it."""
-    return sha256(canonical_json({"recipe": recipe, "name": model.name, "golden": model.smoke.samples}))
+    """What a model's artifacts are a function of: the trained network, how it is quantized, the contract."""
+    return sha256(
+        canonical_json(
+            {
+                "recipe": recipe,
+                "quantization": asdict(model.quantization),
+                "name": model.name,
+                "golden": model.smoke.samples,
+            }
+        )
+    )
 
 
 def model_inputs(model: Model, fleet: Fleet, project: Project) -> tuple[str, str]:

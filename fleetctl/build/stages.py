@@ -1,7 +1,7 @@
 """The heavy steps of a build behind one seam: the real ones import TensorFlow, and only when they run."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -10,13 +10,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fleetctl.artifact import Tensor
+from fleetctl.artifact import Contract, Tensor
+from fleetctl.build.completion import COMPILER, compilation
 from fleetctl.build.inputs import BUILDER
 from fleetctl.errors import BuildError
+from fleetctl.lockfile import Compilation, Pending
 from fleetctl.manifest.schema import Model, Task, VariantName
-from fleetctl.models.edgetpu import compiler as edgetpu_compiler
+from fleetctl.models.card.subject import Subject
+from fleetctl.models.edgetpu import workplace
 from fleetctl.models.evaluate import Evaluation
 from fleetctl.models.gardiner import UNKNOWN
+from fleetctl.models.margins import GoldenSet
 from fleetctl.models.progress import Progress
 from fleetctl.models.reader import Trained
 from fleetctl.models.samples import Samples, Split
@@ -26,6 +30,7 @@ BUILDABLE = (
     VariantName.DYNAMIC,
     VariantName.FLOAT16,
     VariantName.INT8,
+    VariantName.INT8_QAT,
     VariantName.EDGETPU,
 )
 
@@ -33,12 +38,14 @@ BUILDABLE = (
 @dataclass(frozen=True, slots=True)
 class Converted:
     """A variant's bytes. `runnable` is what this machine can measure in its place: the int8 model that an
-    Edge TPU model was compiled from, otherwise the same bytes. `tpu_ops` as in `fleetctl.lockfile.Metrics`.
+    Edge TPU model was compiled from, otherwise the same bytes. `tpu_ops` as in `fleetctl.lockfile.Metrics`;
+    `edgetpu` as in `fleetctl.lockfile.LockedVariant`: of a pending variant, `tflite` is the int8 model too.
     """
 
     tflite: bytes
     runnable: bytes
     tpu_ops: float | None = None
+    edgetpu: Compilation | Pending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +75,32 @@ class Stages(Protocol):
 
     def train(self, model: Model, split: Split, *, workdir: Path, progress: Progress) -> Trained: ...
 
-    def convert(self, trained: Trained, variant: VariantName, representative: Samples) -> Converted: ...
+    def convert(
+        self, model: Model, trained: Trained, variant: VariantName, learnt: Samples, *, progress: Progress
+    ) -> Converted:
+        """Make the files of one variant. `learnt` are the samples that `trained` learnt from."""
+        ...
 
     def measure(
         self, tflite: bytes, trained: Trained, samples: Samples, *, progress: Progress
     ) -> Measured: ...
+
+    def prove(
+        self,
+        model: Model,
+        contract: Contract,
+        tflite: bytes,
+        samples: Samples,
+        scored: Sequence[NDArray[np.float32]],
+        *,
+        progress: Progress,
+    ) -> GoldenSet:
+        """Choose golden samples and try them; the arguments are those of `fleetctl.models.margins.choose`."""
+        ...
+
+    def card(self, subject: Subject) -> Mapping[str, bytes]:
+        """The files of a model card, by name."""
+        ...
 
 
 class ModelStages:
@@ -84,9 +112,11 @@ class ModelStages:
         _demand_buildable(model)
         tools = {"fleetctl builder": BUILDER}
         if VariantName.EDGETPU in model.variants:
-            tools["edgetpu_compiler"] = edgetpu_compiler.version(edgetpu_compiler.find())
+            tools[COMPILER] = workplace.version(model.edgetpu)
         tools["tensorflow"] = str(tensorflow().__version__)
-        return {**tools, **_versions("numpy", "pillow")}
+        if VariantName.INT8_QAT in model.variants:
+            tools |= _versions("tensorflow-model-optimization")
+        return {**tools, **_versions("numpy", "pillow", "tf-keras")}
 
     def load(self, model: Model, *, base: Path, cache: Path, progress: Progress) -> Split:
         from fleetctl.models import datasets
@@ -98,15 +128,16 @@ class ModelStages:
 
         return reader.train(model, split, workdir=workdir, progress=progress)
 
-    def convert(self, trained: Trained, variant: VariantName, representative: Samples) -> Converted:
+    def convert(
+        self, model: Model, trained: Trained, variant: VariantName, learnt: Samples, *, progress: Progress
+    ) -> Converted:
         from fleetctl.models import quantize
 
         if variant is not VariantName.EDGETPU:
-            tflite = quantize.convert(trained, variant, representative)
+            tflite = quantize.convert(model, trained, variant, learnt, progress=progress)
             return Converted(tflite, tflite)
-        int8 = quantize.convert(trained, VariantName.INT8, representative)
-        compiled = edgetpu_compiler.compile_int8(edgetpu_compiler.find(), int8)
-        return Converted(compiled.tflite, int8, compiled.tpu_ops)
+        int8 = quantize.convert(model, trained, VariantName.INT8, learnt)
+        return for_edge_tpu(model, int8)
 
     def measure(self, tflite: bytes, trained: Trained, samples: Samples, *, progress: Progress) -> Measured:
         from fleetctl.models import evaluate, runtime
@@ -122,6 +153,36 @@ class ModelStages:
         return Measured(
             *ends, labelled, scores, evaluate.judge(labelled.labels, answered, taught=trained.labels)
         )
+
+    def prove(
+        self,
+        model: Model,
+        contract: Contract,
+        tflite: bytes,
+        samples: Samples,
+        scored: Sequence[NDArray[np.float32]],
+        *,
+        progress: Progress,
+    ) -> GoldenSet:
+        from fleetctl.models import margins
+
+        count, seed = model.smoke.samples, model.training.seed
+        return margins.choose(contract, tflite, samples, scored, count=count, seed=seed, progress=progress)
+
+    def card(self, subject: Subject) -> Mapping[str, bytes]:
+        from fleetctl.models.card import writer
+
+        return writer.write(subject)
+
+
+def for_edge_tpu(model: Model, int8: bytes) -> Converted:
+    """The Edge TPU variant of an int8 model, or what stands for it until CI has compiled it."""
+    from fleetctl.models.edgetpu.prediction import predict
+
+    compiled = workplace.compile_int8(model.edgetpu, int8)
+    if compiled is None:
+        return Converted(int8, int8, edgetpu=Pending(predict(int8).share))
+    return Converted(compiled.tflite, int8, compiled.tpu_ops, compilation(compiled))
 
 
 def _versions(*packages: str) -> dict[str, str]:

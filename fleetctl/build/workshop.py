@@ -1,32 +1,38 @@
 """One model, from its recipe to artifacts in the store, through the heavy stages."""
 
-import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef, Contract
-from fleetctl.build.acceptance import MIN_CLASS_SAMPLES
+from fleetctl.build.cards import MEASUREMENTS
 from fleetctl.build.stages import Converted, Measured, ModelStages, Stages
 from fleetctl.checked_json import Malformed, Node, parse
-from fleetctl.lockfile import ClassDrop, LockedModel, LockedVariant, Metrics
+from fleetctl.lockfile import LockedModel, LockedVariant, Metrics
 from fleetctl.manifest.schema import Model, VariantName
 from fleetctl.models import checkpoints, evaluate, golden
+from fleetctl.models.card import record
+from fleetctl.models.card.record import Measurements, VariantRecord
+from fleetctl.models.drops import worst_class
 from fleetctl.models.evaluate import Evaluation
+from fleetctl.models.gardiner import UNKNOWN
+from fleetctl.models.npy import npy
 from fleetctl.models.progress import Progress
 from fleetctl.models.reader import Trained
 from fleetctl.models.samples import Samples, Split
 from fleetctl.store import BlobStore, atomic_write, canonical_json, sha256, sha256_file
 
-SCORE_TOLERANCE = {VariantName.FLOAT32: 0.05, VariantName.FLOAT16: 0.05}
-QUANTIZED_SCORE_TOLERANCE = 0.15
-"""How far a healthy board's score may lie from the build host's. One int8 model was measured up to 17/255
-apart on arm64 and x86-64 (XNNPACK rounds differently): this is twice that and a little. Float kernels differ
-in the last bits only."""
-
 _TRAINED = "trained.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """One variant: what was measured of it, and what is locked; nothing of a float32 that is not listed."""
+
+    record: VariantRecord
+    locked: LockedVariant | None
 
 
 class Workshop:
@@ -52,8 +58,20 @@ class Workshop:
         tools = self.stages.toolchain(model)
         split = self.stages.load(model, base=base, cache=cache, progress=self.progress)
         trained = self._trained(model, split)
-        variants = self._variants(model, trained, split)
-        return LockedModel(inputs, tools, {variant.value: locked for variant, locked in variants})
+        made = {variant.value: each for variant, each in self._variants(model, trained, split)}
+        self._keep(inputs, trained, split, made)
+        return LockedModel(inputs, tools, {name: each.locked for name, each in made.items() if each.locked})
+
+    def _keep(self, inputs: str, trained: Trained, split: Split, made: Mapping[str, _Made]) -> None:
+        """Note what was measured, so that a card needs no second measurement."""
+        measured = Measurements(
+            inputs,
+            trained.labels,
+            record.data_of(split.train, split.evaluation),
+            tuple(label for label in split.evaluation.labels if label != UNKNOWN),
+            {name: each.record for name, each in made.items()},
+        )
+        atomic_write(self.workdir / MEASUREMENTS, record.dumps(measured))
 
     def _trained(self, model: Model, split: Split) -> Trained:
         trained = self._resumed()
@@ -88,27 +106,32 @@ class Workshop:
         except (OSError, Malformed):
             return None
 
-    def _variants(
-        self, model: Model, trained: Trained, split: Split
-    ) -> Iterator[tuple[VariantName, LockedVariant]]:
+    def _variants(self, model: Model, trained: Trained, split: Split) -> Iterator[tuple[VariantName, _Made]]:
         """Each variant the model lists. Float32 comes first: drops are measured against it, listed or not."""
         order = [VariantName.FLOAT32, *(v for v in model.variants if v is not VariantName.FLOAT32)]
         reference: Measured | None = None
         for number, variant in enumerate(order, start=1):
             self.progress(f"convert {variant}", number, len(order))
-            converted = self.stages.convert(trained, variant, split.train)
+            converted = self.stages.convert(
+                model, trained, variant, split.train, progress=self._told_of(variant)
+            )
             measured = self._measured(variant, converted, trained, split.evaluation)
             reference = reference or measured
             if variant in model.variants:
                 yield variant, self._finished(model, variant, trained, converted, measured, reference)
+            else:
+                yield variant, _Made(VariantRecord(len(converted.tflite), _answers(measured)), None)
 
     def _measured(
         self, variant: VariantName, converted: Converted, trained: Trained, samples: Samples
     ) -> Measured:
+        return self.stages.measure(converted.runnable, trained, samples, progress=self._told_of(variant))
+
+    def _told_of(self, variant: VariantName) -> Progress:
         def told(stage: str, done: int, total: int) -> None:
             self.progress(f"{stage} {variant}", done, total)
 
-        return self.stages.measure(converted.runnable, trained, samples, progress=told)
+        return told
 
     def _finished(
         self,
@@ -118,9 +141,8 @@ class Workshop:
         converted: Converted,
         measured: Measured,
         reference: Measured,
-    ) -> LockedVariant:
-        chosen = _golden(model, trained, measured, reference)
-        contract = Contract(
+    ) -> _Made:
+        draft = Contract(
             model=model.name,
             variant=variant.value,
             task=model.task.value,
@@ -128,8 +150,23 @@ class Workshop:
             preprocess=trained.preprocess,
             input=measured.input,
             output=measured.output,
+            golden=(),
+            score_tolerance=golden.tolerance_floor(variant),
+        )
+        rows = golden.rows_of_one_size(measured.samples)
+        proof = self.stages.prove(
+            model,
+            draft,
+            converted.runnable,
+            measured.samples.pick(rows),
+            [reference.scores[rows], measured.scores[rows]],
+            progress=self._told_of(variant),
+        )
+        chosen = [rows[sample.index] for sample in proof.samples]
+        contract = replace(
+            draft,
             golden=tuple(evaluate.answers(measured.scores[chosen], trained.labels)),
-            score_tolerance=SCORE_TOLERANCE.get(variant, QUANTIZED_SCORE_TOLERANCE),
+            score_tolerance=proof.tolerance,
         )
         files = {
             MODEL_FILE: converted.tflite,
@@ -140,7 +177,15 @@ class Workshop:
         metrics = metrics_of(
             measured.evaluation, reference.evaluation, len(converted.tflite), converted.tpu_ops
         )
-        return LockedVariant(Artifact(model.name, variant.value, refs), metrics)
+        names = tuple(measured.samples.names[i] for i in chosen)
+        return _Made(
+            VariantRecord(len(converted.tflite), _answers(measured), proof, names),
+            LockedVariant(Artifact(model.name, variant.value, refs), metrics, edgetpu=converted.edgetpu),
+        )
+
+
+def _answers(measured: Measured) -> record.Answers:
+    return record.answers_of(measured.scores)
 
 
 def metrics_of(evaluation: Evaluation, reference: Evaluation, size: int, tpu_ops: float | None) -> Metrics:
@@ -153,37 +198,6 @@ def metrics_of(evaluation: Evaluation, reference: Evaluation, size: int, tpu_ops
         size=size,
         tpu_ops=tpu_ops,
     )
-
-
-def worst_class(evaluation: Evaluation, reference: Evaluation) -> ClassDrop | None:
-    """The sign whose recall fell most, of those with enough samples to tell; None where no sign has."""
-    drops = (
-        ClassDrop(sign, (reference.per_class[sign][1] - right) / n)
-        for sign, (n, right) in evaluation.per_class.items()
-        if n >= MIN_CLASS_SAMPLES
-    )
-    return max(drops, key=lambda drop: (drop.drop, drop.label), default=None)
-
-
-def npy(images: NDArray[np.uint8]) -> bytes:
-    """The bytes of a `.npy` file: a pure function of the array."""
-    stream = io.BytesIO()
-    np.save(stream, np.ascontiguousarray(images), allow_pickle=False)
-    return stream.getvalue()
-
-
-def _golden(model: Model, trained: Trained, measured: Measured, reference: Measured) -> list[int]:
-    """Indices of the golden samples: float32 and the variant have to agree on them."""
-    common = set(golden.of_one_size(measured.samples).names)
-    rows = [i for i, name in enumerate(measured.samples.names) if name in common]
-    picked = golden.choose(
-        [measured.samples.labels[i] for i in rows],
-        trained.labels,
-        [reference.scores[rows], measured.scores[rows]],
-        count=model.smoke.samples,
-        seed=model.training.seed,
-    )
-    return [rows[i] for i in picked]
 
 
 def _trained_from(root: Node, weights: Path) -> Trained:

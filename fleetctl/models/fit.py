@@ -1,7 +1,7 @@
 """Teaching a classifier: which photos in which order, how varied, at what rate, and when to give up."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetctl.errors import BuildError
-from fleetctl.manifest.schema import Training
+from fleetctl.manifest.schema import Qat, Training
 from fleetctl.models.augment import augment
 from fleetctl.models.checkpoints import Checkpoint, Resumable
 from fleetctl.models.progress import Progress
@@ -48,13 +48,77 @@ def fit(
         BuildError: the loss stopped being a number.
         WriteError: the checkpoint cannot be written.
     """
-    steps = training.epochs * -(-len(images) // training.batch_size)
+    course = _Course(training, "train", "training.learning_rate")
+    _learn(network, images, targets, course, progress, repeats, checkpoint)
+    kernel, bias = network.layers[-1].get_weights()
+    network.layers[-1].set_weights([kernel, bias + _prior(targets, len(bias))])
+
+
+def fine_tune(
+    network: Any,
+    images: NDArray[np.uint8],
+    targets: NDArray[np.int32],
+    training: Training,
+    qat: Qat,
+    progress: Progress,
+    repeats: NDArray[np.int32] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> None:
+    """Let a network that `fit` trained learn on, in place, for the epochs and at the rate of `qat`.
+
+    It already answers for how often each sign really comes; the loss compares what it would answer for the
+    levelled mixture it learns from.
+
+    Args:
+        progress: hears stage `fine-tune` as `fit` tells of `train`.
+
+    The other arguments, and what is raised, are as in `fit`.
+    """
+    tf = tensorflow()
+    signs = network.output_shape[-1]
+    level = tf.keras.layers.Rescaling(1.0, offset=-_prior(targets, signs))
+    course = _Course(
+        replace(training, epochs=qat.epochs, learning_rate=qat.learning_rate),
+        "fine-tune",
+        "quantization.qat.learning_rate",
+    )
+    levelled = tf.keras.Model(network.input, level(network.output))
+    _learn(levelled, images, targets, course, progress, repeats, checkpoint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """How to learn; what to call it, and which setting of the manifest is too high where it diverges."""
+
+    training: Training
+    stage: str
+    rate: str
+
+    def count(self, images: int) -> int:
+        return self.training.epochs * -(-images // self.training.batch_size)
+
+
+def _learn(
+    network: Any,
+    images: NDArray[np.uint8],
+    targets: NDArray[np.int32],
+    course: _Course,
+    progress: Progress,
+    repeats: NDArray[np.int32] | None,
+    checkpoint: Checkpoint | None,
+) -> None:
+    """Take the steps that are left. To Keras they are one epoch: nothing here depends on epochs."""
+    training, steps = course.training, course.count(len(images))
     order = draw_order(targets, steps * training.batch_size, seed=training.seed, repeats=repeats)
     _compile(network, training, steps)
     identity = _identity(images, targets, order, training)
     state = Resumable(network, network.optimizer, identity, checkpoint)
-    _learn(network, _batches(images, targets, order, training, first=state.step), steps, state, progress)
-    _restore_prior(network, targets)
+    if state.step >= steps:
+        return
+    batches = _batches(images, targets, order, training, first=state.step)
+    watcher = _watcher(steps, state, course, progress)
+    with state.kept():
+        network.fit(batches, steps_per_epoch=steps - state.step, epochs=1, verbose=0, callbacks=[watcher])
 
 
 def _compile(network: Any, training: Training, steps: int) -> None:
@@ -79,26 +143,16 @@ def _identity(
     return digest.hexdigest()
 
 
-def _learn(network: Any, batches: Any, steps: int, state: Resumable, progress: Progress) -> None:
-    """Take the steps that are left. To Keras they are one epoch: nothing here depends on epochs."""
-    if state.step >= steps:
-        return
-    watcher = _watcher(steps, state, progress)
-    with state.kept():
-        network.fit(batches, steps_per_epoch=steps - state.step, epochs=1, verbose=0, callbacks=[watcher])
-
-
-def _restore_prior(network: Any, targets: NDArray[np.int32]) -> None:
-    """Tell the network how often each sign really comes, now that it has learnt from a levelled mixture.
+def _prior(targets: NDArray[np.int32], signs: int) -> NDArray[np.float64]:
+    """What tells a network how often each sign really comes, after it learnt from a levelled mixture.
 
     Drawn in proportion to n**b, it gives posteriors under that prior; adding (1 - b) log n to the logits
     gives those under n (Saerens, Latinne and Decaestecker, Neural Computation 14, 2002). It costs nothing on
     a board: it is the last layer's bias.
     """
-    kernel, bias = network.layers[-1].get_weights()
-    counts = np.bincount(targets, minlength=len(bias))
+    counts = np.bincount(targets, minlength=signs)
     shift = (1 - _BALANCE) * np.log(np.maximum(counts, 1))
-    network.layers[-1].set_weights([kernel, bias + shift - shift.mean()])
+    return np.asarray(shift - shift.mean())
 
 
 def draw_order(
@@ -153,10 +207,10 @@ def _batches(
     return batches.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
 
 
-def _watcher(steps: int, state: Resumable, progress: Progress) -> Any:
+def _watcher(steps: int, state: Resumable, course: _Course, progress: Progress) -> Any:
     """A Keras callback that tells of each step, keeps the state, and refuses a loss that is no number."""
     tf = tensorflow()
-    stage = f"train, resumed at step {state.step} of {steps}" if state.step else "train"
+    stage = f"{course.stage}, resumed at step {state.step} of {steps}" if state.step else course.stage
 
     class Watcher(tf.keras.callbacks.Callback):  # type: ignore[misc, name-defined]
         def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
@@ -171,7 +225,7 @@ def _watcher(steps: int, state: Resumable, progress: Progress) -> Any:
                 state.remove()
                 raise BuildError(
                     f"training diverged: the loss became {loss} at step {state.step} of {steps}",
-                    hint="lower `training.learning_rate`",
+                    hint=f"lower `{course.rate}`",
                 )
             state.stepped()
             progress(stage, state.step, steps)

@@ -1,40 +1,100 @@
 """A trained sign reader as the TFLite bytes of one variant."""
 
+from dataclasses import asdict
 from typing import Any
 
-from fleetctl.manifest.schema import VariantName
+import numpy as np
+from numpy.typing import NDArray
+
+from fleetctl.manifest.schema import Model, VariantName
+from fleetctl.models import qat, representative
+from fleetctl.models.checkpoints import Checkpoint
 from fleetctl.models.converter import to_tflite, with_batch_one
-from fleetctl.models.reader import Trained, prepare_all
+from fleetctl.models.fit import fine_tune
+from fleetctl.models.progress import Progress, silent
+from fleetctl.models.reader import Trained, photo_repeats, prepare_all
 from fleetctl.models.samples import Samples
 from fleetctl.models.tensorflow import tensorflow
+from fleetctl.store import canonical_json, sha256
+
+_WHITE = 255.0  # what a prepared pixel counts to; networks learn with 0..1
 
 
-def convert(trained: Trained, variant: VariantName, representative: Samples) -> bytes:
+def convert(
+    model: Model,
+    trained: Trained,
+    variant: VariantName,
+    learnt: Samples,
+    *,
+    progress: Progress = silent,
+) -> bytes:
     """A TFLite model with batch 1 that takes prepared pixels (0..255) and gives softmax scores.
 
     Args:
-        representative: samples from training, for variants that need the ranges of activations.
+        learnt: the samples `trained` learnt from. Ranges are taken from those that the manifest chooses, and
+            int8-qat learns on with all of them.
+        progress: hears stage `fine-tune` of int8-qat, which goes on after an interrupt from a file that it
+            keeps beside the trained weights.
 
     Raises:
-        BuildError: a variant that is not built here, or a converted model that is not what was asked for.
+        BuildError: a variant that is not built here, no sample of the source that the manifest names, or a
+            converted model that is not what was asked for.
     """
-    module = with_batch_one(_deployable(trained))
-    return to_tflite(module, variant, prepare_all(_spread(representative), trained.preprocess))
+    network = tensorflow().keras.models.load_model(trained.weights, compile=False)
+    chosen = representative.choose(learnt, model.quantization, seed=model.training.seed)
+    images = prepare_all(chosen, trained.preprocess)
+    if variant is not VariantName.INT8_QAT:
+        _take_pixels(network)
+        return to_tflite(with_batch_one(_scoring(network)), variant, images)
+    checkpoint = _checkpoint(model, trained)
+    aware = _quantization_aware(network, images, model, trained, learnt, checkpoint, progress)
+    converted = to_tflite(with_batch_one(_scoring(aware)), variant, images)
+    checkpoint.remove()
+    return converted
 
 
-def _deployable(trained: Trained) -> Any:
-    """The network with its input scale folded into the first convolution, and a softmax at its end."""
+def _scoring(network: Any) -> Any:
+    """The network with a softmax at its end."""
     tf = tensorflow()
-    network = tf.keras.models.load_model(trained.weights, compile=False)
-    first = next(layer for layer in network.layers if isinstance(layer, tf.keras.layers.Conv2D))
-    first.kernel.assign(first.kernel / 255.0)
     return tf.keras.Model(network.input, tf.keras.layers.Softmax(name="scores")(network.output))
 
 
-_REPRESENTATIVE = 300  # samples that show the converter each layer's range
+def _take_pixels(network: Any) -> None:
+    """Fold the scale of the network's input into its first convolution."""
+    tf = tensorflow()
+    first = next(layer for layer in network.layers if isinstance(layer, tf.keras.layers.Conv2D))
+    first.kernel.assign(first.kernel / _WHITE)
 
 
-def _spread(samples: Samples) -> Samples:
-    """At most a few hundred samples, evenly over the list: drawn and photographed ones, all signs."""
-    step = max(1, len(samples) // _REPRESENTATIVE)
-    return samples.pick(range(0, len(samples), step))
+def _quantization_aware(
+    network: Any,
+    images: NDArray[np.uint8],
+    model: Model,
+    trained: Trained,
+    learnt: Samples,
+    checkpoint: Checkpoint,
+    progress: Progress,
+) -> Any:
+    """The network after `quantization.qat`, taking prepared pixels; the same seed gives the same weights."""
+    tf = tensorflow()
+    tf.keras.utils.set_random_seed(model.training.seed)
+    tf.config.experimental.enable_op_determinism()
+    aware = qat.aware(network, images.astype(np.float32) / np.float32(_WHITE))
+    fine_tune(
+        aware,
+        prepare_all(learnt, trained.preprocess),
+        np.array([trained.labels.index(label) for label in learnt.labels], np.int32),
+        model.training,
+        model.quantization.qat,
+        progress,
+        repeats=photo_repeats(learnt),
+        checkpoint=checkpoint,
+    )
+    qat.multiply_input(aware, _WHITE)
+    return aware
+
+
+def _checkpoint(model: Model, trained: Trained) -> Checkpoint:
+    """Where fine-tuning keeps its state, which depends on the samples that the first ranges come from."""
+    recipe = sha256(canonical_json(asdict(model.quantization)))
+    return Checkpoint(trained.weights.with_name(f"int8-qat-{recipe[:16]}.resume"))

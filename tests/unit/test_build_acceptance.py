@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from fleetctl.build.acceptance import refusals
-from fleetctl.build.workshop import worst_class
 from fleetctl.lockfile import ClassDrop, Metrics
 from fleetctl.manifest.schema import Gates, VariantName
+from fleetctl.models.drops import worst_class
 from fleetctl.models.evaluate import judge
 
 CASES = yaml.safe_load((Path(__file__).parents[1] / "cases/acceptance/gates.yaml").read_text())

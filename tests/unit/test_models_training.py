@@ -53,7 +53,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     told: list[tuple[str, int, int]] = []
     trained = train(SMALL, split, workdir=folder, progress=lambda *news: told.append(news))
     float32, int8 = (
-        quantize.convert(trained, variant, split.train) for variant in (VariantName.FLOAT32, VariantName.INT8)
+        quantize.convert(SMALL, trained, variant, split.train)
+        for variant in (VariantName.FLOAT32, VariantName.INT8)
     )
     return Built(trained, split, float32, int8, told)
 
@@ -181,7 +182,7 @@ def test_an_interrupted_training_passes_on_the_interrupt() -> None:
 def test_other_variants_are_refused(built: Built, variant: VariantName) -> None:
     """A variant that is not converted from trained weights is refused, naming those that are."""
     with pytest.raises(BuildError, match=variant.value) as caught:
-        quantize.convert(built.trained, variant, built.split.train)
+        quantize.convert(SMALL, built.trained, variant, built.split.train)
     assert "int8" in caught.value.hint
 
 

@@ -1,0 +1,24 @@
+"""How much worse a variant reads than float32, sign by sign."""
+
+from typing import TYPE_CHECKING
+
+from fleetctl.lockfile import ClassDrop
+
+if TYPE_CHECKING:
+    from fleetctl.models.evaluate import Evaluation  # imports numpy; the gates need only the number below
+
+MIN_CLASS_SAMPLES = 10
+"""Signs with fewer evaluation samples have no say: one photo would be over ten points."""
+
+
+def worst_class(evaluation: "Evaluation", reference: "Evaluation") -> ClassDrop | None:
+    """The sign whose recall fell most, of those with enough samples to tell; None where no sign has.
+
+    Both evaluations are of the same samples.
+    """
+    drops = (
+        ClassDrop(sign, (reference.per_class[sign][1] - right) / n)
+        for sign, (n, right) in evaluation.per_class.items()
+        if n >= MIN_CLASS_SAMPLES
+    )
+    return max(drops, key=lambda drop: (drop.drop, drop.label), default=None)
