@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetctl.cli.options import Output, OutputOption
+from fleetctl.cli.result import show
 
 if TYPE_CHECKING:
     from fleetctl.models.edgetpu.prediction import OpPrediction, Prediction
@@ -43,14 +44,12 @@ def check(
 
 
 def _emit(file: Path, prediction: "Prediction", output: Output) -> None:
-    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table, emit_text
+    from fleetctl.report.console import emit_text
 
-    if output is Output.JSON:
-        emit_json(CHECK_SCHEMA, {"file": file.name, **_facts(prediction)})
-        return
-    emit = emit_markdown_table if output is Output.MARKDOWN else emit_table
-    emit(COLUMNS, _rows(prediction))
-    emit_text("\n" + "\n".join(_summary(prediction)))
+    facts = {"file": file.name, **_facts(prediction)}
+    show(output, schema=CHECK_SCHEMA, data=facts, columns=COLUMNS, rows=_rows(prediction))
+    if output is not Output.JSON:
+        emit_text("\n" + "\n".join(_summary(prediction)))
 
 
 def _facts(prediction: "Prediction") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetctl.cli.options import Output, OutputOption
+from fleetctl.cli.result import show
 
 if TYPE_CHECKING:
     from fleetctl.models.edgetpu.compiled import Inspection
@@ -20,15 +21,12 @@ def inspect(
     """Say what a compiled model takes of the Edge TPU, and which operations the processor still computes."""
     from fleetctl.models.edgetpu import compiled
     from fleetctl.models.edgetpu.flatbuffer import read_file
-    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table, talk
+    from fleetctl.report.console import talk
 
     found = compiled.inspect(read_file(file))
-    if output is Output.JSON:
-        emit_json(INSPECT_SCHEMA, {"file": file.name, **_facts(found)})
-        return
-    emit = emit_markdown_table if output is Output.MARKDOWN else emit_table
-    emit(["what", "value"], _rows(found))
-    if not found.custom_ops:
+    facts = {"file": file.name, **_facts(found)}
+    show(output, schema=INSPECT_SCHEMA, data=facts, columns=["what", "value"], rows=_rows(found))
+    if not found.custom_ops and output is not Output.JSON:
         talk.note(
             f"{file} is not compiled for the Edge TPU: `fleetctl models check` says what would be mapped"
         )
