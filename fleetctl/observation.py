@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from fleetctl.compatibility.offer import Reported
-from fleetctl.compatibility.packages import parse_interpreter, parse_library
+from fleetctl.compatibility.packages import parse_interpreter, parse_library, parse_machine
 from fleetctl.compatibility.versions import parse_version
 
 _RUNTIME_VERSION = re.compile(r"RuntimeVersion\(([0-9]{1,4})\)")  # what libedgetpu says of itself
@@ -153,7 +153,7 @@ def _platform(survey: Mapping[str, Any], receipt: Mapping[str, Any]) -> Reported
     said = _RUNTIME_VERSION.search(_text(ran.get("edgetpu")))
     return Reported(
         system=_text(survey.get("system")) or None,
-        machine=_text(survey.get("machine")) or _text(ran.get("machine")) or None,
+        machine=parse_machine(_text(survey.get("machine")) or _text(ran.get("machine"))),
         python_path=_text(python.get("path")),
         has_python=exists if isinstance(exists, bool) else None,
         python=parse_version(_text(python.get("version"))) or parse_version(_text(ran.get("python"))),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleetctl.compatibility.versions import Version, parse_version
+from fleetctl.manifest.schema import Machine
 
 
 class Package(StrEnum):
@@ -58,6 +59,16 @@ def parse_interpreter(text: str) -> Interpreter | None:
     name, _, version = text.replace("_", "-").replace("==", " ").partition(" ")
     parsed = parse_version(version)
     return Interpreter(Package(name), parsed) if parsed and name in set(Package) else None
+
+
+# What other systems than Debian call the same instruction sets, and a 32-bit system on a 64-bit processor.
+_ALSO_CALLED = {"arm64": "aarch64", "amd64": "x86_64", "AMD64": "x86_64", "armv8l": "armv7l"}
+
+
+def parse_machine(text: str) -> str | None:
+    """An instruction set by the name that wheels have; None for one of which nothing is known here."""
+    name = _ALSO_CALLED.get(text, text)
+    return name if name in set(Machine) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,7 +205,8 @@ def _edge_tpu(case: _Case) -> Refusal | None:
         return None
     if offer.edge_tpu.source is Source.BOARD:
         has = "none that the board can see on USB or PCIe"
-        fix = "plug it in, or use `variant: int8` with `accelerator: none`"
+        look = "look for it in `dmesg` and start the board again" if offer.hardware.fixed else "plug it in"
+        fix = f"{look}, or use `variant: int8` with `accelerator: none`"
     else:
         has = "none, soldered on or attached"
         fix = "attach one and say `attached: usb`, or use `variant: int8` with `accelerator: none`"
