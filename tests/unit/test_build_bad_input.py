@@ -297,9 +297,9 @@ def nobody(folder: Path, *, but: Path | None = None) -> Iterator[None]:
     for path in (folder, *folder.rglob("*")):
         if path != but and path.stat().st_mode & 0o777:
             path.chmod(0o777)
-    closed = {path: path.stat().st_mode for path in folder.parents if not path.stat().st_mode & 0o001}
+    closed = {path: path.stat().st_mode for path in folder.parents if path.stat().st_mode & 0o011 != 0o011}
     for path, mode in closed.items():
-        path.chmod(mode | 0o001)
+        path.chmod(mode | 0o011)  # the group is still root
     os.seteuid(65534)
     try:
         yield
