@@ -65,8 +65,10 @@ class QuadrantStages(ToyStages):
         trained = super().train(model, split, workdir=workdir, progress=progress)
         return Trained(SIGNS, trained.weights, {"shape": [16, 16, 1]})
 
-    def convert(self, trained: Trained, variant: VariantName, representative: Samples) -> Converted:
-        del trained, variant, representative
+    def convert(
+        self, model: Model, trained: Trained, variant: VariantName, learnt: Samples, *, progress: Progress
+    ) -> Converted:
+        del model, trained, variant, learnt, progress
         return Converted(QUADRANTS.read_bytes(), QUADRANTS.read_bytes())
 
     def measure(self, tflite: bytes, trained: Trained, samples: Samples, *, progress: Progress) -> Measured:
@@ -116,16 +118,16 @@ def test_each_labelled_photo_counts(built: Path, tmp_path: Path, capsys: pytest.
         },
         "rejection": {
             "threshold": 0.5,
-            "labelled": {"n": 5, "rejected": 5},
-            "unknown": {"n": 1, "rejected": 1},
-            "accepted": {"n": 0, "right": 0, "top1": 0.0},
+            "labelled": {"n": 5, "rejected": 0},
+            "unknown": {"n": 1, "rejected": 0},
+            "accepted": {"n": 5, "right": 3, "top1": 0.6},
         },
     }
 
 
 @pytest.mark.parametrize(
     ("output", "last"),
-    [("table", "all              2       1      50.0 %"), ("markdown", "| all | 2 | 1 | 50.0 % |")],
+    [("table", "all                 2       1      50.0 %"), ("markdown", "| all | 2 | 1 | 50.0 % |")],
 )
 def test_tables_end_with_the_whole(
     output: str, last: str, built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
