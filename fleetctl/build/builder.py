@@ -10,12 +10,13 @@ import errno
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetctl import lockfile
 from fleetctl.artifact import verify_artifact
+from fleetctl.build.cards import bring_card_up_to_date, demand_card
 from fleetctl.build.inputs import cache_folder, model_inputs
 from fleetctl.build.resolve import current_models, demand_acceptance, staleness
 from fleetctl.checked_json import Malformed, parse
@@ -36,11 +37,15 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @dataclass(frozen=True, slots=True)
 class BuiltModel:
-    """One model after a build. `reason` says why it was built; empty where the lock already had it."""
+    """One model after a build. `reason` says why it was built; empty where the lock already had it.
+
+    `note` says what is wrong with its card; empty where nothing is.
+    """
 
     name: str
     locked: LockedModel
     reason: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ def build(
             for model in chosen
         ]
         demand_acceptance((fleet.models[result.name], result.locked) for result in results)
+        results = [_with_card(result, fleet, project, stages) for result in results]
         after = _merged(fleet, before, results)
         if after != before:
             lockfile.write(project.lockfile, after)
@@ -107,12 +113,13 @@ def check(fleet: Fleet, project: Project, *, models: Collection[str] = ()) -> Bu
     """Look whether models are locked, accepted and whole in the store, building nothing.
 
     Raises:
-        LockStale, GateRefused: as `resolve`.
+        LockStale, GateRefused: as `resolve`; the card of a model is missing or about another build.
         BuildError: a blob is absent or was altered.
     """
     current = current_models(fleet, project, [model.name for model in _choose(fleet, models)])
-    for locked in current.values():
+    for name, locked in current.items():
         _verify(locked, BlobStore(project.store))
+        demand_card(fleet.models[name], locked, project)
     return BuildResult(tuple(BuiltModel(name, locked) for name, locked in current.items()), False)
 
 
@@ -161,6 +168,12 @@ def _completed(model: Model, locked: LockedModel, store: BlobStore) -> LockedMod
     from fleetctl.build.completion import complete
 
     return complete(model, locked, store)
+
+
+def _with_card(result: BuiltModel, fleet: Fleet, project: Project, stages: "Stages | None") -> BuiltModel:
+    return replace(
+        result, note=bring_card_up_to_date(fleet.models[result.name], result.locked, fleet, project, stages)
+    )
 
 
 def _damage(locked: LockedModel | None, store: BlobStore) -> str:

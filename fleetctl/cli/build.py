@@ -50,6 +50,9 @@ def build(
         talk.done(f"{model.name} built: {model.reason}")
     if not result.built:
         talk.done("up to date")
+    for model in result.models:
+        if model.note:
+            talk.warn(model.note)
     if result.lock_changed:
         talk.note("model_artifacts/fleet.lock changed: commit it")
     for line in _edgetpu_notes(result):

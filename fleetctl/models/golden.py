@@ -1,62 +1,236 @@
-"""Choosing the golden samples: photos whose answer a healthy board cannot get wrong."""
+"""Choosing the golden samples: photos that every healthy board answers alike, and that bad releases do not.
+
+Easy photos of many signs prove little: a reader whose preprocessing is wrong still gets them right. So there
+are look-alike pairs, with as small a lead as the measured noise of healthy boards allows, photos at the ends
+of the light, and one that the model is unsure of. What the set would miss of the known kinds of bad releases
+is added last. docs/golden.md has the measurements behind the numbers here.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fleetctl.errors import BuildError
-from fleetctl.models.samples import Samples
+from fleetctl.manifest.schema import VariantName
+from fleetctl.models.kernels import Noise, lead
+from fleetctl.models.samples import Grey, Samples
 
-# Between the first and the second score. The same int8 model differs by up to 17/255 between processors.
-_MARGIN = 0.25
+MIN_LEAD = 0.25
+"""Of the best score over the second. No kernel moved a photo to another sign that led by more than 0.10."""
+
+TOLERANCE = {VariantName.FLOAT32: 0.01, VariantName.FLOAT16: 0.02}
+INTEGER_TOLERANCE = 0.12
+"""How far a healthy board's score may lie from the golden one, at least. Float kernels were never more than
+0.000004 apart; of integer ones, none moved a photo with such a lead by more than 0.113."""
+
+UNSURE_BELOW = 0.5
+"""A best score that a board with a threshold of this would call UNKNOWN."""
+
+_EVIDENCE = 2  # golden samples that show a bad release, where there are so many
 
 
-def of_one_size(samples: Samples) -> Samples:
-    """The samples that have the commonest size: golden samples travel as one array."""
+class Kind(StrEnum):
+    """Why a sample is golden."""
+
+    UNSURE = "unsure"
+    DARK = "dark"
+    BRIGHT = "bright"
+    FLAT = "low contrast"
+    LOOK_ALIKE = "look-alike"
+    EASY = "easy"
+    FILLER = "most confident"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A sample that may become golden: its index among all samples, and why."""
+
+    index: int
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one bad release does to each candidate: another label, or the same with another score.
+
+    `flipped` bool (candidates,); `apart` float32 (candidates,), 0 where flipped.
+    """
+
+    flipped: NDArray[np.bool_]
+    apart: NDArray[np.float32]
+
+    def shows(self, tolerance: float) -> NDArray[np.bool_]:
+        """Whether each candidate gives the bad release away."""
+        return np.asarray(self.flipped | (self.apart > tolerance))
+
+
+def tolerance_floor(variant: VariantName) -> float:
+    """How far a healthy board's score may lie from the golden one, whatever is measured on this host."""
+    return TOLERANCE.get(variant, INTEGER_TOLERANCE)
+
+
+def tolerance(variant: VariantName, score_noise: NDArray[np.float32]) -> float:
+    """The score tolerance of a golden set whose samples were seen to move by `score_noise`.
+
+    Twice what is seen on this host, and never under what was once seen on all: a board may have kernels that
+    this host lacks.
+    """
+    seen = float(score_noise.max(initial=0.0))
+    return min(1.0, max(tolerance_floor(variant), float(np.ceil(2000 * seen)) / 1000))
+
+
+def rows_of_one_size(samples: Samples) -> list[int]:
+    """Indices of the samples that have the commonest size: golden samples travel as one array.
+
+    Raises:
+        BuildError: there is no sample.
+    """
     if not len(samples):
         raise BuildError("there are no samples to choose golden ones from")
     sizes = Counter(image.shape for image in samples.images)
     common = max(sizes, key=lambda size: (sizes[size], size))
-    return samples.pick(i for i, image in enumerate(samples.images) if image.shape == common)
+    return [i for i, image in enumerate(samples.images) if image.shape == common]
 
 
-def choose(
-    truth: Sequence[str],
-    labels: Sequence[str],
-    scored: Sequence[NDArray[np.float32]],
-    *,
-    count: int,
-    seed: int,
-) -> list[int]:
-    """Indices of up to `count` samples, over as many signs as there are.
+def candidates(
+    samples: Samples, labels: Sequence[str], scored: Sequence[NDArray[np.float32]], *, count: int, seed: int
+) -> list[Candidate]:
+    """Three times as many samples as are wanted, each kind in the order of preference.
 
-    First those that every model answers rightly and by a margin, one of each sign in turn, in a seeded order;
-    if they do not suffice, the others by falling confidence of all models together.
+    They have a lead of `MIN_LEAD` in every model and are read rightly; only an unsure one may be read
+    wrongly, if all models do so alike. Where such samples do not suffice, others follow by confidence.
 
     Args:
-        truth: label of each sample.
         scored: scores (samples, labels) of each model that has to agree: float32 and the variant, say.
     """
-    sure = _sure(truth, labels, scored)
-    chosen = _round_robin([i for i in range(len(truth)) if sure[i]], truth, seed)[:count]
-    if len(chosen) < count:
-        confidence = np.min([rows.max(axis=1) for rows in scored], axis=0)
-        rest = sorted(set(range(len(truth))) - set(chosen), key=lambda i: (-confidence[i], i))
-        chosen += rest[: count - len(chosen)]
-    return sorted(chosen)
+    agreed, right = _steady(samples.labels, labels, scored)
+    sure = np.flatnonzero(agreed & right)
+    score, leads = scored[-1].max(axis=1), lead(scored[-1], scored[-1].argmax(axis=1))
+    light = [_light(samples.images[i]) for i in sure]
+    few = max(2, count // 4)
+    preferred = {
+        Kind.UNSURE: _ranked(np.flatnonzero(agreed & (score < UNSURE_BELOW)), lambda i: score[i])[:few],
+        Kind.DARK: [int(sure[k]) for k in _ranked(range(len(sure)), lambda k: light[k][0])[:few]],
+        Kind.BRIGHT: [int(sure[k]) for k in _ranked(range(len(sure)), lambda k: -light[k][0])[:few]],
+        Kind.FLAT: [int(sure[k]) for k in _ranked(range(len(sure)), lambda k: light[k][1])[:few]],
+        Kind.LOOK_ALIKE: list(_pairs(_ranked(sure, lambda i: leads[i]), scored[-1]))[:count],
+        Kind.EASY: _round_robin(sure.tolist(), samples.labels, seed),
+        Kind.FILLER: _ranked(range(len(samples)), lambda i: -min(rows[i].max() for rows in scored)),
+    }
+    shares = _shares(count)
+    found: dict[int, Candidate] = {}
+    for kind, indices in preferred.items():
+        if not shares.get(kind, 1):
+            continue
+        limit = count if kind is Kind.FILLER else 3 * count
+        for index in indices:
+            if len(found) < limit:
+                found.setdefault(index, Candidate(index, kind))
+    return list(found.values())
 
 
-def _sure(
+def pick(
+    pool: Sequence[Candidate], noise: Noise, effects: Sequence[Effect], *, count: int, floor: float
+) -> list[int]:
+    """Places in `pool` of up to `count` samples that together prove most; noisy ones only for want of others.
+
+    Args:
+        noise: of each candidate, over the kernels of this host.
+        effects: of each kind of bad release, on each candidate.
+        floor: the score tolerance that the set is to keep.
+    """
+    steady = (noise.score <= floor / 2) & (noise.gap < MIN_LEAD / 2)
+    quiet = np.flatnonzero(steady).tolist()
+    chosen: list[int] = []
+    for kind, share in _shares(count).items():
+        chosen += [place for place in quiet if pool[place].kind is kind][:share]
+    chosen += [place for place in quiet if pool[place].kind is Kind.EASY][: count - len(chosen)]
+    rest = sorted(set(range(len(pool))) - set(chosen), key=lambda place: (place not in quiet, place))
+    chosen += rest[: count - len(chosen)]
+    return sorted(_revealing(chosen, pool, quiet, effects, floor))
+
+
+def _shares(count: int) -> dict[Kind, int]:
+    """How many of each kind; a small set has no room for corner cases."""
+    one = int(count >= 8)
+    return {
+        Kind.UNSURE: one,
+        Kind.DARK: one,
+        Kind.BRIGHT: one,
+        Kind.FLAT: one,
+        Kind.LOOK_ALIKE: count // 4,
+    }
+
+
+def _revealing(
+    chosen: list[int],
+    pool: Sequence[Candidate],
+    quiet: Sequence[int],
+    effects: Sequence[Effect],
+    tolerance: float,
+) -> list[int]:
+    """The set with easy samples exchanged for those that show a bad release which it would miss."""
+    kept = list(chosen)
+    for effect in effects:
+        shows = effect.shows(tolerance)
+        strength = np.where(effect.flipped, 2.0, effect.apart)
+        spare = [p for p in quiet if p not in kept and shows[p] and pool[p].kind is not Kind.FILLER]
+        for place in sorted(spare, key=lambda p: (-strength[p], p)):
+            if shows[kept].sum() >= _EVIDENCE:
+                break
+            free = _replaceable(kept, pool, effects, tolerance)
+            if free is None:
+                break
+            kept[kept.index(free)] = place
+    return kept
+
+
+def _replaceable(
+    kept: Sequence[int], pool: Sequence[Candidate], effects: Sequence[Effect], tolerance: float
+) -> int | None:
+    """The last easy sample that no bad release needs to be shown."""
+    for place in reversed(kept):
+        if pool[place].kind is Kind.EASY and all(
+            not shows[place] or shows[list(kept)].sum() > _EVIDENCE
+            for shows in (effect.shows(tolerance) for effect in effects)
+        ):
+            return place
+    return None
+
+
+def _steady(
     truth: Sequence[str], labels: Sequence[str], scored: Sequence[NDArray[np.float32]]
-) -> NDArray[np.bool_]:
-    sure = np.ones(len(truth), bool)
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where all models give one label, each with the wanted lead; and where that label is right."""
+    best = scored[-1].argmax(axis=1)
+    steady = np.ones(len(truth), bool)
     for rows in scored:
-        ordered = np.sort(rows, axis=1)
-        right = np.array([labels[i] for i in rows.argmax(axis=1)]) == np.array(truth)
-        sure &= right & (ordered[:, -1] - ordered[:, -2] >= _MARGIN)
-    return sure
+        steady &= lead(rows, best) >= MIN_LEAD
+    return steady, np.array([labels[i] for i in best]) == np.array(truth)
+
+
+def _light(image: Grey) -> tuple[float, float]:
+    """Mean grey and the range that nine tenths of the pixels lie in, both in grey levels."""
+    low, high = np.quantile(image, (0.05, 0.95))
+    return float(image.mean()), float(high - low)
+
+
+def _pairs(indices: Iterable[int], scores: NDArray[np.float32]) -> Iterator[int]:
+    """The first of `indices` for each pair of best and second label."""
+    seen: set[tuple[int, int]] = set()
+    for index in indices:
+        second, first = (int(label) for label in np.argsort(scores[index], kind="stable")[-2:])
+        if (first, second) not in seen:
+            seen.add((first, second))
+            yield int(index)
+
+
+def _ranked(indices: Iterable[int], key: Callable[[int], float]) -> list[int]:
+    return sorted((int(i) for i in indices), key=lambda i: (float(key(i)), i))
 
 
 def _round_robin(indices: list[int], truth: Sequence[str], seed: int) -> list[int]:

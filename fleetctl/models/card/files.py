@@ -1,0 +1,5 @@
+"""What the files of a card are called."""
+
+CARD = "card.md"
+CONFUSION = "confusion.png"
+RELIABILITY = "reliability.png"
