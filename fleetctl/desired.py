@@ -8,8 +8,9 @@ from typing import Any
 from fleetctl import lockfile
 from fleetctl.artifact import Artifact
 from fleetctl.build.resolve import resolve
+from fleetctl.compatibility.offer import Reported
 from fleetctl.compatibility.requirements import Requirements
-from fleetctl.compatibility.verdict import Judge
+from fleetctl.compatibility.verdict import Judge, Refusals, refuse
 from fleetctl.manifest.schema import Board, Fleet
 from fleetctl.observation import Observed
 from fleetctl.plan import Plan, make_plan
@@ -34,12 +35,17 @@ class Desired:
 
     def plan(self, observed: Mapping[str, Observed]) -> Plan:
         """What would have to change on the boards observed, and which could not load their release."""
-        judge = Judge()
-        refusals = {
-            name: judge.refusals(self.needs[name], self.fleet.boards[name], seen.platform)
-            for name, seen in observed.items()
-        }
+        refusals = self.refusals({name: seen.platform for name, seen in observed.items()})
         return make_plan(self.fleet, self.releases, observed, self.configs, refusals)
+
+    def refusals(self, reported: Mapping[str, Reported | None]) -> dict[str, Refusals]:
+        """The boards that could not load their release, with what speaks against it."""
+        judge = Judge()
+        found = {
+            name: judge.refusals(self.needs[name], self.fleet.boards[name], said)
+            for name, said in reported.items()
+        }
+        return {name: refusals for name, refusals in found.items() if refusals}
 
     def orders(self, boards: Collection[str], commit: str) -> dict[str, Order]:
         """Orders for these boards, their bytes in the store and checked.
@@ -94,5 +100,11 @@ def _needs(project: Project, boards: Iterable[Board]) -> dict[str, Requirements]
 
 
 def desired_orders(project: Project, fleet: Fleet, boards: Collection[str], commit: str) -> list[Order]:
-    """Orders for these boards: what plain `ansible-playbook playbooks/release.yml` carries out."""
-    return list(desired_fleet(project, fleet, boards).orders(boards, commit).values())
+    """Orders for these boards: what plain `ansible-playbook playbooks/release.yml` carries out.
+
+    Raises:
+        Incompatible: by its kind and the manifest, one of them could not load its release.
+    """
+    desired = desired_fleet(project, fleet, boards)
+    refuse(desired.refusals(dict.fromkeys(boards)), "nothing was sent")
+    return list(desired.orders(boards, commit).values())

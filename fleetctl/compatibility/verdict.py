@@ -46,7 +46,11 @@ def demand_compatible(fleet: Fleet, needs: Mapping[str, Mapping[str, Requirement
 
 
 def refuse(refused: Mapping[str, Refusals], what_stays: str) -> None:
-    """Raise `Incompatible` for boards with what speaks against each; do nothing where there are none."""
+    """Raise `Incompatible` for boards with what speaks against each; do nothing where there are none.
+
+    Raises:
+        Incompatible: boards that are alike told together, with every fix in the hint.
+    """
     if not refused:
         return
     alike: dict[str, list[str]] = {}

@@ -14,6 +14,7 @@ from fleetctl.build.builder import build
 from fleetctl.cli import main
 from fleetctl.compatibility.requirements import Requirements
 from fleetctl.compatibility.verdict import demand_compatible
+from fleetctl.desired import desired_orders
 from fleetctl.errors import Incompatible
 from fleetctl.manifest.loader import load
 from fleetctl.manifest.schema import VariantName
@@ -171,6 +172,19 @@ def test_an_unknown_model(fleetctl: Fleetctl) -> None:
     said = fleetctl("models", "compatible", "tou")
 
     assert (2, "hint: it has toy") == (said.status, said.err.splitlines()[1])
+
+
+def test_plain_ansible_is_refused_too(fleetctl: Fleetctl) -> None:
+    """`release.yml` gets no order for a board whose kind could not load the release."""
+    assert fleetctl("validate").status == 0
+    project = Project(Path("inventory/fleet.yaml"))
+    fleet = load(project.manifest)
+
+    assert ["luxor-01"] == [
+        order.board.name for order in desired_orders(project, fleet, ["luxor-01"], "c0ffee")
+    ]
+    with pytest.raises(Incompatible, match=r"saqqara-01: needs TFLite 2\.11"):
+        desired_orders(project, fleet, ["saqqara-01"], "c0ffee")
 
 
 def test_a_build_can_be_held_against_the_fleet(tmp_path: Path) -> None:
