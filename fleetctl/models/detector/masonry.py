@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fleetctl.models.detector.relief import Relief
 from fleetctl.models.detector.scenes import Scene, no_boxes
@@ -20,6 +21,7 @@ _GAP = (0.0, 9.0)  # between signs, where their margins end
 _BOX_MARGIN = (1.0, 7.0)  # of the box around the sign
 _CARTOUCHE = 0.08  # of the groups are a king's name in a ring
 _BARE = 0.06  # of the groups are left out
+_RUINED = 0.4  # of the walls end within the picture, in rough stone
 _BALANCE = 0.5  # a sign with n samples comes in proportion to n**0.5
 
 
@@ -56,8 +58,9 @@ class Mason:
         grey = bare_stone(shape, rng) + cracks(shape, rng)
         tone = np.ones(shape, np.float32)
         boxes, signs = [], []
+        ruined = _ruin(tone, rng)
         for laid in self._columns(tone, rng):
-            if _cut(tone, laid):
+            if not _meets(laid, ruined) and _cut(tone, laid):
                 boxes.append(_box(laid, rng))
                 signs.append(laid.sign)
         contrast = np.float32(rng.uniform(0.5, 1.3))
@@ -177,6 +180,31 @@ def _cut(tone: Field, laid: _Laid) -> bool:
         rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
     ]
     return True
+
+
+def _ruin(tone: Field, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Rough stone along one side of the wall, with ledges and no signs; where it is, bool (SIDE, SIDE)."""
+    ruined = np.zeros((SIDE, SIDE), bool)
+    if rng.random() >= _RUINED:
+        return ruined
+    depth = int(rng.uniform(20, 0.45 * SIDE))
+    rough = 1 + rng.uniform(0.02, 0.08) * smooth_noise((SIDE, SIDE), rng.uniform(2, 5), rng)
+    rough += rng.uniform(0.03, 0.12) * smooth_noise((SIDE, SIDE), rng.uniform(8, 30), rng)
+    for _ in range(int(rng.integers(0, 14))):
+        place, length = rng.integers(0, SIDE), int(rng.uniform(0.2, 1) * SIDE)
+        start = int(rng.integers(0, SIDE - length + 1))
+        ledge = (slice(place, place + int(rng.integers(1, 5))), slice(start, start + length))
+        rough[ledge if rng.random() < 0.7 else ledge[::-1]] *= rng.uniform(0.45, 1.15)
+    ruined[:, :depth] = True
+    ruined = np.rot90(ruined, int(rng.integers(4))).copy()
+    tone[ruined] *= np.clip(blur(rough, 0.8), 0.2, 1.5)[ruined]
+    return ruined
+
+
+def _meets(laid: _Laid, ruined: NDArray[np.bool_]) -> bool:
+    """Whether a sign would reach into the rough stone."""
+    top, left = max(0, round(laid.top)), max(0, round(laid.left))
+    return bool(ruined[top : top + laid.tone.shape[0], left : left + laid.tone.shape[1]].any())
 
 
 def _box(laid: _Laid, rng: np.random.Generator) -> tuple[float, ...]:

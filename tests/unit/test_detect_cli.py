@@ -1,0 +1,150 @@
+"""`fleetctl models detect`, from a photo to JSON and a picture, with a real if tiny TFLite model."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from tiny_board import MODELS, tiny_contract
+from tiny_detector import SCORE, marked, marks_contract
+
+from fleetctl.artifact import Contract
+from fleetctl.cli import main
+from fleetctl.models.detector.golden import choose
+from fleetctl.models.detector.inference import Detection, Detector, Reader
+from fleetctl.models.detector.measure import judge
+from fleetctl.models.detector.picture import draw
+from fleetctl.models.detector.scenes import Scene
+
+DISC_BOX = [0.24, 1.53, 4.64, 8.07]
+
+
+def artifact(where: Path, contract: Contract, model: str = "marks.tflite") -> Path:
+    where.mkdir()
+    (where / "contract.json").write_bytes(contract.to_json())
+    (where / "model.tflite").write_bytes((MODELS / model).read_bytes())
+    return where
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A disc at the upper left of a photo of 40x24, larger than the detector's tiles."""
+    path = tmp_path / "wall.png"
+    Image.fromarray(marked(("disc", 0, 0), shape=(24, 40))).convert("RGB").save(path)
+    return path
+
+
+def test_tells_what_is_on_a_photo(tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON on stdout has boxes in pixels of the photo; the picture has the photo's size."""
+    out = tmp_path / "boxes.png"
+    folder = artifact(tmp_path / "marks", marks_contract())
+    arguments = ["models", "detect", str(photo), "--artifact", str(folder), "--out", str(out), "-o", "json"]
+    assert main(arguments) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["detections"] == [{"box": DISC_BOX, "sign": "disc", "score": SCORE}]
+    with Image.open(out) as picture:
+        assert (picture.format, picture.size) == ("PNG", (40, 24))
+
+
+def test_min_score_takes_the_place_of_the_contracts(
+    tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What scores less is not told."""
+    folder = artifact(tmp_path / "marks", marks_contract())
+    assert (
+        main(["models", "detect", str(photo), "--artifact", str(folder), "--min-score", "0.9", "-o", "json"])
+        == 0
+    )
+    assert json.loads(capsys.readouterr().out)["detections"] == []
+
+
+def test_the_table_is_whole_pixels(tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for each sign."""
+    folder = artifact(tmp_path / "marks", marks_contract())
+    assert main(["models", "detect", str(photo), "--artifact", str(folder), "-o", "markdown"]) == 0
+    assert "| disc | 0.79 | 0 | 2 | 5 | 8 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("wall.png", b"not a photo", "is not a readable PNG or JPEG"),
+        ("wall.png", None, "is not a readable PNG or JPEG"),
+        ("marks/model.tflite", None, "cannot be read"),
+        ("marks/model.tflite", b"TFL3", "cannot be run"),
+        ("marks/contract.json", b"{", "contract.json"),
+        (
+            "marks/contract.json",
+            marks_contract(labels=("disc", "bar", "cross")).to_json(),
+            "expected [1, 5, 3], scores of each anchor and label",
+        ),
+        ("marks/contract.json", tiny_contract().to_json(), "is a classification model, not a detector"),
+    ],
+    ids=["no photo", "absent", "no model", "torn model", "torn contract", "other model", "a reader"],
+)
+def test_says_what_is_wrong(
+    tmp_path: Path,
+    photo: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    content: bytes | None,
+    message: str,
+) -> None:
+    """One clear error, nothing on stdout, and no picture."""
+    folder = artifact(tmp_path / "marks", marks_contract())
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    out = tmp_path / "boxes.png"
+    assert main(["models", "detect", str(photo), "--artifact", str(folder), "--out", str(out)]) != 0
+    said = capsys.readouterr()
+    assert (said.out, "Traceback" in said.err, out.exists()) == ("", False, False)
+    assert message in " ".join(said.err.split())
+
+
+def test_a_reader_names_what_was_found() -> None:
+    """Boxes and scores stay the detector's; the sign is what the reader sees in the box."""
+    reader = Reader((MODELS / "quadrants.tflite").read_bytes(), tiny_contract())
+    picture = np.zeros((60, 60), np.uint8)
+    picture[40:50, 40:50] = 255  # the lower right of the box
+    found = [Detection((30.0, 30.0, 50.0, 50.0), "disc", 0.7)]
+    assert reader.read(picture, found) == [Detection((30.0, 30.0, 50.0, 50.0), "south-east", 0.7)]
+    assert reader.read(picture, []) == []
+
+
+def test_draws_names_where_they_can_be_read() -> None:
+    """A name at the picture's edge is moved inside; the photo itself is not changed."""
+    photo: NDArray[np.uint8] = np.full((80, 120), 200, np.uint8)
+    png = draw(photo, [Detection((100.0, 60.0, 119.0, 79.0), "G17", 0.9)])
+    with Image.open(io.BytesIO(png)) as picture:
+        pixels = np.asarray(picture)
+    assert pixels.shape == (80, 120, 3)
+    assert (pixels.min(axis=2) > 230).any()  # letters, whiter than the stone
+    assert (photo == 200).all()
+
+
+def scene(*marks: tuple[str, int, int]) -> Scene:
+    picture = marked(*marks, shape=(160, 160))
+    detector = Detector((MODELS / "marks.tflite").read_bytes(), marks_contract())
+    boxes = np.array([one.box for one in detector.detect(picture)], np.float32)
+    return Scene("a", picture, boxes, ("disc",) * len(boxes), True)
+
+
+def test_golden_scenes_are_those_that_all_models_answer_alike() -> None:
+    """A model that finds less than another spoils the pieces on which it does."""
+    model = (MODELS / "marks.tflite").read_bytes()
+    usual, blunt = Detector(model, marks_contract()), Detector(model, marks_contract())
+    walls = [scene(("disc", 0, 0), ("bar", 80, 80)), scene(("disc", 8, 8))]
+    chosen = choose(walls, [usual, blunt], count=1, tolerance=0.1)
+    assert (chosen.samples.shape, chosen.shared, len(chosen.answers[0])) == ((1, 160, 160), 1, 2)
+    assert {one.label for one in chosen.answers[0]} == {"disc", "bar"}
+
+
+def test_what_is_found_is_judged_as_found() -> None:
+    """A scene boxed by the detector itself has nothing wrong."""
+    truth = scene(("disc", 0, 0), ("bar", 80, 80))
+    detector = Detector((MODELS / "marks.tflite").read_bytes(), marks_contract())
+    assert judge(truth, detector.detect(truth.image)).box.tolist() == [0, 1]
