@@ -14,7 +14,7 @@ from fleetctl.errors import BuildError
 from fleetctl.models.edgetpu.compiled import inspect
 from fleetctl.models.edgetpu.prediction import predict
 
-SOON = 5.0  # seconds
+SOON = 5.0  # seconds of processor time
 
 
 def network() -> bytes:
@@ -43,13 +43,13 @@ def damaged(draw: st.DrawFn, model: bytes) -> bytes:
 
 
 def answers(look: Callable[[bytes], object], data: bytes) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     try:
         look(data)
     except BuildError as error:
         assert error.message
         assert "\n" not in error.message
-    assert time.monotonic() - started < SOON
+    assert time.process_time() - started < SOON
 
 
 @given(st.binary(max_size=2000))

@@ -89,12 +89,12 @@ def test_operations_that_share_one_long_vector_are_refused_at_once() -> None:
     """Of 200 kB that stand for 400 million references few are read: time and memory have a bound."""
     model = reader(*[Operation("RELU", 1, (0,) * 20_000, ())] * 20_000)
     assert len(model) < 200_000
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
 
-    with pytest.raises(BuildError, match="more elements than a file of its size can hold"):
+    with pytest.raises(BuildError, match="more in it than any model"):
         read(model)
 
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 
 

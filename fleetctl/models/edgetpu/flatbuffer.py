@@ -18,7 +18,8 @@ from fleetctl.models.edgetpu.graph import ABSENT, Graph, Operation, Tensor
 
 IDENTIFIER = b"TFL3"
 MAX_SIZE = 512 * 1024 * 1024  # bytes; the largest model Coral publishes has 50 MB
-_MAX_ELEMENTS = 300_000  # tensors, operations, sides, references; a model of 10,000 operations has half of it
+_MAX_WORK = 400_000  # in elements of vectors: a few seconds; a model of 500 operations takes 25,000
+_TENSOR, _OPERATION = 10, 20  # what reading one of these takes, in elements
 _MAX_RANK = 16  # TFLite's own kernels end at 8
 _MAX_NAME = 256  # bytes read of a tensor's name
 _BROKEN = (struct.error, ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError)
@@ -92,7 +93,7 @@ def _not_a_model(why: str) -> BuildError:
 
 
 class _Reader:
-    """Reads one file. `budget` is how many more elements of vectors may be read."""
+    """Reads one file. `budget` is how much more work it may make."""
 
     def __init__(self, model: bytes) -> None:
         import tflite
@@ -100,7 +101,7 @@ class _Reader:
         self.tflite = tflite
         self.root = tflite.Model.GetRootAs(model, 0)
         self.bytes = memoryview(model)
-        self.budget = min(len(model), _MAX_ELEMENTS)
+        self.budget = _MAX_WORK
         self.ops = _names(tflite.BuiltinOperator)
         self.dtypes = _names(tflite.TensorType)
         self.option_tables = _names(tflite.BuiltinOptions)
@@ -122,8 +123,10 @@ class _Reader:
         return name, code.Version()
 
     def graph(self, graph: Any, codes: list[tuple[str, int]]) -> Graph:
-        tensors = tuple(self.tensor(graph.Tensors(i)) for i in self.range(graph.TensorsLength()))
-        found = tuple(self.operation(graph.Operators(i), codes) for i in self.range(graph.OperatorsLength()))
+        count = graph.TensorsLength()
+        tensors = tuple(self.tensor(graph.Tensors(i)) for i in self.range(count, _TENSOR))
+        count = graph.OperatorsLength()
+        found = tuple(self.operation(graph.Operators(i), codes) for i in self.range(count, _OPERATION))
         ends = self.integers(graph.InputsAsNumpy()), self.integers(graph.OutputsAsNumpy())
         read = Graph(tensors, found, *ends)
         _demand_runnable(read)
@@ -186,14 +189,14 @@ class _Reader:
         self.spend(len(vector))
         return tuple(int(value) for value in vector)
 
-    def range(self, length: int) -> Iterator[int]:
-        self.spend(length)
+    def range(self, length: int, each: int = 1) -> Iterator[int]:
+        self.spend(length * each)
         return iter(range(length))
 
-    def spend(self, elements: int) -> None:
-        self.budget -= elements
+    def spend(self, work: int) -> None:
+        self.budget -= work
         if self.budget < 0:
-            raise _not_a_model("it claims more elements than a file of its size can hold")
+            raise _not_a_model("it claims to have more in it than any model for such a device")
 
     def text(self, raw: bytes | None) -> str:
         return (raw or b"")[:_MAX_NAME].decode(errors="replace")

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 ABSENT = -1
 """Where an operation leaves out an optional tensor."""
 
+MAX_SETTING = 64 * 1024  # bytes of a constant that says how an operation works: axes, sizes, paddings
+MAX_ZEROS = 1024 * 1024  # bytes; what thousands of operations can share must be quick to look at
+
 _INTEGERS: dict[str, np.dtype[Any]] = {
     name: np.dtype(code)
     for name, code in [("INT32", "<i4"), ("INT64", "<i8"), ("INT8", "i1"), ("UINT8", "u1")]
@@ -36,11 +39,17 @@ class Tensor:
     data: bytes | memoryview = field(default=b"", repr=False, compare=False)
 
     def integers(self) -> NDArray[np.int64] | None:
-        """The values of a constant of whole numbers, flat; None where they are not known."""
+        """The values of a constant that is a setting, flat; None where they are not known, or too many."""
         dtype = _INTEGERS.get(self.dtype)
-        if dtype is None or not len(self.data) or len(self.data) % dtype.itemsize:
+        if dtype is None or not 0 < len(self.data) <= MAX_SETTING or len(self.data) % dtype.itemsize:
             return None
         return np.frombuffer(self.data, dtype).astype(np.int64)
+
+    def is_zero(self) -> bool:
+        """Whether every value of a quantized constant stands for zero. Not looked into beyond 1 MiB."""
+        if not 0 < len(self.data) <= MAX_ZEROS:
+            return False
+        return bool((np.frombuffer(self.data, np.uint8) == self.zero_point % 256).all())
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def _no_fused_activation(graph: Graph, operation: Operation) -> Reason | None:
 
 def _concatenation(graph: Graph, operation: Operation) -> Reason | None:
     constants = [graph.tensors[i] for i in operation.inputs if i != ABSENT and graph.tensors[i].constant]
-    if constants and (len(operation.inputs) != 2 or not _all_zero(constants[0])):
+    if constants and (len(operation.inputs) != 2 or not constants[0].is_zero()):
         return Reason(
             "it joins a constant that is no zero padding",
             constants[0].name,
@@ -192,11 +192,6 @@ def _batch_touched(tensor: Tensor, axis: int) -> Reason | None:
 
 def _is_batch(axis: int, tensor: Tensor) -> bool:
     return len(tensor.shape) >= BATCH_RANK and axis in (0, -len(tensor.shape))
-
-
-def _all_zero(tensor: Tensor) -> bool:
-    values = tensor.integers()
-    return values is not None and bool((values == tensor.zero_point).all())
 
 
 def _shape(graph: Graph, tensor: int) -> Sequence[int]:
