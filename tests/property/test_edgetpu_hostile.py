@@ -52,6 +52,7 @@ def answers(look: Callable[[bytes], object], data: bytes) -> None:
     assert time.process_time() - started < SOON
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000))
 def test_random_bytes(data: bytes) -> None:
     """Bytes that only claim to be a model."""
@@ -60,14 +61,14 @@ def test_random_bytes(data: bytes) -> None:
         answers(inspect, claim)
 
 
-@settings(max_examples=600)
+@settings(max_examples=250, deadline=None)
 @given(damaged(NETWORK))
 def test_a_damaged_model(data: bytes) -> None:
     """Wherever a model is damaged, it is predicted or refused."""
     answers(predict, data)
 
 
-@settings(max_examples=600)
+@settings(max_examples=250, deadline=None)
 @given(damaged(COMPILED))
 def test_a_damaged_compiled_model(data: bytes) -> None:
     """Wherever a compiled model is damaged, it is read or refused."""
@@ -75,7 +76,7 @@ def test_a_damaged_compiled_model(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["dense_256", "looming_64x64_3x3", "gabor_64x64_7k_4o_2s"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_real_models(shared_data: Path, name: str, data: st.DataObject) -> None:
     """The same of models that real converters and the real compiler wrote."""
