@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tiny_walls import walls_of_blocks
 
+from fleetctl.artifact import Tensor
 from fleetctl.device import detection_terms
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import (
@@ -18,7 +19,7 @@ from fleetctl.manifest.schema import (
     VariantName,
     WallsDataset,
 )
-from fleetctl.models.detector.convert import as_module, convert
+from fleetctl.models.detector.convert import as_module, convert, demand_fine_boxes
 from fleetctl.models.detector.inference import Detector, contract
 from fleetctl.models.detector.train import TrainedDetector, train
 from fleetctl.models.edgetpu import flatbuffer
@@ -79,6 +80,14 @@ def test_every_operation_maps_to_an_edge_tpu(built: Built) -> None:
     graph = flatbuffer.read(built.tflite[VariantName.INT8]).graphs[0]
     assert {operation.op for operation in graph.operations} <= MAPPABLE
     assert all(len(graph.tensors[i].shape) <= 4 for i in (*graph.inputs, *graph.outputs))
+
+
+def test_refuses_variants_it_cannot_make_good(built: Built) -> None:
+    """QAT is not for detectors; int8 offsets in steps that one can see are none."""
+    with pytest.raises(BuildError, match="int8-qat is not built of a detector"):
+        convert(built.trained, VariantName.INT8_QAT, ())
+    with pytest.raises(BuildError, match=r"steps of 10\.0 % of their size"):
+        demand_fine_boxes(Tensor((1, 8, 4), "uint8", 0.5, 128), [10, 10, 5, 5])
 
 
 def test_float32_answers_as_the_network_does(built: Built) -> None:
