@@ -49,7 +49,10 @@ def observe(call: Call) -> Dict[str, Any]:
 
 
 def interpreter_of(call: Call, current: Optional[str]) -> str:
-    """The Python that serves by the present release; before the first one, the usual one."""
+    """The Python that is to serve, says the controller; else the present release; else the usual one."""
+    said = call.request.get("python")
+    if isinstance(said, str) and said:
+        return said
     own = call.board.config(current, "config/service.json").get("python") if current else None
     return str(own or os.path.join(call.board.root, "venv", "bin", "python"))
 

@@ -55,7 +55,8 @@ class SshReader:
 
     def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
         """What each board runs now."""
-        return self._ask(boards, "observe", {}, deadline)
+        # Before its first release a board cannot know which Python is to serve.
+        return self._ask(boards, "observe", lambda board: {"python": board.python}, deadline)
 
     def probe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
         """Golden samples through each board's serving process."""
@@ -96,12 +97,13 @@ class SshReader:
         return self._each(boards, converse, deadline)
 
     def _ask(
-        self, boards: Sequence[Board], verb: str, request: Mapping[str, Any], deadline: float
+        self, boards: Sequence[Board], verb: str, request: "Request", deadline: float
     ) -> Iterator[Reply]:
         def converse(board: Board, run: Run) -> Mapping[str, Any]:
-            outcome = run(ask_command(board, verb), canonical_json(dict(request)))
+            asked = request(board) if callable(request) else request
+            outcome = run(ask_command(board, verb), canonical_json(dict(asked)))
             if outcome.status == _NO_RELEASE:
-                outcome = _send(board, verb, request, run)
+                outcome = _send(board, verb, asked, run)
             return _parsed(board, verb, outcome)
 
         return self._each(boards, converse, deadline)
@@ -125,6 +127,7 @@ class SshReader:
 
 
 Converse = Callable[[Board, Run], Mapping[str, Any]]
+Request = Mapping[str, Any] | Callable[[Board], Mapping[str, Any]]  # the same for all, or one for each
 
 
 def _send(board: Board, verb: str, request: Mapping[str, Any], run: Run) -> Outcome:

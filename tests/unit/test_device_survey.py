@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_board import TinyBoard
 
 from fleetctl.device.survey import libedgetpu, machine, survey
 
@@ -125,3 +126,17 @@ def test_this_very_interpreter() -> None:
     assert f"{sys.version_info.major}.{sys.version_info.minor}" == said["python"]["version"]
     assert os.uname().machine == machine() == said["machine"]
     assert isinstance(said["edge_tpu"], bool)
+
+
+def test_a_fresh_board_looks_at_the_python_it_is_told_of(tmp_path: Path) -> None:
+    """Before its first release the controller alone knows which one is to serve; else it is the usual one."""
+    told, usual = environment(tmp_path / "env", "ai_edge_litert-2.3.0.dist-info"), "venv/bin/python"
+    board = TinyBoard(tmp_path / "root")
+    seen = [
+        board.ask("observe", request)["platform"] for request in ({"python": str(told)}, {}, {"python": 7})
+    ]
+
+    assert [str(told), str(board.root / usual), str(board.root / usual)] == [
+        s["python"]["path"] for s in seen
+    ]
+    assert ["ai_edge_litert 2.3.0", None, None] == [s["tflite"] for s in seen]
