@@ -30,19 +30,18 @@ def places(graph: Graph, supported: Sequence[bool], folded: Sequence[bool]) -> l
     """
     producers = graph.producers()
     found: list[Place] = []
-    inside: list[bool] = []  # whether the region comes before an operation, or includes it
+    reached: list[bool] = []  # whether an operation is in the region, or something of it leads to it
     for index, operation in enumerate(graph.operations):
-        before = [producers[t] for t in operation.inputs if t in producers and producers[t] < index]
+        before = [producers[t] for t in operation.inputs if producers.get(t, index) < index]
+        after_region = any(reached[i] for i in before)
+        cut = next((found[i].cut for i in before if found[i].cut is not None), None)
         if folded[index]:
-            place, after_region = Place(False, None), False
+            mapped = False
+        elif supported[index]:
+            mapped = cut is None
         else:
-            cut = next((found[i].cut for i in before if found[i].cut is not None), None)
-            after_region = any(inside[i] for i in before)
-            mapped = supported[index] and cut is None
-            if not supported[index] and cut is None and after_region:
-                cut = index
-            place = Place(mapped, cut)
-            after_region = after_region or mapped
-        found.append(place)
-        inside.append(after_region)
+            mapped = False
+            cut = index if cut is None and after_region else cut
+        found.append(Place(mapped, cut))
+        reached.append(mapped or after_region)
     return found
