@@ -3,7 +3,7 @@
 Pure, and fed from the metrics in the lock: a changed gate is judged again without building anything.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from fleetctl.lockfile import Metrics
 from fleetctl.manifest.schema import Gates, VariantName
@@ -16,6 +16,42 @@ def refusals(variant: VariantName, metrics: Metrics, gates: Gates) -> tuple[str,
     A gate that cannot be judged refuses: nothing passes because it was not measured.
     """
     return tuple(_refusals(variant, metrics, gates))
+
+
+def quantization_advice(built: Mapping[str, Metrics], gates: Gates) -> str:
+    """What to do about an int8 variant that loses more than `max_drop` or `max_class_drop` allow.
+
+    Args:
+        built: the metrics of a model's variants, by name.
+
+    Returns:
+        One sentence that says what quantization-aware training gives; empty where int8 loses no more.
+    """
+    if VariantName.INT8 not in built or not _loses_too_much(built[VariantName.INT8], gates):
+        return ""
+    if VariantName.INT8_QAT not in built:
+        return "add int8-qat to `variants`: it learns on with int8 rounding simulated, and usually loses less"
+    aware = built[VariantName.INT8_QAT]
+    gives = f"int8-qat {_losses(aware, gates)}"
+    if not _loses_too_much(aware, gates):
+        return f"{gives}: use variant int8-qat on boards, and take int8 out of `variants`"
+    return f"{gives}, which is too much as well: raise `quantization.qat.epochs`, or the budget"
+
+
+def _loses_too_much(metrics: Metrics, gates: Gates) -> bool:
+    worst = metrics.worst_class
+    return (gates.max_drop is not None and metrics.drop > gates.max_drop) or (
+        gates.max_class_drop is not None and worst is not None and worst.drop > gates.max_class_drop
+    )
+
+
+def _losses(metrics: Metrics, gates: Gates) -> str:
+    worst = metrics.worst_class
+    verb = "loses" if metrics.drop >= 0 else "gains"
+    of_sign = f", and at most {100 * worst.drop:.1f} of a sign ({worst.label})" if worst else ""
+    return f"{verb} {100 * abs(metrics.drop):.1f} points" + (
+        of_sign if gates.max_class_drop is not None else ""
+    )
 
 
 def _refusals(variant: VariantName, metrics: Metrics, gates: Gates) -> Iterator[str]:

@@ -1,11 +1,11 @@
 """From the manifest and the lock to artifacts: which built bytes each board should run today."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from fleetctl import lockfile
 from fleetctl.artifact import CONTRACT_FILE, MODEL_FILE, Artifact, Contract, verify_artifact
-from fleetctl.build.acceptance import refusals
+from fleetctl.build.acceptance import quantization_advice, refusals
 from fleetctl.build.inputs import model_inputs
 from fleetctl.errors import GateRefused, LockStale
 from fleetctl.lockfile import LockedModel
@@ -129,9 +129,10 @@ def demand_acceptance(models: Iterable[tuple[Model, LockedModel]]) -> None:
     Raises:
         GateRefused: naming each number and its limit, of every variant refused.
     """
+    judged = list(models)
     refused = [
         f"{model.name} {variant.value}: {reason}"
-        for model, locked in models
+        for model, locked in judged
         for variant in model.variants
         for reason in refusals(
             variant, locked.variants[variant.value].metrics, _gates(model, locked, variant)
@@ -140,5 +141,15 @@ def demand_acceptance(models: Iterable[tuple[Model, LockedModel]]) -> None:
     if refused:
         raise GateRefused(
             "the gates refuse what was built: " + "; ".join(refused),
-            hint="improve the recipe, or change the gate in the manifest if it asks too much",
+            hint="; ".join(_advice(judged))
+            or "improve the recipe, or change the gate in the manifest if it asks too much",
         )
+
+
+def _advice(judged: Iterable[tuple[Model, LockedModel]]) -> Iterator[str]:
+    """What quantization-aware training gives where int8 loses too much."""
+    for model, locked in judged:
+        built = {name: variant.metrics for name, variant in locked.variants.items()}
+        advice = quantization_advice(built, model.gates)
+        if advice:
+            yield f"{model.name}: {advice}"

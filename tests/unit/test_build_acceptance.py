@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 import yaml
 
-from fleetctl.build.acceptance import refusals
+from fleetctl.build.acceptance import quantization_advice, refusals
 from fleetctl.lockfile import ClassDrop, Metrics
 from fleetctl.manifest.schema import Gates, VariantName
 from fleetctl.models.drops import worst_class
 from fleetctl.models.evaluate import judge
 
-CASES = yaml.safe_load((Path(__file__).parents[1] / "cases/acceptance/gates.yaml").read_text())
+FOLDER = Path(__file__).parents[1] / "cases" / "acceptance"
+CASES = yaml.safe_load((FOLDER / "gates.yaml").read_text())
+QUANTIZATION_CASES = yaml.safe_load((FOLDER / "quantization.yaml").read_text())
 
 
 def metrics(
@@ -34,6 +36,22 @@ def test_gates(case: dict[str, Any]) -> None:
     reasons = refusals(variant, metrics(**case.get("measured", {})), Gates(**case["gates"]))
 
     assert case["refused"] == list(reasons)
+
+
+@pytest.mark.parametrize("case", QUANTIZATION_CASES, ids=lambda case: case["case"])
+def test_quantization_advice(case: dict[str, Any]) -> None:
+    """Where int8 loses too much, the build says what quantization-aware training gives."""
+    built = {name: lost(case[name]) for name in ("int8", "int8-qat") if name in case}
+
+    assert case["advice"] == quantization_advice(built, Gates(**case["gates"]))
+
+
+def lost(loss: float | list[Any]) -> Metrics:
+    """Metrics of a variant that lost as a case says it."""
+    if isinstance(loss, list):
+        drop, sign, of_sign = loss
+        return metrics(drop=drop, worst=(sign, of_sign) if sign else None)
+    return metrics(drop=loss)
 
 
 def test_signs_with_few_samples_have_no_say_in_the_worst_class() -> None:
