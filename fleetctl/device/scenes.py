@@ -15,8 +15,9 @@ The order of the lists does not matter, nor which of them is which. The standard
 
 from __future__ import annotations
 
-import math
 from typing import Any, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+
+from .checks import finite
 
 SAME_IOU = 0.5
 RIVAL_SLACK = 0.1  # how far noise moves the IoU of two boxes
@@ -104,17 +105,6 @@ def iou(one: Sequence[float], other: Sequence[float]) -> float:
     shared = wide * high
     union = (one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - shared
     return shared / union if union > 0.0 else 0.0
-
-
-def finite(value: Any) -> Optional[float]:
-    """A finite number, or None; True and 10**400 are not numbers here."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _detection(value: Any) -> Optional[Detection]:
