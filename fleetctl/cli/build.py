@@ -1,11 +1,12 @@
 """`fleetctl build`: recipes in, locked artifacts out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fleetctl.cli.bars import Bars
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 from fleetctl.cli.result import show
 
@@ -45,7 +46,7 @@ def build(
         result = library.check(fleet, project, models=names)
     else:
         with ExitStack() as stack:
-            result = library.build(fleet, project, models=names, force=force, progress=_Bars(stack))
+            result = library.build(fleet, project, models=names, force=force, progress=Bars(stack))
     for model in result.built:
         talk.done(f"{model.name} built: {model.reason}")
     if not result.built:
@@ -71,26 +72,6 @@ def _edgetpu_notes(result: "BuildResult") -> Iterator[str]:
             if model.reason and isinstance(variant.edgetpu, Compilation):
                 for line in variant.edgetpu.disagreements:
                     yield f"{model.name} {name} was predicted otherwise than it was compiled: {line}"
-
-
-class _Bars:
-    """The library's progress on the console: one bar a stage, the last one gone when the next begins."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self.stack = stack
-        self.stage = ""
-        self.done = 0
-        self.advance: Callable[..., None]
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        from fleetctl.report.console import talk
-
-        if stage != self.stage or done < self.done:  # a stage of this name may come twice
-            self.stack.close()
-            self.stage, self.done = stage, 0
-            self.advance = self.stack.enter_context(talk.progress(stage, total=total or None))
-        self.advance(done - self.done, total=total or None)
-        self.done = done
 
 
 def _json(result: "BuildResult") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import typer
 
 from fleetctl.cli.models.check import check
+from fleetctl.cli.models.compare import compare
 from fleetctl.cli.models.compatible import compatible
 from fleetctl.cli.models.detect import detect
 from fleetctl.cli.models.evaluate import evaluate
@@ -18,6 +19,7 @@ def _group() -> None:
 
 for command in (
     check,
+    compare,
     compatible,
     detect,
     evaluate,

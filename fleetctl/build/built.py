@@ -1,0 +1,61 @@
+"""The variants of a model that are built as the manifest describes it, whether or not its gates pass them.
+
+`resolve` gives what may be released. To see why a gate refuses, one has to look at what was refused.
+"""
+
+from collections.abc import Mapping
+
+from fleetctl import lockfile
+from fleetctl.artifact import CONTRACT_FILE, MODEL_FILE, Artifact, Contract, verify_artifact
+from fleetctl.build.inputs import model_inputs
+from fleetctl.checked_json import Malformed, parse
+from fleetctl.errors import LockStale
+from fleetctl.lockfile import LockedModel
+from fleetctl.manifest.schema import Fleet, Model, VariantName
+from fleetctl.project import Project
+from fleetctl.store import BlobStore
+
+FINISHED = "built.json"
+"""In a recipe's folder of `.fleetctl/build`: what the last build of it finished, before gates judged it."""
+
+
+def built_variants(model: Model, fleet: Fleet, project: Project) -> Mapping[VariantName, Artifact]:
+    """The artifacts of the variants that are built, in the manifest's order; opens no blob.
+
+    Raises:
+        LockStale: nothing is built of the model as it is described today.
+    """
+    recipe, inputs = model_inputs(model, fleet, project)
+    candidates = (
+        lockfile.read(project.lockfile).models.get(model.name),
+        _finished(project, recipe, model.name),
+    )
+    current = [locked for locked in candidates if locked is not None and locked.input_digest == inputs]
+    if not current:
+        raise LockStale(
+            f"model {model.name} is not built as the manifest describes it",
+            hint=f"run `fleetctl build {model.name}`",
+        )
+    most = max(current, key=lambda locked: len(locked.variants))
+    whole = {name: locked.artifact for name, locked in most.variants.items() if not locked.pending}
+    return {name: whole[name] for name in model.variants if name in whole}
+
+
+def open_artifact(artifact: Artifact, project: Project) -> tuple[Contract, bytes]:
+    """The contract and the TFLite bytes of an artifact, both checked.
+
+    Raises:
+        BuildError: a file is absent or was altered.
+    """
+    store = BlobStore(project.store)
+    verify_artifact(artifact, store)
+    contract = Contract.from_json(store.get(artifact.files[CONTRACT_FILE].sha256))
+    return contract, store.get(artifact.files[MODEL_FILE].sha256)
+
+
+def _finished(project: Project, recipe: str, name: str) -> LockedModel | None:
+    """What was built of a recipe, if that is still here: the folder may be lost at any time."""
+    try:
+        return lockfile.model_from(parse((project.state / "build" / recipe / FINISHED).read_bytes()), name)
+    except (OSError, Malformed):
+        return None
