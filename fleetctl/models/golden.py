@@ -30,6 +30,7 @@ INTEGER_TOLERANCE = 0.12
 UNSURE_BELOW = 0.5
 """A best score that a board with a threshold of this would call UNKNOWN."""
 
+_QUIET = 1 / 3  # of the tolerance: as much as kernels of this host may use up of it
 _EVIDENCE = 2  # golden samples that show a bad release, where there are so many
 
 
@@ -143,7 +144,7 @@ def pick(
         effects: of each kind of bad release, on each candidate.
         floor: the score tolerance that the set is to keep.
     """
-    steady = (noise.score <= floor / 2) & (noise.gap < MIN_LEAD / 2)
+    steady = (noise.score <= _QUIET * floor) & (noise.gap < MIN_LEAD / 2)
     quiet = np.flatnonzero(steady).tolist()
     chosen: list[int] = []
     for kind, share in _shares(count).items():

@@ -102,7 +102,7 @@ def choose(
     pool = golden.candidates(samples, contract.labels, scored, count=count, seed=seed)
     photos = samples.pick(candidate.index for candidate in pool)
     own = scored[-1][[candidate.index for candidate in pool]]
-    files = _files(contract, model, photos, evaluate.answers(own, contract.labels))
+    files = artifact_files(contract, model, photos, evaluate.answers(own, contract.labels))
     by_kernel = kernels.scores_by_kernel(
         model, contract.preprocess, contract.input, contract.output, photos.images, progress=progress
     )
@@ -152,7 +152,10 @@ def _first_error(answers: Sequence[Mapping[str, Any]]) -> str:
     return next((str(answer["error"]) for answer in answers if "error" in answer), "")
 
 
-def _files(contract: Contract, model: bytes, photos: Samples, answers: Sequence[GoldenAnswer]) -> Files:
+def artifact_files(
+    contract: Contract, model: bytes, photos: Samples, answers: Sequence[GoldenAnswer]
+) -> Files:
+    """The files of an artifact with these golden samples and answers."""
     return {
         MODEL_FILE: model,
         CONTRACT_FILE: replace(contract, golden=tuple(answers)).to_json(),

@@ -5,10 +5,10 @@ from fleetctl.models.card.subject import Subject
 from fleetctl.models.margins import Margin, margin
 
 _GOLDEN = (
-    "What a board must answer before it may keep a release. *Lead* is that of the best score over the next one; "
+    "What a board must answer before it may keep a release. *Lead* is that of the best score over the next; "
     "*noise* is how far kernels that compute the same graph moved either on the build host, one of which gives "
-    "the very scores of an arm64 board. The bad releases were made from this very model, and judged by the code "
-    "that boards run; *budget* is the largest difference of an agreeing score, in tolerances."
+    "the very scores of an arm64 board. The bad releases were made from this very model, and judged by the "
+    "code that boards run; *budget* is the largest difference of an agreeing score, in tolerances."
 )
 
 
