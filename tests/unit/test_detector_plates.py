@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fleetctl.errors import BuildError
-from fleetctl.models.detector import plates
+from fleetctl.models.detector import pictures, plates
 
 HEADER = "image,plate,sign,x0,y0,x1,y1,score\n"
 
@@ -71,6 +71,24 @@ def test_refuses_bytes_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "boxes.csv").write_bytes(b"\xff\xfe\x00plate")
     with pytest.raises(BuildError, match="is not a CSV file"):
         plates.read(tmp_path)
+
+
+def test_sixteen_bits_of_grey_keep_their_upper_half(tmp_path: Path) -> None:
+    """A scanner's PNG is not clipped to white."""
+    Image.fromarray(np.full((4, 6), 0x8040, np.uint16)).save(tmp_path / "deep.png")
+    assert pictures.read(tmp_path / "deep.png").tolist() == [[[0x80] * 3] * 6] * 4
+
+
+def test_a_photo_on_its_side_is_turned(tmp_path: Path) -> None:
+    """EXIF orientation 6: what the camera stored as its left side is the top."""
+    stored = np.zeros((16, 32), np.uint8)
+    stored[:, :16] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(stored).save(tmp_path / "side.jpg", exif=exif)
+    turned = pictures.read_grey(tmp_path / "side.jpg")
+    assert turned.shape == (32, 16)
+    assert turned[:12].min() > 200 and turned[20:].max() < 50
 
 
 def test_reads_the_real_plates(shared_data: Path) -> None:

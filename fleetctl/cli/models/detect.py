@@ -73,7 +73,7 @@ def _built(file: Path, model: str, variant: VariantName) -> "tuple[Contract, byt
 
 
 def _built_reader(file: Path, model: str) -> "tuple[Contract, bytes]":
-    """The int8 variant: a reader that no board runs in another would be no measure."""
+    """Its int8 variant, which every board can run."""
     return _built(file, model, VariantName.INT8)
 
 

@@ -6,7 +6,7 @@ from fleetctl.models.detector.targets import BACKGROUND, UNKNOWN_SIGN
 from fleetctl.models.tensorflow import tensorflow
 
 _FOCUS = 2.0  # gamma of the focal loss (Lin et al. 2017)
-_POSITIVE_WEIGHT = 0.4  # alpha: of the question whether there is a sign, the share of anchors that have one
+_POSITIVE_WEIGHT = 0.35  # alpha: of the question whether there is a sign, the share of anchors that have one
 _WHICH = 0.6  # weight of reading the sign, against finding it
 _WHERE = 0.5
 _LABEL_SMOOTHING = 0.05

@@ -15,7 +15,9 @@ MAX_PIXELS = 64 << 20  # a large camera; a file that claims more is not opened
 
 
 def read(path: Path) -> NDArray[np.uint8]:
-    """A photo as uint8 (H, W, 3), turned the way its EXIF says; transparency is dropped.
+    """A photo as uint8 (H, W, 3), turned the way its EXIF says.
+
+    Transparency is dropped, 16-bit greys keep their upper half.
 
     Raises:
         BuildError: absent, unreadable, neither PNG nor JPEG whatever its name says, or far too large.
@@ -27,7 +29,7 @@ def read(path: Path) -> NDArray[np.uint8]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=("PNG", "JPEG")) as image:
                 _demand_size(image)
-                return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+                return _colours(ImageOps.exif_transpose(image))
     except (
         OSError,
         SyntaxError,
@@ -49,6 +51,13 @@ def read_grey(path: Path) -> Grey:
     from fleetctl.device.preprocess import to_grey
 
     return to_grey(read(path))
+
+
+def _colours(image: Any) -> NDArray[np.uint8]:
+    if image.mode.startswith("I"):
+        grey = np.asarray(np.asarray(image).astype(np.uint32) >> 8, np.uint8)
+        return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
+    return np.array(image.convert("RGB"))
 
 
 def _demand_size(image: Any) -> None:

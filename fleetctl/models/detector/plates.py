@@ -70,7 +70,7 @@ def _scene(folder: Path, plate: str, rows: list[_Row]) -> Scene:
         if x1 - x0 < 1 or y1 - y0 < 1:
             raise BuildError(
                 f"{folder / BOXES} line {row.line}: the box lies outside plate {plate} ({width}x{height})",
-                hint="boxes are in pixels of the photo as it is stored",
+                hint="boxes are in pixels of the photo, from its upper left corner",
             )
     return Scene(f"plate {plate}", image, boxes.astype(np.float32), tuple(row.sign for row in rows), False)
 
