@@ -58,6 +58,28 @@ def test_bare_stone_has_no_relief() -> None:
     assert relief.reliefs(Samples([np.full((75, 50), 180, np.uint8)], ["G17"], ["a"])) == []
 
 
+def test_a_huge_photo_costs_no_more_than_a_usual_one() -> None:
+    """One pixel high and a million wide: shrunk before anything is computed of it."""
+    assert relief.relief(np.zeros((1, 1_000_000), np.uint8), "G17") is None
+
+
+def test_refuses_crops_without_a_sign_on_them(tmp_path: Path) -> None:
+    """Photos of bare stone, or one photo of each sign and nothing to measure on, are refused."""
+    chosen = replace(dataset(tmp_path), held_out=(), plates=None)
+    for path in (tmp_path / "crops").iterdir():
+        Image.fromarray(np.full((75, 50), 180, np.uint8)).save(path)
+    with pytest.raises(BuildError, match="none of 10 sign photos is fit"):
+        walls.load(chosen, base=tmp_path, cache=tmp_path)
+    for path in (tmp_path / "crops").glob("0[35]000[12]*"):
+        path.unlink()
+    for path in (tmp_path / "crops").glob("050000*"):
+        path.unlink()
+    for sign in SHAPES:
+        crop(sign).save(tmp_path / "crops" / f"030000_{sign}.png")
+    with pytest.raises(BuildError, match="none of 0 sign photos is fit"):
+        walls.load(chosen, base=tmp_path, cache=tmp_path)
+
+
 def test_a_sign_that_fills_its_photo_may_be_larger_on_a_wall() -> None:
     """Photos of a fixed frame shrink large signs."""
     picture = Image.new("L", (50, 75), 200)

@@ -13,6 +13,7 @@ _MARGIN = 5  # pixels of the photo around the sign that go with it
 # Photos of Franken's set show small signs as large as they are on the wall, and larger ones shrunk to fit the
 # frame of 50x75 pixels: what nearly fills its frame may have been larger.
 _FILLS = 0.88
+_LARGEST = 300  # pixels of a photo's longer side that are made use of
 _STRAY = 2  # pixels of ink in a line of the photo that are still dirt
 
 
@@ -37,6 +38,7 @@ def reliefs(samples: Samples) -> list[Relief]:
 
 def relief(image: Grey, sign: str) -> Relief | None:
     """The relief of one photo; None where nothing stands out of the stone."""
+    image = _of_usual_size(image)
     tone = image / np.maximum(np.float32(1), _stone_level(image))
     ink = np.abs(blur(np.asarray(tone, np.float32), 0.8) - 1) > _INK
     rows = np.flatnonzero(ink.sum(axis=1) > _STRAY)
@@ -50,6 +52,17 @@ def relief(image: Grey, sign: str) -> Relief | None:
     shrunk = bottom - top >= _FILLS * height or right - left >= _FILLS * width
     faded = 1 + (np.clip(cut, 0.15, 1.7) - 1) * _fade(cut.shape)
     return Relief(sign, np.asarray(faded, np.float32), _MARGIN, bool(shrunk))
+
+
+def _of_usual_size(image: Grey) -> Grey:
+    """The photo, shrunk if it is much larger than any sign on a wall will be."""
+    from PIL import Image
+
+    if max(image.shape) <= _LARGEST:
+        return image
+    picture = Image.fromarray(image)
+    picture.thumbnail((_LARGEST, _LARGEST), Image.Resampling.BOX)
+    return np.asarray(picture)
 
 
 def _stone_level(image: Grey) -> NDArray[np.float32]:

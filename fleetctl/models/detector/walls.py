@@ -52,11 +52,10 @@ def load(dataset: WallsDataset, *, base: Path, cache: Path, progress: Progress =
     if held_out:
         composed = _compose(split.train + split.evaluation, dataset.walls, dataset.seed, progress)
         return Scenes(learnt + composed, held_out)
-    kept_out = max(4, round(_KEPT_OUT * dataset.walls))
-    return Scenes(
-        learnt + _compose(split.train, dataset.walls, dataset.seed, progress),
-        _compose(split.evaluation, kept_out, dataset.seed + 1, progress),
+    measured = _compose(
+        split.evaluation, max(4, round(_KEPT_OUT * dataset.walls)), dataset.seed + 1, progress
     )
+    return Scenes(learnt + _compose(split.train, dataset.walls, dataset.seed, progress), measured)
 
 
 def digest(dataset: WallsDataset, *, base: Path, cache: Path) -> str:
@@ -124,7 +123,13 @@ def _drawn(seed: int, progress: Progress) -> Samples:
 
 
 def _compose(samples: Samples, count: int, seed: int, progress: Progress) -> tuple[Scene, ...]:
-    mason = Mason(reliefs(samples), seed=seed)
+    found = reliefs(samples)
+    if not found:
+        raise BuildError(
+            f"none of {len(samples)} sign photos is fit to compose walls of",
+            hint="give photos on which the sign is darker than the stone, two of some sign at least",
+        )
+    mason = Mason(found, seed=seed)
     walls = []
     for number in range(count):
         walls.append(mason.wall(number))
