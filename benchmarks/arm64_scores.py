@@ -2,8 +2,8 @@
 
     python benchmarks/arm64_scores.py --userland ROOT --data PHOTOS --artifact RELEASE/model ...
 
-`--userland` is a folder with an arm64 Debian, Python, numpy and tflite-runtime (docs/golden.md says how to make
-one); it is entered by chroot, so this needs root and qemu-user-static. `--artifact` is a folder with
+`--userland` is a folder with an arm64 Debian, Python, numpy and tflite-runtime (docs/golden.md says how to
+make one); it is entered by chroot, so this needs root and qemu-user-static. `--artifact` is a folder with
 `model.tflite` and `contract.json`, such as `model/` of a rendered release. The board's own `preprocess.py`
 runs on both sides. Prints what the score tolerance is derived from and writes `benchmarks/arm64_scores.json`.
 

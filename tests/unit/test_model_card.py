@@ -254,3 +254,24 @@ def test_the_card_says_what_was_measured(tmp_path: Path) -> None:
     assert "- Weak signs: G17 (3 of 12)." in text
     assert subject.locked.variants["int8"].artifact.digest in text
     assert str(tmp_path) not in text
+
+
+def test_a_detector_has_its_own_section(tmp_path: Path) -> None:
+    """Recall, precision and mAP of each variant, and of each sign, worst first."""
+    fleet, project = toy_fleet(tmp_path)
+    stages = CardStages()
+    build(fleet, project, stages=stages)
+    (subject,) = stages.subjects
+    signs = {
+        "G17": {"n": 8, "found": 8, "read": 6, "average_precision": 0.9},
+        "N35": {"n": 2, "found": 1, "read": 0, "average_precision": 0.25},
+    }
+    said = {"n": 10, "found": 9, "wrong": 3, "unjudged": 1, "named": 9, "read": 6, "map50": 0.575}
+    detected = record.VariantRecord(11, detection={**said, "per_class": signs})
+    measured = replace(subject.measured, variants={"int8": detected})
+
+    lines = sections.detection(replace(subject, measured=measured))
+
+    assert "| `int8` | 10 | 90.0 % | 75.0 % | 3 | 1 | 66.7 % | 57.5 % |" in lines
+    assert lines[-2:] == ["| N35 | 2 | 50 % | 0 % | 25.0 % |", "| G17 | 8 | 100 % | 75 % | 90.0 % |"]
+    assert record.loads(record.dumps(measured)) == measured

@@ -22,6 +22,12 @@ def head(subject: Subject) -> list[str]:
     kind = "reads single hieroglyphs" if model.task is Task.CLASSIFICATION else "finds hieroglyphs on walls"
     lines = [f"# {model.name}", "", f"A network that {kind}: {_architecture(subject)}."]
     metrics = subject.locked.variants[subject.main].metrics
+    if record.detection:
+        lines += [
+            "",
+            f"Of {record.detection['n']:,} signs on scenes kept out of training, the `{subject.main}` "
+            f"variant ({metrics.size / 1024:,.0f} KiB) finds **{percent(metrics.top1)}**.",
+        ]
     if record.answers:
         lines += [
             "",

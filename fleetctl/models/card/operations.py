@@ -23,8 +23,9 @@ def _mapping(subject: Subject, name: str, model: bytes) -> tuple[str, list[str]]
     """How much of a model runs on an Edge TPU, and what does not and why."""
     from fleetctl.models.edgetpu.prediction import predict
 
-    if name == VariantName.EDGETPU:
-        return f"{percent(subject.locked.variants[name].metrics.tpu_ops)}, compiled", []
+    locked = subject.locked.variants[name]
+    if name == VariantName.EDGETPU and not locked.pending:
+        return f"{percent(locked.metrics.tpu_ops)}, compiled", []
     foretold = predict(model)
     if foretold.refusal:
         return "none: the compiler refuses it", [foretold.refusal]

@@ -6,8 +6,8 @@ from fleetctl.models.margins import Margin, margin
 
 _GOLDEN = (
     "What a board must answer before it may keep a release. *Lead* is that of the best score over the next; "
-    "*noise* is how far kernels that compute the same graph moved either on the build host, one of which gives "
-    "the very scores of an arm64 board. The bad releases were made from this very model, and judged by the "
+    "*noise* is how far kernels that compute the same graph moved either on the build host; one gives the "
+    "very scores of an arm64 board. The bad releases were made from this very model, and judged by the "
     "code that boards run; *budget* is the largest difference of an agreeing score, in tolerances."
 )
 

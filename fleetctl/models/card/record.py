@@ -52,7 +52,8 @@ class Answers:
 class VariantRecord:
     """What was measured of one variant. `size` is in bytes.
 
-    `names` are those of the golden samples. `detection` is what a detector measured, as plain JSON values.
+    `names` are those of the golden samples. `detection` is `dataclasses.asdict` of a detector's
+    `fleetctl.models.detector.measure.DetectionEvaluation`.
     """
 
     size: int

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from fleetctl.models.card.about import artifacts, data, head, intended_use, licence, recipe
 from fleetctl.models.card.accuracy import accuracy, by_sign, quantization, rejection
+from fleetctl.models.card.detection import detection
 from fleetctl.models.card.operations import operations
 from fleetctl.models.card.proof import golden
 from fleetctl.models.card.subject import Subject
@@ -18,6 +19,7 @@ SECTIONS: tuple[Section, ...] = (
     data,
     recipe,
     accuracy,
+    detection,
     rejection,
     quantization,
     operations,
