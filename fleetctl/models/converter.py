@@ -99,6 +99,7 @@ def _int8(converter: Any, representative: NDArray[np.uint8]) -> None:
         raise BuildError("there is no representative image to take the range of each layer from")
 
     def images() -> Iterator[list[NDArray[np.float32]]]:
+        yield [_spanning(representative[0])[np.newaxis].astype(np.float32)]
         for image in representative:
             yield [image[np.newaxis].astype(np.float32)]
 
@@ -106,6 +107,16 @@ def _int8(converter: Any, representative: NDArray[np.uint8]) -> None:
     _uint8_ends(converter)
     converter.representative_dataset = images
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+
+
+def _spanning(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image with a black and a white pixel in a corner.
+
+    The input's range is then that of pixels, and its bytes are the image, whatever images there are to show.
+    """
+    spanning = image.copy()
+    spanning[0, 0], spanning[0, 1] = 0, 255
+    return spanning
 
 
 def _int8_qat(converter: Any, representative: NDArray[np.uint8]) -> None:

@@ -1,0 +1,171 @@
+"""`fleetctl models compare`, from built variants to tables, numbers and a picture."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_models_cli import MANIFEST, QUADRANTS, SIGNS, QuadrantStages, write_photos
+from tiny_compiled import compiled_model
+
+from fleetctl.artifact import Contract, Tensor
+from fleetctl.build.builder import build
+from fleetctl.cli import main
+from fleetctl.errors import BuildError, GateRefused
+from fleetctl.manifest.loader import load
+from fleetctl.manifest.schema import VariantName
+from fleetctl.models.compare import Built, Compared, Latency, Operations, compare, count_operations, kinds
+from fleetctl.models.evaluate import judge
+from fleetctl.models.plots import comparison_png
+from fleetctl.models.samples import Samples
+from fleetctl.project import Project
+
+TWO_VARIANTS = MANIFEST.replace("variants: [int8]", "variants: [float32, int8]")
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """A fleet's manifest with the photos it learns from."""
+    path = tmp_path / "inventory" / "fleet.yaml"
+    write_photos(path.parent / "photos", *((i % 4, SIGNS[i % 4]) for i in range(20)))
+    path.write_text(TWO_VARIANTS)
+    return path
+
+
+@pytest.fixture
+def built(manifest: Path) -> Path:
+    """The same with its model built and locked."""
+    build(load(manifest), Project(manifest), stages=QuadrantStages())
+    return manifest
+
+
+def run(*args: object) -> int:
+    return main(["models", "compare", *map(str, args)])
+
+
+def test_each_variant_answers_the_same_photos(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Accuracy, drop, time and operations of each variant, over the folder that was given."""
+    photos = write_photos(tmp_path / "new", (0, "G17"), (1, "G17"), (2, "N35"), (2, "UNKNOWN"))
+
+    assert run("toy", "--data", photos, "-f", built, "--output", "json") == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert ("fleetctl.comparison/v1", "toy") == (told["schema"], told["model"])
+    assert ["float32", "int8"] == [one["variant"] for one in told["variants"]]
+    for one in told["variants"]:
+        assert (3, 2 / 3, 0.0) == (one["n"], one["top1"], one["drop"])
+        assert 0 < one["latency_ms"]["p50"] <= one["latency_ms"]["p95"]
+        assert one["size"] > 0
+        assert sum(kind["count"] for kind in one["operations"]) > 0
+        assert 0.0 <= one["edgetpu"]["share"] <= 1.0
+
+
+def test_photos_kept_for_evaluation_are_the_default(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A seeded fifth of each sign's photos: one of five."""
+    assert run("toy", "-f", built, "--output", "json") == 0
+
+    assert {4} == {one["n"] for one in json.loads(capsys.readouterr().out)["variants"]}
+
+
+@pytest.mark.parametrize("output", ["table", "markdown"])
+def test_the_tables_fit_a_terminal(output: str, built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One table of variants and one of operations, in a hundred columns."""
+    assert run("toy", "-f", built, "--output", output) == 0
+
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= 100
+    assert "float32" in told
+    assert "operation" in told.lower()
+
+
+def test_the_picture_is_a_png(built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--plot` writes it beside the table."""
+    assert run("toy", "-f", built, "--plot", tmp_path / "plot.png") == 0
+
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    assert "plot.png" in capsys.readouterr().err
+
+
+def test_variants_that_are_not_built_are_named(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that are built are compared all the same."""
+    built.write_text(MANIFEST.replace("variants: [int8]", "variants: [int8, dynamic]"))
+
+    assert run("toy", "-f", built, "--output", "json") == 0
+
+    told = capsys.readouterr()
+    assert [("int8", None)] == [(v["variant"], v["drop"]) for v in json.loads(told.out)["variants"]]
+    assert "not built: dynamic" in told.err
+    assert "float32 is not built" in told.err
+
+
+def test_refused_variants_are_shown(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a gate refused is not in the lock, and it is what one wants to look at."""
+    manifest.write_text(TWO_VARIANTS.replace("variants:", "gates: {max_size: 1B}\n    variants:"))
+    with pytest.raises(GateRefused):
+        build(load(manifest), Project(manifest), stages=QuadrantStages())
+
+    assert run("toy", "-f", manifest, "--output", "json") == 0
+    assert len(json.loads(capsys.readouterr().out)["variants"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "message"),
+    [("tyo", 2, "the manifest has no model 'tyo'"), ("toy", 11, "is not built as the manifest describes it")],
+)
+def test_what_cannot_be_compared_is_said(
+    model: str, code: int, message: str, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong name, or a model that was never built, ends with its own exit status."""
+    assert run(model, "-f", manifest) == code
+
+    assert message in capsys.readouterr().err
+
+
+def test_a_damaged_file_is_no_model() -> None:
+    """Bytes that are no model end the comparison before anything is measured."""
+    with pytest.raises(BuildError, match="not a TFLite model"):
+        count_operations(QUADRANTS.read_bytes()[:40])
+
+
+def compared(variant: VariantName, size: int, right: int) -> Compared:
+    truth = ["G17"] * 20
+    answered = ["G17"] * right + ["N35"] * (20 - right)
+    return Compared(
+        variant,
+        size,
+        (),
+        1.0,
+        evaluation=judge(truth, answered, taught=["G17", "N35"]),
+        latency=Latency(1.2, 1.1, 1.5),
+    )
+
+
+def test_the_same_numbers_give_the_same_picture() -> None:
+    """No date, no version; and where all variants are equal there is still something to see."""
+    some = [compared(VariantName.FLOAT32, 1 << 20, 19), compared(VariantName.INT8, 1 << 18, 18)]
+    equal = [replace(one, size=1000, evaluation=some[0].evaluation) for one in some]
+
+    assert comparison_png(some) == comparison_png(some)
+    assert comparison_png(equal).startswith(b"\x89PNG")
+
+
+def test_compiled_files_are_measured_elsewhere() -> None:
+    """A file that only an Edge TPU runs has its size and operations, and no accuracy of this machine."""
+    tflite = compiled_model(min_runtime=14, cached=b"weights")
+    tensor = Tensor((1, 8), "uint8", 1.0)
+    contract = Contract("toy", "edgetpu", "classification", ("A1",), {}, tensor, tensor, (), 0.1)
+
+    one = compare({VariantName.EDGETPU: Built(contract, tflite)}, Samples([], [], []))[0]
+
+    assert (len(tflite), None, None, None) == (one.size, one.evaluation, one.latency, one.tpu_share)
+    assert [Operations("CUSTOM:edgetpu-custom-op", 1, (1,))] == list(one.operations)
+
+
+def test_kinds_come_in_the_order_of_their_number() -> None:
+    """Whichever variant has them."""
+    some = replace(compared(VariantName.FLOAT32, 1, 1), operations=(Operations("ADD", 2, (1,)),))
+    more = replace(some, operations=(Operations("CONV_2D", 9, (3,)), Operations("PAD", 2, (1,))))
+
+    assert ["CONV_2D", "ADD", "PAD"] == list(kinds([some, more]))
