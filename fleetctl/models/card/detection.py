@@ -9,8 +9,8 @@ from fleetctl.models.card.subject import Subject
 
 _EXPLAINED = (
     "A box is found where a detection overlaps it by an IoU of 0.5, whatever sign it is taken for. *Wrong* "
-    "are detections on bare stone, on parts of signs, and second ones of a sign; where nobody has said what is "
-    "there, a detection is *unjudged*. mAP is at IoU 0.5, over the signs that were boxed."
+    "are detections on bare stone, on parts of signs, and second ones of a sign; *unjudged* are those where "
+    "nobody has said what is there. mAP is at IoU 0.5, over the signs that were boxed."
 )
 
 

@@ -42,9 +42,9 @@ def _weak_answers(subject: Subject) -> Iterator[str]:
     few = [row for row in rows if row.samples < 5]
     if few:
         yield f"{len(few)} of {len(rows)} signs have under 5 evaluation samples: their recall says little."
-    pairs = [f"{s} for {t} ({n})" for t, s, n in figures.confusions(truth, answers, labels) if n > 1]
+    pairs = [f"{t} read as {s} ({n})" for t, s, n in figures.confusions(truth, answers, labels) if n > 1]
     if pairs:
-        yield f"Mistaken more than once: {some(pairs)}."
+        yield f"Mistaken for another more than once: {some(pairs)}."
     sure = sum(
         labels[i] != t and s >= 0.9 for i, s, t in zip(answers.best, answers.score, truth, strict=True)
     )
