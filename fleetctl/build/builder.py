@@ -20,9 +20,10 @@ from fleetctl.build.cards import bring_card_up_to_date, demand_card
 from fleetctl.build.inputs import cache_folder, model_inputs
 from fleetctl.build.resolve import current_models, demand_acceptance, staleness
 from fleetctl.checked_json import Malformed, parse
+from fleetctl.compatibility.verdict import demand_compatible
 from fleetctl.errors import BuildError, UsageError, WriteError
 from fleetctl.lockfile import FleetLock, LockedModel
-from fleetctl.manifest.schema import Fleet, Model
+from fleetctl.manifest.schema import Fleet, Model, Task
 from fleetctl.models.progress import Progress, silent
 from fleetctl.project import Project
 from fleetctl.store import BlobStore, Lock, atomic_write, canonical_json, is_out_of_space, unwritable
@@ -87,6 +88,7 @@ def build(
             for model in chosen
         ]
         demand_acceptance((fleet.models[result.name], result.locked) for result in results)
+        _demand_loadable(fleet, results)
         results = [_with_card(result, fleet, project, stages) for result in results]
         after = _merged(fleet, before, results)
         if after != before:
@@ -153,12 +155,38 @@ def _bring_up_to_date(
         shutil.rmtree(workdir, ignore_errors=True)
     finished = _finished(workdir, model, inputs, store)
     if finished is None:
-        from fleetctl.build.workshop import Workshop
-
-        workshop = Workshop(store, workdir, _told_of(model, progress), stages)
-        finished = workshop.make(model, inputs, base=fleet.directory, cache=cache_folder(project))
+        finished = _made(model, inputs, fleet, project, workdir, _told_of(model, progress), stages)
         atomic_write(workdir / _BUILT, canonical_json(lockfile.model_json(finished)))
     return BuiltModel(model.name, _completed(model, finished, store) or finished, reason)
+
+
+def _made(
+    model: Model,
+    inputs: str,
+    fleet: Fleet,
+    project: Project,
+    workdir: Path,
+    progress: Progress,
+    stages: "Stages | None",
+) -> LockedModel:
+    """The model, built in the workshop for its task."""
+    store, base, cache = BlobStore(project.store), fleet.directory, cache_folder(project)
+    if model.task is Task.DETECTION:
+        from fleetctl.build.detector_workshop import DetectorWorkshop
+
+        return DetectorWorkshop(store, workdir, progress).make(model, inputs, base=base, cache=cache)
+    from fleetctl.build.workshop import Workshop
+
+    return Workshop(store, workdir, progress, stages).make(model, inputs, base=base, cache=cache)
+
+
+def _demand_loadable(fleet: Fleet, results: Iterable[BuiltModel]) -> None:
+    """Raise `Incompatible` where a board could not load what was built for it."""
+    needs = {
+        result.name: {name: v.requires for name, v in result.locked.variants.items() if v.requires}
+        for result in results
+    }
+    demand_compatible(fleet, needs)
 
 
 def _completed(model: Model, locked: LockedModel, store: BlobStore) -> LockedModel | None:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from fleetctl.artifact import Contract, Tensor
 from fleetctl.build.completion import COMPILER, compilation
 from fleetctl.build.inputs import BUILDER
+from fleetctl.compatibility.requirements import Requirements
 from fleetctl.errors import BuildError
 from fleetctl.lockfile import Compilation, Pending
-from fleetctl.manifest.schema import Model, Task, VariantName
+from fleetctl.manifest.schema import Model, Task, VariantName, WallsDataset
 from fleetctl.models.card.subject import Subject
 from fleetctl.models.edgetpu import workplace
 from fleetctl.models.evaluate import Evaluation
@@ -23,29 +24,29 @@ from fleetctl.models.gardiner import UNKNOWN
 from fleetctl.models.margins import GoldenSet
 from fleetctl.models.progress import Progress
 from fleetctl.models.reader import Trained
+from fleetctl.models.requirements import requirements
 from fleetctl.models.samples import Samples, Split
 
-BUILDABLE = (
-    VariantName.FLOAT32,
-    VariantName.DYNAMIC,
-    VariantName.FLOAT16,
-    VariantName.INT8,
-    VariantName.INT8_QAT,
-    VariantName.EDGETPU,
-)
+BUILDABLE = {
+    Task.CLASSIFICATION: tuple(VariantName),
+    # A detector's training makes its own batches, which quantization-aware training would have to share.
+    Task.DETECTION: tuple(variant for variant in VariantName if variant is not VariantName.INT8_QAT),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
     """A variant's bytes. `runnable` is what this machine can measure in its place: the int8 model that an
     Edge TPU model was compiled from, otherwise the same bytes. `tpu_ops` as in `fleetctl.lockfile.Metrics`;
-    `edgetpu` as in `fleetctl.lockfile.LockedVariant`: of a pending variant, `tflite` is the int8 model too.
+    `requires` and `edgetpu` as in `fleetctl.lockfile.LockedVariant`: of a pending variant, `tflite` is the
+    int8 model too, and what it will require nobody knows yet.
     """
 
     tflite: bytes
     runnable: bytes
     tpu_ops: float | None = None
     edgetpu: Compilation | Pending | None = None
+    requires: Requirements | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +108,7 @@ class ModelStages:
     """The stages of `fleetctl.models`."""
 
     def toolchain(self, model: Model) -> Mapping[str, str]:
-        from fleetctl.models.tensorflow import tensorflow
-
-        _demand_buildable(model)
-        tools = {"fleetctl builder": BUILDER}
-        if VariantName.EDGETPU in model.variants:
-            tools[COMPILER] = workplace.version(model.edgetpu)
-        tools["tensorflow"] = str(tensorflow().__version__)
-        if VariantName.INT8_QAT in model.variants:
-            tools |= _versions("tensorflow-model-optimization")
-        return {**tools, **_versions("numpy", "pillow", "tf-keras")}
+        return toolchain(model)
 
     def load(self, model: Model, *, base: Path, cache: Path, progress: Progress) -> Split:
         from fleetctl.models import datasets
@@ -135,7 +127,7 @@ class ModelStages:
 
         if variant is not VariantName.EDGETPU:
             tflite = quantize.convert(model, trained, variant, learnt, progress=progress)
-            return Converted(tflite, tflite)
+            return as_it_is(tflite)
         int8 = quantize.convert(model, trained, VariantName.INT8, learnt)
         return for_edge_tpu(model, int8)
 
@@ -175,6 +167,30 @@ class ModelStages:
         return writer.write(subject)
 
 
+def toolchain(model: Model) -> Mapping[str, str]:
+    """Names and versions of the tools that building a model takes.
+
+    Raises:
+        ToolchainMissing: one is not installed.
+        BuildError: a variant is not one that is built of such a model.
+    """
+    from fleetctl.models.tensorflow import tensorflow
+
+    _demand_buildable(model)
+    tools = {"fleetctl builder": BUILDER}
+    if VariantName.EDGETPU in model.variants:
+        tools[COMPILER] = workplace.version(model.edgetpu)
+    tools["tensorflow"] = str(tensorflow().__version__)
+    if VariantName.INT8_QAT in model.variants:
+        tools |= _versions("tensorflow-model-optimization")
+    return {**tools, **_versions("numpy", "pillow", "tf-keras")}
+
+
+def as_it_is(tflite: bytes) -> Converted:
+    """A variant that this machine runs as boards do."""
+    return Converted(tflite, tflite, requires=requirements(tflite))
+
+
 def for_edge_tpu(model: Model, int8: bytes) -> Converted:
     """The Edge TPU variant of an int8 model, or what stands for it until CI has compiled it."""
     from fleetctl.models.edgetpu.prediction import predict
@@ -182,7 +198,9 @@ def for_edge_tpu(model: Model, int8: bytes) -> Converted:
     compiled = workplace.compile_int8(model.edgetpu, int8)
     if compiled is None:
         return Converted(int8, int8, edgetpu=Pending(predict(int8).share))
-    return Converted(compiled.tflite, int8, compiled.tpu_ops, compilation(compiled))
+    return Converted(
+        compiled.tflite, int8, compiled.tpu_ops, compilation(compiled), requirements(compiled.tflite)
+    )
 
 
 def _versions(*packages: str) -> dict[str, str]:
@@ -195,13 +213,15 @@ def _versions(*packages: str) -> dict[str, str]:
 
 
 def _demand_buildable(model: Model) -> None:
-    if model.task is not Task.CLASSIFICATION:
+    if (model.task is Task.DETECTION) != isinstance(model.dataset, WallsDataset):
         raise BuildError(
-            f"model {model.name}: the task {model.task} cannot be built", hint=f"use {Task.CLASSIFICATION}"
+            f"model {model.name}: the dataset is not one for {model.task}",
+            hint="detectors learn from walls, readers from everything else",
         )
-    unknown = [variant for variant in model.variants if variant not in BUILDABLE]
+    buildable = BUILDABLE[model.task]
+    unknown = [variant for variant in model.variants if variant not in buildable]
     if unknown:
         raise BuildError(
-            f"model {model.name}: the variant {', '.join(unknown)} cannot be built",
-            hint=f"use one of {', '.join(BUILDABLE)}",
+            f"model {model.name}: the variant {', '.join(unknown)} of a {model.task} model cannot be built",
+            hint=f"use one of {', '.join(buildable)}",
         )

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef, Contract
+from fleetctl.build import trained_record
 from fleetctl.build.cards import MEASUREMENTS
 from fleetctl.build.stages import Converted, Measured, ModelStages, Stages
-from fleetctl.checked_json import Malformed, Node, parse
+from fleetctl.checked_json import Node
 from fleetctl.lockfile import LockedModel, LockedVariant, Metrics
 from fleetctl.manifest.schema import Model, VariantName
-from fleetctl.models import checkpoints, evaluate, golden
+from fleetctl.models import evaluate, golden
 from fleetctl.models.card import record
 from fleetctl.models.card.record import Measurements, VariantRecord
 from fleetctl.models.drops import worst_class
@@ -22,9 +23,7 @@ from fleetctl.models.npy import npy
 from fleetctl.models.progress import Progress
 from fleetctl.models.reader import Trained
 from fleetctl.models.samples import Samples, Split
-from fleetctl.store import BlobStore, atomic_write, canonical_json, sha256, sha256_file
-
-_TRAINED = "trained.json"
+from fleetctl.store import BlobStore, atomic_write
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,37 +73,14 @@ class Workshop:
         atomic_write(self.workdir / MEASUREMENTS, record.dumps(measured))
 
     def _trained(self, model: Model, split: Split) -> Trained:
-        trained = self._resumed()
-        if trained is None:
-            self.workdir.mkdir(parents=True, exist_ok=True)
-            trained = self.stages.train(model, split, workdir=self.workdir, progress=self.progress)
-            atomic_write(self.workdir / _TRAINED, canonical_json(self._record(trained)))
-        for checkpoint in self.workdir.glob(f"*{checkpoints.SUFFIX}"):
-            checkpoint.unlink()
+        """The network, as an earlier build trained it from this recipe or trained now."""
+        if (noted := trained_record.recall(self.workdir)) is not None:
+            return _trained_from(*noted)
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        trained = self.stages.train(model, split, workdir=self.workdir, progress=self.progress)
+        facts = {"labels": list(trained.labels), "preprocess": dict(trained.preprocess)}
+        trained_record.note(self.workdir, trained.weights, facts)
         return trained
-
-    def _record(self, trained: Trained) -> dict[str, object]:
-        """What is noted of a trained network, with a digest over it: labels must not part from their head."""
-        record: dict[str, object] = {
-            "recipe": self.workdir.name,
-            "labels": list(trained.labels),
-            "preprocess": dict(trained.preprocess),
-            "weights": {"file": trained.weights.name, "sha256": sha256_file(trained.weights)},
-        }
-        return {**record, "sha256": sha256(canonical_json(record))}
-
-    def _resumed(self) -> Trained | None:
-        """The network an earlier build trained from this recipe, if it is here and whole."""
-        try:
-            root = parse((self.workdir / _TRAINED).read_bytes())
-            root.key("recipe").exactly(self.workdir.name)
-            noted = {name: value for name, value in root.mapping().items() if name != "sha256"}
-            root.key("sha256").exactly(sha256(canonical_json(noted)))
-            weights = self.workdir / Path(root.key("weights").key("file").text()).name
-            whole = sha256_file(weights) == root.key("weights").key("sha256").digest()
-            return _trained_from(root, weights) if whole else None
-        except (OSError, Malformed):
-            return None
 
     def _variants(self, model: Model, trained: Trained, split: Split) -> Iterator[tuple[VariantName, _Made]]:
         """Each variant the model lists. Float32 comes first: drops are measured against it, listed or not."""
@@ -180,7 +156,12 @@ class Workshop:
         names = tuple(measured.samples.names[i] for i in chosen)
         return _Made(
             VariantRecord(len(converted.tflite), _answers(measured), proof, names),
-            LockedVariant(Artifact(model.name, variant.value, refs), metrics, edgetpu=converted.edgetpu),
+            LockedVariant(
+                Artifact(model.name, variant.value, refs),
+                metrics,
+                requires=converted.requires,
+                edgetpu=converted.edgetpu,
+            ),
         )
 
 

@@ -13,7 +13,15 @@ from fleetctl.manifest.complaints import INVALID, Complaint
 from fleetctl.manifest.compounds import Entry
 from fleetctl.manifest.files import Manifest, read
 from fleetctl.manifest.membership import Membership
-from fleetctl.manifest.schema import Fleet, FolderDataset, Model, RolloutPolicy, WallsDataset
+from fleetctl.manifest.schema import (
+    ArchitectureName,
+    Fleet,
+    FolderDataset,
+    Model,
+    RolloutPolicy,
+    Task,
+    WallsDataset,
+)
 from fleetctl.manifest.waves import check_waves
 
 
@@ -34,7 +42,9 @@ def resolve(manifest: Manifest) -> tuple[Fleet, Boards]:
         ManifestError: with every problem found.
     """
     models = {
-        name: model for name, entry in manifest.models.items() if (model := _model(name, entry)) is not None
+        name: model
+        for name, entry in manifest.models.items()
+        if (model := _model(name, entry, manifest.complaints)) is not None
     }
     found = _groups(manifest)
     groups = {name: members or () for name, members in found.items()}
@@ -57,12 +67,26 @@ def resolve(manifest: Manifest) -> tuple[Fleet, Boards]:
     return fleet, resolver
 
 
-def _model(name: str, entry: Entry) -> Model | None:
+def _model(name: str, entry: Entry, complaints: list[Complaint]) -> Model | None:
     values = entry.value
     if not isinstance(values, dict) or not {"task", "dataset"} <= values.keys() or _has_invalid(values):
         return None
     folder = Path(entry.key.mark.name).absolute().parent
-    return Model(name=name, **{**values, "dataset": _beside(folder, values["dataset"])})
+    model = Model(name=name, **{**values, "dataset": _beside(folder, values["dataset"])})
+    complaints += (Complaint(entry.key, what, hint) for what, hint in _at_odds(model))
+    return model
+
+
+def _at_odds(model: Model) -> Iterator[tuple[str, str]]:
+    """What does not go with the task of a model, and what to write instead."""
+    detects = model.task is Task.DETECTION
+    if detects != isinstance(model.dataset, WallsDataset):
+        hint = "write `kind: walls`" if detects else "write `task: detection`, or another kind of dataset"
+        yield f"the dataset is not one for {model.task}", hint
+    ssd = model.architecture.name is ArchitectureName.SSD_MOBILENET_V1
+    if detects != ssd:
+        names = [name for name in ArchitectureName if (name is ArchitectureName.SSD_MOBILENET_V1) == detects]
+        yield f"{model.architecture.name} is no architecture for {model.task}", f"write {' or '.join(names)}"
 
 
 def _has_invalid(values: Mapping[str, Any]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fleetctl.errors import BuildError
-from fleetctl.manifest.schema import ArchiveDataset, Dataset, FolderDataset, RenderedDataset
+from fleetctl.manifest.schema import ArchiveDataset, Dataset, FolderDataset, RenderedDataset, WallsDataset
 from fleetctl.models import archive, fonts, gardiner, photos, rendered
 from fleetctl.models.folder_digest import folder_digest
 from fleetctl.models.progress import Progress, silent
@@ -31,6 +31,8 @@ def load(dataset: Dataset, *, base: Path, cache: Path, progress: Progress = sile
         case ArchiveDataset():
             folder = archive.fetch(dataset.url, dataset.sha256, cache=cache, progress=progress)
             split = stratified(_photos(folder / dataset.subfolder, progress), seed=dataset.seed)
+        case WallsDataset():
+            raise BuildError("walls teach detectors, not readers", hint="write `task: detection`")
     _demand_something_to_learn(split, _place(dataset, base))
     return split
 
@@ -56,6 +58,10 @@ def digest(dataset: Dataset, *, base: Path, cache: Path) -> str:
                 parts["evaluation"] = folder_digest(base / dataset.evaluation, cache=cache)
             if dataset.rendered:
                 parts |= {"rendered": dataset.rendered, "drawing": _drawing()}
+        case WallsDataset():
+            from fleetctl.models.detector import walls
+
+            return walls.digest(dataset, base=base, cache=cache)
         case ArchiveDataset():
             parts = {"sha256": dataset.sha256, "subfolder": dataset.subfolder}
     return sha256(canonical_json({"kind": type(dataset).__name__, "seed": dataset.seed, **parts}))

@@ -15,7 +15,7 @@ from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, 
 from fleetctl.build.builder import build, check
 from fleetctl.build.resolve import load_artifact, resolve
 from fleetctl.errors import BuildError, GateRefused, LockHeld, LockStale, UsageError
-from fleetctl.manifest.schema import Fleet, Gates, Task, Training, VariantName
+from fleetctl.manifest.schema import Fleet, Gates, Task, Training, VariantName, WallsDataset
 from fleetctl.project import Project
 from fleetctl.store import BlobStore, Lock
 
@@ -396,13 +396,13 @@ def test_check_builds_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"task": Task.DETECTION}, "model toy: the task detection cannot be built"),
+        ({"task": Task.DETECTION}, "model toy: the dataset is not one for detection"),
         (
-            {"variants": (VariantName.INT8, VariantName.INT8_QAT)},
-            "model toy: the variant int8-qat cannot be built",
+            {"task": Task.DETECTION, "dataset": WallsDataset(), "variants": (VariantName.INT8_QAT,)},
+            "model toy: the variant int8-qat of a detection model cannot be built",
         ),
     ],
-    ids=["task", "variant"],
+    ids=["dataset", "variant"],
 )
 def test_what_cannot_be_built_is_said_first(tmp_path: Path, change: dict[str, object], says: str) -> None:
     """Nobody waits through a training to learn it; the real stages say so before TensorFlow is imported."""
