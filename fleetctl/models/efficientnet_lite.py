@@ -43,10 +43,10 @@ BLOCKS: tuple[Block, ...] = (
 
 
 def backbone(shape: tuple[int, int, int], blocks: int, batchnorm_momentum: float) -> Any:
-    """A Keras model from images (N, H, W, C) to pooled features (N, channels of the last block kept).
+    """A Keras model from images (N, H, W, C) to the maps (N, h, w, channels) of the last block kept.
 
-    With all sixteen blocks the features are those of the 1x1 convolution to 1280 channels behind them, as in
-    the published network. Layers are named as in the published checkpoint, less the underscore in front.
+    With all sixteen blocks the maps are those of the 1x1 convolution to 1280 channels behind them, as in the
+    published network. Layers are named as in the published checkpoint, less the underscore in front.
     """
     tf = tensorflow()
     layers = tf.keras.layers
@@ -77,4 +77,4 @@ def backbone(shape: tuple[int, int, int], blocks: int, batchnorm_momentum: float
         x = add_block(x, f"blocks.{number}", block)
     if blocks == len(BLOCKS):
         x = layers.ReLU(6.0)(batchnorm(convolve(x, "conv_head", HEAD, 1), "bn1"))
-    return tf.keras.Model(image, layers.GlobalAveragePooling2D(name="features")(x), name="backbone")
+    return tf.keras.Model(image, x, name="backbone")

@@ -50,8 +50,6 @@ def fit(
     """
     course = _Course(training, "train", "training.learning_rate")
     _learn(network, images, targets, course, progress, repeats, checkpoint)
-    kernel, bias = network.layers[-1].get_weights()
-    network.layers[-1].set_weights([kernel, bias + _prior(targets, len(bias))])
 
 
 def fine_tune(
@@ -66,24 +64,17 @@ def fine_tune(
 ) -> None:
     """Let a network that `fit` trained learn on, in place, for the epochs and at the rate of `qat`.
 
-    It already answers for how often each sign really comes; the loss compares what it would answer for the
-    levelled mixture it learns from.
-
     Args:
         progress: hears stage `fine-tune` as `fit` tells of `train`.
 
     The other arguments, and what is raised, are as in `fit`.
     """
-    tf = tensorflow()
-    signs = network.output_shape[-1]
-    level = tf.keras.layers.Rescaling(1.0, offset=-_prior(targets, signs))
     course = _Course(
         replace(training, epochs=qat.epochs, learning_rate=qat.learning_rate),
         "fine-tune",
         "quantization.qat.learning_rate",
     )
-    levelled = tf.keras.Model(network.input, level(network.output))
-    _learn(levelled, images, targets, course, progress, repeats, checkpoint)
+    _learn(network, images, targets, course, progress, repeats, checkpoint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +102,7 @@ def _learn(
     training, steps = course.training, course.count(len(images))
     order = draw_order(targets, steps * training.batch_size, seed=training.seed, repeats=repeats)
     _compile(network, training, steps)
-    identity = _identity(images, targets, order, training)
+    identity = _identity(network, images, targets, order, training)
     state = Resumable(network, network.optimizer, identity, checkpoint)
     if state.step >= steps:
         return
@@ -134,25 +125,17 @@ def _compile(network: Any, training: Training, steps: int) -> None:
 
 
 def _identity(
-    images: NDArray[np.uint8], targets: NDArray[np.int32], order: NDArray[np.int32], training: Training
+    network: Any,
+    images: NDArray[np.uint8],
+    targets: NDArray[np.int32],
+    order: NDArray[np.int32],
+    training: Training,
 ) -> str:
     """Names what every step is a function of, so that no training goes on from another one's state."""
     digest = sha256(repr((tensorflow().__version__, images.shape, asdict(training))).encode())
-    for array in (images, targets, order):
+    for array in (images, targets, order, *network.get_weights()):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def _prior(targets: NDArray[np.int32], signs: int) -> NDArray[np.float64]:
-    """What tells a network how often each sign really comes, after it learnt from a levelled mixture.
-
-    Drawn in proportion to n**b, it gives posteriors under that prior; adding (1 - b) log n to the logits
-    gives those under n (Saerens, Latinne and Decaestecker, Neural Computation 14, 2002). It costs nothing on
-    a board: it is the last layer's bias.
-    """
-    counts = np.bincount(targets, minlength=signs)
-    shift = (1 - _BALANCE) * np.log(np.maximum(counts, 1))
-    return np.asarray(shift - shift.mean())
 
 
 def draw_order(

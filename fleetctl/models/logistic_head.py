@@ -49,7 +49,7 @@ class LogisticHead:
         return kernel.astype(np.float32), (intercept - self.mean @ kernel).astype(np.float32)
 
 
-def features(backbone: Any, images: NDArray[np.uint8], progress: Progress = silent) -> NDArray[np.float32]:
+def seen(network: Any, images: NDArray[np.uint8], progress: Progress = silent) -> NDArray[np.float32]:
     """What a network sees in prepared images: uint8 (N, H, W, C) to float32 (N, F).
 
     `progress` hears stage `features` after each batch, counted in images.
@@ -57,17 +57,17 @@ def features(backbone: Any, images: NDArray[np.uint8], progress: Progress = sile
     rows = []
     for start in range(0, len(images), _BATCH):
         batch = images[start : start + _BATCH].astype(np.float32) / np.float32(255)
-        rows.append(np.asarray(backbone(batch, training=False), np.float32))
+        rows.append(np.asarray(network(batch, training=False), np.float32))
         progress("features", min(start + _BATCH, len(images)), len(images))
     return np.concatenate(rows)
 
 
-def attach(backbone: Any, head: LogisticHead) -> Any:
+def attach(network: Any, head: LogisticHead) -> Any:
     """A Keras model from images to logits, whose last layer is the head."""
     tf = tensorflow()
     kernel, bias = head.as_dense()
     dense = tf.keras.layers.Dense(len(bias), name="logits")
-    model = tf.keras.Model(backbone.input, dense(backbone.output))
+    model = tf.keras.Model(network.input, dense(network.output))
     dense.set_weights([kernel, bias])
     return model
 

@@ -54,12 +54,26 @@ def build(architecture: Architecture, classes: int) -> Any:
     tf = tensorflow()
     if architecture.name is ArchitectureName.MOBILENET_V2:
         return _mobilenet(architecture, classes)
-    features = backbone(architecture)
-    return tf.keras.Model(features.input, tf.keras.layers.Dense(classes, name="logits")(features.output))
+    network = _backbone(architecture)
+    pooled = tf.keras.layers.GlobalAveragePooling2D(name="features")(network.output)
+    return tf.keras.Model(network.input, tf.keras.layers.Dense(classes, name="logits")(pooled))
 
 
-def backbone(architecture: Architecture) -> Any:
-    """The first blocks of EfficientNet-Lite0: a Keras model from images (N, H, W, C) to features (N, F)."""
+def features(architecture: Architecture) -> Any:
+    """What a logistic regression is given to learn from: a Keras model from images to features (N, F).
+
+    Every four neighbours of a map are averaged, and what is left of the maps is laid out in a row, so that
+    the features still say where in the photo something was. A network that learns on can carry that in its
+    maps; one that stays as it is cannot, and signs share their strokes and differ in where they have them.
+    """
+    tf = tensorflow()
+    network = _backbone(architecture)
+    pool = tuple(min(2, side) for side in network.output_shape[1:3])
+    averaged = tf.keras.layers.AveragePooling2D(pool, name="places")(network.output)
+    return tf.keras.Model(network.input, tf.keras.layers.Flatten(name="features")(averaged))
+
+
+def _backbone(architecture: Architecture) -> Any:
     network = efficientnet_lite.backbone(architecture.input, architecture.blocks, _BATCHNORM_MOMENTUM)
     if architecture.weights is Weights.IMAGENET:
         imagenet.load_into(network, imagenet.tensors())

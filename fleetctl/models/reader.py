@@ -86,9 +86,9 @@ def _with_logistic_head(
     repeats: NDArray[np.int32],
     progress: Progress,
 ) -> Any:
-    backbone = network.backbone(architecture)
-    features = logistic_head.features(backbone, images, progress)
-    return logistic_head.attach(backbone, logistic_head.fit(features, targets, repeats))
+    features = network.features(architecture)
+    seen = logistic_head.seen(features, images, progress)
+    return logistic_head.attach(features, logistic_head.fit(seen, targets, repeats))
 
 
 def photo_repeats(samples: Samples) -> NDArray[np.int32]:

@@ -76,7 +76,7 @@ def read(data: bytes) -> dict[str, NDArray[Any]]:
         raise _unusable(str(exc) or type(exc).__name__) from None
 
 
-class _Tensors(pickle._Unpickler):  # type: ignore[misc, name-defined]
+class _Tensors(pickle._Unpickler):
     """An unpickler that knows tensors and refuses everything else by name.
 
     The one written in Python: the one in C reserves memory for whatever place damaged bytes tell it to fill.

@@ -16,10 +16,10 @@ models:
   glyphreader:
     task: classification
     dataset: {{kind: folder, path: {training}, evaluation: {evaluation}, rendered: 20}}
-    architecture: {{name: mobilenet_v2, alpha: 0.5, input: [75, 50, 1]}}
-    training: {{epochs: 40, batch_size: 64, learning_rate: 0.003}}
+    architecture: {{name: efficientnet_lite0, weights: imagenet, blocks: 11, input: [128, 88, 1]}}
+    training: {{epochs: 16, batch_size: 64, learning_rate: 0.002}}
     variants: [float32, int8]
-    gates: {{min_accuracy: 0.90, max_drop: 0.01}}
+    gates: {{min_accuracy: 0.94, max_drop: 0.003}}
 boards:
   luxor-01: {{board: raspberrypi4, model: glyphreader, host: 192.0.2.1}}
 rollout: {{waves: [{{percent: 100}}]}}
@@ -27,8 +27,8 @@ rollout: {{waves: [{{percent: 100}}]}}
 
 
 @pytest.mark.skipif("FLEETCTL_TEST_FULL" not in os.environ, reason="trains for minutes: make test-full")
-def test_nine_of_ten_real_signs_are_read(shared_data: Path, tmp_path: Path) -> None:
-    """The int8 model reads at least 90 % of the labelled photos; unseen signs count as errors."""
+def test_most_real_signs_are_read(shared_data: Path, tmp_path: Path) -> None:
+    """The int8 model reads at least 94 % of the labelled photos; unseen signs count as errors."""
     glyphs = shared_data.resolve() / "glyphs"
     manifest = tmp_path / "inventory" / "fleet.yaml"
     manifest.parent.mkdir()
@@ -40,4 +40,4 @@ def test_nine_of_ten_real_signs_are_read(shared_data: Path, tmp_path: Path) -> N
     measured = json.loads(said.stdout)
 
     assert measured["n"] == 814
-    assert measured["top1"] >= 0.90
+    assert measured["top1"] >= 0.94

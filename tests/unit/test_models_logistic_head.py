@@ -28,11 +28,11 @@ pytestmark = [
 LAB = Model(
     "lab",
     Task.CLASSIFICATION,
-    RenderedDataset(samples_per_sign=20, signs=("N5", "N35", "O49", "S29")),
+    RenderedDataset(samples_per_sign=40, signs=("N5", "N35", "O49", "S29")),
     Architecture(
         ArchitectureName.EFFICIENTNET_LITE0,
-        input=(48, 32, 1),
-        blocks=5,
+        input=(64, 48, 1),
+        blocks=8,
         weights=Weights.IMAGENET,
         head=Head.LOGISTIC_REGRESSION,
     ),
@@ -81,9 +81,9 @@ def test_one_graph_answers_as_scikit_learn_does(tmp_path: Path) -> None:
         tflite, trained.labels, trained.preprocess, *runtime.tensors(tflite), split.evaluation.images
     )
 
-    backbone = network.backbone(LAB.architecture)
+    features = network.features(LAB.architecture)
     taught, asked = (
-        logistic_head.features(backbone, prepare_all(samples, trained.preprocess))
+        logistic_head.seen(features, prepare_all(samples, trained.preprocess))
         for samples in (split.train, split.evaluation)
     )
     targets = np.array([trained.labels.index(label) for label in split.train.labels], np.int32)

@@ -238,17 +238,3 @@ def test_photos_weigh_as_much_as_drawings() -> None:
     drawn = Counter(draw_order(targets, 4000, seed=0, repeats=repeats).tolist())
     photos, drawings = sum(drawn[i] for i in range(3)), sum(drawn[i] for i in range(3, 23))
     assert 0.9 < photos / drawings < 1.2
-
-
-def test_a_network_knows_how_often_signs_come() -> None:
-    """Where photos say nothing, the trained network answers with the sign that is most common."""
-    tf = tensorflow()
-    tf.keras.utils.set_random_seed(0)
-    network = tf.keras.Sequential([tf.keras.layers.Input((32, 32, 1)), tf.keras.layers.Flatten()])
-    network.add(tf.keras.layers.Dense(2, kernel_initializer="zeros"))
-    targets = np.array([0] * 90 + [1] * 10, np.int32)
-    blank = np.full((100, 32, 32, 1), 128, np.uint8)
-    fit(network, blank, targets, Training(epochs=1, batch_size=20, learning_rate=0.0), silent)
-    logits = network.predict(blank[:1] / 255.0, verbose=0)[0]
-
-    assert logits[0] - logits[1] == pytest.approx(0.5 * np.log(9), abs=0.01)
