@@ -16,7 +16,8 @@ from fleetctl.build.inputs import BUILDER
 from fleetctl.compatibility.requirements import Requirements
 from fleetctl.errors import BuildError
 from fleetctl.lockfile import Compilation, Pending
-from fleetctl.manifest.schema import Model, Task, VariantName, WallsDataset
+from fleetctl.manifest.schema import Head, Model, Task, VariantName, WallsDataset, Weights
+from fleetctl.models import imagenet, network
 from fleetctl.models.card.subject import Subject
 from fleetctl.models.edgetpu import workplace
 from fleetctl.models.evaluate import Evaluation
@@ -177,7 +178,12 @@ def toolchain(model: Model) -> Mapping[str, str]:
     from fleetctl.models.tensorflow import tensorflow
 
     _demand_buildable(model)
+    architecture = model.architecture
     tools = {"fleetctl builder": BUILDER}
+    if architecture.weights is Weights.IMAGENET:
+        tools["imagenet weights"] = imagenet.SHA256[:12]
+    if architecture.head is Head.LOGISTIC_REGRESSION:
+        tools |= _versions("scikit-learn")
     if VariantName.EDGETPU in model.variants:
         tools[COMPILER] = workplace.version(model.edgetpu)
     tools["tensorflow"] = str(tensorflow().__version__)
@@ -218,6 +224,8 @@ def _demand_buildable(model: Model) -> None:
             f"model {model.name}: the dataset is not one for {model.task}",
             hint="detectors learn from walls, readers from everything else",
         )
+    if model.task is Task.CLASSIFICATION:
+        network.demand_buildable(model.architecture)
     buildable = BUILDABLE[model.task]
     unknown = [variant for variant in model.variants if variant not in buildable]
     if unknown:

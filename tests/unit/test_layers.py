@@ -27,6 +27,7 @@ LAYERS = [
     "transports.base",
     "smoke",
     "transports",
+    "bootstrap",
     "gate",
     "rollout",
     "status",

@@ -63,7 +63,10 @@ def choose(
         if found[i][0] and len(chosen) < count and held <= GOLDEN_DETECTIONS:
             chosen.append(i)
     if not chosen:
-        raise BuildError("the detector finds nothing on any piece of the walls kept out of training")
+        raise BuildError(
+            "the detector finds nothing on any piece of the walls kept out of training",
+            hint="let it learn longer: raise `training.epochs`, or `walls` of the dataset",
+        )
     chosen.sort()
     return GoldenScenes(
         np.stack([pieces[i] for i in chosen]),
