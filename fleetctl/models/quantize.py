@@ -40,7 +40,9 @@ def convert(
         BuildError: a variant that is not built here, no sample of the source that the manifest names, or a
             converted model that is not what was asked for.
     """
-    network = tensorflow().keras.models.load_model(trained.weights, compile=False)
+    tf = tensorflow()
+    tf.keras.backend.clear_session()  # names of layers are numbered, and go into the file
+    network = tf.keras.models.load_model(trained.weights, compile=False)
     chosen = representative.choose(learnt, model.quantization, seed=model.training.seed)
     images = prepare_all(chosen, trained.preprocess)
     if variant is not VariantName.INT8_QAT:

@@ -31,6 +31,9 @@ from fleetctl.manifest.schema import (
     FolderDataset,
     Gates,
     Model,
+    Qat,
+    Quantization,
+    RepresentativeSource,
     Smoke,
     Task,
     Training,
@@ -214,6 +217,23 @@ def test_gates_and_budgets_are_no_inputs(gates: Gates, agreement: float, samples
     assert recipe_digest(model, "0" * 64) == recipe_digest(plain, "0" * 64)
     assert input_digest(model, "0" * 64) == input_digest(plain, "0" * 64)
     assert input_digest(replace(plain, smoke=Smoke(samples + 1)), "0" * 64) != input_digest(plain, "0" * 64)
+
+
+quantizations = st.builds(
+    Quantization,
+    representative=st.integers(1, 9),
+    source=st.sampled_from(RepresentativeSource),
+    qat=st.builds(Qat, epochs=st.integers(1, 3)),
+)
+
+
+@given(quantizations, quantizations)
+def test_quantization_changes_artifacts_and_not_the_network(one: Quantization, two: Quantization) -> None:
+    """Whoever chooses other samples converts again, and does not train again."""
+    models = [replace(MODEL, quantization=quantization) for quantization in (one, two)]
+
+    assert len({recipe_digest(model, "0" * 64) for model in models}) == 1
+    assert (len({input_digest(model, "0" * 64) for model in models}) == 1) is (one == two)
 
 
 @cache
