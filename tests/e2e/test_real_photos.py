@@ -6,7 +6,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from fleetctl.manifest.schema import (
+    Architecture,
+    ArchitectureName,
+    FolderDataset,
+    Head,
+    Model,
+    Task,
+    VariantName,
+    Weights,
+)
+from fleetctl.models import photos
+from fleetctl.models.progress import silent
+from fleetctl.models.samples import Split
 
 MANIFEST = """\
 apiVersion: fleetctl/v1
@@ -41,3 +56,38 @@ def test_most_real_signs_are_read(shared_data: Path, tmp_path: Path) -> None:
 
     assert measured["n"] == 814
     assert measured["top1"] >= 0.94
+
+
+@pytest.mark.skipif(
+    "FLEETCTL_TEST_FULL" not in os.environ, reason="looks at thousands of photos: make test-full"
+)
+def test_a_logistic_head_in_tflite_answers_as_scikit_learn_does(shared_data: Path, tmp_path: Path) -> None:
+    """Deep features and a scikit-learn regression, as one TFLite graph: the same sign for every photo."""
+    from fleetctl.models import evaluate, logistic_head, network, quantize, runtime
+    from fleetctl.models.reader import photo_repeats, prepare_all, train
+
+    glyphs = shared_data.resolve() / "glyphs"
+    split = Split(photos.read(glyphs / "training"), photos.read(glyphs / "evaluation"))
+    architecture = Architecture(
+        ArchitectureName.EFFICIENTNET_LITE0,
+        input=(96, 64, 1),
+        blocks=11,
+        weights=Weights.IMAGENET,
+        head=Head.LOGISTIC_REGRESSION,
+    )
+    model = Model("reader", Task.CLASSIFICATION, FolderDataset(glyphs), architecture)
+    trained = train(model, split, workdir=tmp_path, progress=silent)
+    tflite = quantize.convert(model, trained, VariantName.FLOAT32, split.train)
+    scores = evaluate.scores(
+        tflite, trained.labels, trained.preprocess, *runtime.tensors(tflite), split.evaluation.images
+    )
+
+    features = network.features(architecture)
+    seen = [
+        logistic_head.seen(features, prepare_all(part, trained.preprocess))
+        for part in (split.train, split.evaluation)
+    ]
+    targets = np.array([trained.labels.index(label) for label in split.train.labels], np.int32)
+    head = logistic_head.fit(seen[0], targets, photo_repeats(split.train))
+
+    assert head.predict(seen[1]).tolist() == scores.argmax(axis=1).tolist()

@@ -130,7 +130,7 @@ def test_explain_of_nothing(manifest: Path, board: str, key: str | None, message
 def test_variant_and_accelerator_are_worked_out(
     manifest: Path, settings: str, variant: str, accelerator: str
 ) -> None:
-    """An Edge TPU is preferred where there is one; who uses one runs `edgetpu`, else `int8`, else the first."""
+    """Where there is an Edge TPU it is preferred: `edgetpu` is run, else `int8`, else the first."""
     manifest.write_text(f"{FLEET}  extra: {{host: 192.0.2.99, {settings}}}\n")
 
     board = load(manifest).boards["extra"]
