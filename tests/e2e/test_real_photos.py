@@ -58,9 +58,8 @@ def test_most_real_signs_are_read(shared_data: Path, tmp_path: Path) -> None:
     assert measured["top1"] >= 0.94
 
 
-@pytest.mark.skipif(
-    "FLEETCTL_TEST_FULL" not in os.environ, reason="looks at thousands of photos: make test-full"
-)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning:keras")  # TensorFlow's own
+@pytest.mark.skipif("FLEETCTL_TEST_FULL" not in os.environ, reason="takes minutes: make test-full")
 def test_a_logistic_head_in_tflite_answers_as_scikit_learn_does(shared_data: Path, tmp_path: Path) -> None:
     """Deep features and a scikit-learn regression, as one TFLite graph: the same sign for every photo."""
     from fleetctl.models import evaluate, logistic_head, network, quantize, runtime
