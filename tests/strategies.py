@@ -86,6 +86,22 @@ _datasets = st.one_of(
 )
 
 
+# A task goes with its datasets, and a detector with its network.
+_tasks = st.one_of(
+    st.fixed_dictionaries({"task": st.just("classification"), "dataset": _datasets}),
+    st.fixed_dictionaries(
+        {
+            "task": st.just("detection"),
+            "dataset": st.fixed_dictionaries(
+                {"kind": st.just("walls")},
+                optional={"plates": st.just("plates"), "held_out": st.just(["9"]), "seed": seeds},
+            ),
+            "architecture": st.just({"name": "ssd_mobilenet_v1", "input": [256, 256, 1]}),
+        }
+    ),
+)
+
+
 # Each goes with any kind of board, and with what another layer says of the rest.
 _runtimes = st.one_of(
     st.just({}),
@@ -102,8 +118,8 @@ _runtimes = st.one_of(
 
 def _models(variants: list[str]) -> st.SearchStrategy[dict[str, Any]]:
     """Models that all build `variants`."""
-    return st.fixed_dictionaries(
-        {"task": st.sampled_from(["classification", "detection"]), "dataset": _datasets},
+    rest = st.fixed_dictionaries(
+        {},
         optional={
             "architecture": st.fixed_dictionaries(
                 {}, optional={"alpha": st.sampled_from([0.25, 1, 1.4]), "input": st.just([64, 96, 3])}
@@ -120,7 +136,10 @@ def _models(variants: list[str]) -> st.SearchStrategy[dict[str, Any]]:
                 },
             ),
         },
-    ).flatmap(lambda model: st.permutations(variants).map(lambda order: {**model, "variants": order}))
+    )
+    return st.builds(
+        lambda more, task, order: {**more, **task, "variants": order}, rest, _tasks, st.permutations(variants)
+    )
 
 
 def _settings(models: list[str], accelerators: list[str]) -> st.SearchStrategy[dict[str, Any]]:

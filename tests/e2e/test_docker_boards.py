@@ -21,7 +21,7 @@ from fleetctl.lab.docker.images import image_name
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("docker boards")]
 
 
-@pytest.fixture(scope="module", params=["amd64", "arm64"])
+@pytest.fixture(scope="module", params=["amd64"])
 def fleet(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[QuadrantFleet]:

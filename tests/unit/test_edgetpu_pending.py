@@ -17,7 +17,7 @@ from fleetctl.cli.build import _edgetpu_notes
 from fleetctl.desired import desired_fleet
 from fleetctl.errors import GateRefused, LockStale, ToolchainMissing
 from fleetctl.lockfile import Compilation, LockedVariant, Pending
-from fleetctl.manifest.schema import EdgeTpu, EdgeTpuBuild, Fleet, Gates, Model, VariantName
+from fleetctl.manifest.schema import Attached, EdgeTpu, EdgeTpuBuild, Fleet, Gates, Model, VariantName
 from fleetctl.models.progress import Progress
 from fleetctl.models.reader import Trained
 from fleetctl.models.samples import Samples
@@ -53,7 +53,7 @@ def fleet_of(root: Path, how: EdgeTpuBuild = EdgeTpuBuild.CI, **gates: float) ->
     """One board that runs int8 and one that needs the Edge TPU's variant."""
     model = toy_model(variants=(VariantName.INT8, VariantName.EDGETPU), gates=Gates(**gates))
     fleet, project = toy_fleet(root, replace(model, edgetpu=EdgeTpu(how, timeout=60)))
-    karnak = fleet.boards["luxor-01"]
+    karnak = replace(fleet.boards["luxor-01"], attached=Attached.USB)
     luxor = replace(karnak, variant=VariantName.INT8)
     return replace(fleet, boards={"luxor-01": luxor, "karnak-07": replace(karnak, name="karnak-07")}), project
 

@@ -1,7 +1,7 @@
 """Every variant of a reader of three signs, small enough to be trained and converted in seconds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,16 @@ class Tiny:
     trained: Trained
     samples: Samples
     files: Mapping[VariantName, bytes]
+
+    @property
+    def pixels(self) -> Any:
+        """The samples prepared, uint8 (samples, 20, 16, 1)."""
+        return reader.prepare_all(self.samples, self.trained.preprocess)
+
+    @property
+    def targets(self) -> Any:
+        """The index of each sample's sign."""
+        return np.array([SIGNS.index(label) for label in self.samples.labels], np.int32)
 
     def scores(self, variant: VariantName) -> Any:
         """What a variant answers to all samples, float32 (samples, signs)."""
@@ -214,38 +224,30 @@ def test_fine_tuning_goes_on_where_it_was_interrupted(tiny: Tiny) -> None:
 
 def test_a_fine_tuning_that_diverges_names_its_own_setting(tiny: Tiny) -> None:
     """The advice is about the rate of quantization-aware training, not about the one before."""
-    fast = replace(MODEL, quantization=Quantization(qat=Qat(epochs=2, learning_rate=1e30)))
+    fast = Qat(epochs=1, learning_rate=1e30)
 
     with pytest.raises(BuildError, match="training diverged") as caught:
-        quantize.convert(fast, tiny.trained, VariantName.INT8_QAT, tiny.samples)
+        fit.fine_tune(network(), tiny.pixels, tiny.targets, MODEL.training, fast, lambda *_: None)
     assert "quantization.qat.learning_rate" in caught.value.hint
 
 
-def test_quantization_aware_learning_leaves_statistics_alone(tiny: Tiny) -> None:
-    """What BatchNorm knows of its inputs is fixed, as on a board; its scales and shifts learn on."""
-    images = reader.prepare_all(tiny.samples, tiny.trained.preprocess).astype(np.float32) / 255
-    learner = tensorflow().keras.models.load_model(tiny.trained.weights, compile=False)
-    aware = qat.aware(learner, images)
+def test_a_network_learns_and_answers_as_its_board_will(tiny: Tiny) -> None:
+    """BatchNorm's statistics are fixed, as on a board, and its scales and shifts learn on; an input of pixels
+    rounds nothing differently from one of 0..1.
+    """
+    images = tiny.pixels.astype(np.float32) / 256
+    aware = qat.aware(tensorflow().keras.models.load_model(tiny.trained.weights, compile=False), images)
     before = {weight.name: weight.numpy() for weight in aware.weights}
 
-    targets = np.array([SIGNS.index(label) for label in tiny.samples.labels], np.int32)
-    pixels = reader.prepare_all(tiny.samples, tiny.trained.preprocess)
-    fit.fine_tune(aware, pixels, targets, MODEL.training, MODEL.quantization.qat, lambda *_: None)
+    fit.fine_tune(aware, tiny.pixels, tiny.targets, MODEL.training, MODEL.quantization.qat, lambda *_: None)
 
     changed = {weight.name for weight in aware.weights if (weight.numpy() != before[weight.name]).any()}
     assert [name for name in changed if "moving" in name] == []
     assert {name for name in before if "/gamma" in name or "/beta" in name} <= changed
     assert {name for name in before if "kernel:" in name} <= changed
 
-
-def test_a_scaled_input_changes_no_answer(tiny: Tiny) -> None:
-    """Folded into the first convolution and its range, the scale of pixels rounds nothing differently."""
-    images = reader.prepare_all(tiny.samples, tiny.trained.preprocess).astype(np.float32) / 256
-    aware = qat.aware(tensorflow().keras.models.load_model(tiny.trained.weights, compile=False), images)
     expected = aware.predict(images, verbose=0)
-
     qat.multiply_input(aware, 256.0)
-
     np.testing.assert_allclose(aware.predict(images * 256, verbose=0), expected, rtol=1e-5, atol=1e-5)
 
 
