@@ -130,7 +130,7 @@ def test_a_board_whose_power_fails_before_it_is_confirmed_comes_back_on_the_last
     assert fleet.run("lab", "stop", "luxor-01").status == 0
     assert fleet.run("lab", "start", "luxor-01").status == 0
     begun = time.monotonic()
-    # What was on probation is settled in the board's records by the next release; what runs is settled at boot.
+    # What runs is settled at boot; what is noted of it, by the next release.
     while (board := fleet.boards("luxor-01")["luxor-01"])["service"] != "running":
         assert time.monotonic() < begun + 90, board
 
