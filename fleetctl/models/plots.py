@@ -39,7 +39,9 @@ def _accuracy_over_size(axes: Any, shown: Sequence[Compared]) -> None:
     accuracies = [100 * one.evaluation.top1 for one in shown if one.evaluation]
     sizes = [one.size / 1024 for one in shown]
     # Names stand in one column behind the dots, apart from each other where the dots are not.
-    heights = _apart(accuracies, least=max(0.1, (max(accuracies) - min(accuracies)) * 0.14))
+    # Of equal ones the largest file comes lowest, so that no line crosses another's.
+    order = sorted(range(len(shown)), key=lambda i: (accuracies[i], -sizes[i]))
+    heights = _apart(accuracies, order, least=max(0.1, (max(accuracies) - min(accuracies)) * 0.14))
     for one, size, accuracy, height in zip(shown, sizes, accuracies, heights, strict=True):
         colour = _COLOURS.get(one.variant, "#555555")
         axes.plot(size, accuracy, "o", color=colour, markersize=9)
@@ -50,7 +52,13 @@ def _accuracy_over_size(axes: Any, shown: Sequence[Compared]) -> None:
             va="center",
             fontsize=10,
             color=colour,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "alpha": 0.6},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.7,
+                "alpha": 0.6,
+                "relpos": (0, 0.5),
+            },
         )
     axes.set_xlim(0, max(sizes) * 1.5)
     margin = max(0.15, (max(heights) - min(heights)) * 0.12)
@@ -72,10 +80,9 @@ def _latencies(axes: Any, shown: Sequence[Compared]) -> None:
     axes.set(xlabel="ms for a photo: median, and 95th percentile", title="one thread of this machine")
 
 
-def _apart(values: Sequence[float], *, least: float) -> list[float]:
-    """The values, moved as little upwards as it takes for each to lie `least` over the one below."""
+def _apart(values: Sequence[float], order: Sequence[int], *, least: float) -> list[float]:
+    """The values, each moved as little upwards as it takes to lie `least` over the one before it in order."""
     heights = list(values)
-    order = sorted(range(len(values)), key=lambda i: values[i])
     for below, above in pairwise(order):
         heights[above] = max(heights[above], heights[below] + least)
     return heights

@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 import yaml
+from toy_build import ToyStages, toy_fleet, toy_model
 
 from fleetctl.build.acceptance import quantization_advice, refusals
+from fleetctl.build.builder import build
+from fleetctl.errors import GateRefused
 from fleetctl.lockfile import ClassDrop, Metrics
 from fleetctl.manifest.schema import Gates, VariantName
 from fleetctl.models.drops import worst_class
@@ -44,6 +47,16 @@ def test_quantization_advice(case: dict[str, Any]) -> None:
     built = {name: lost(case[name]) for name in ("int8", "int8-qat") if name in case}
 
     assert case["advice"] == quantization_advice(built, Gates(**case["gates"]))
+
+
+def test_a_refusal_says_what_quantization_aware_training_gives(tmp_path: Path) -> None:
+    """The numbers of int8 are in the message, and those of int8-qat in the hint."""
+    variants = (VariantName.INT8, VariantName.INT8_QAT)
+    fleet, project = toy_fleet(tmp_path, toy_model(variants=variants, gates=Gates(max_drop=0.05)))
+
+    with pytest.raises(GateRefused, match=r"toy int8: top-1 is 8\.3 points under float32") as caught:
+        build(fleet, project, stages=ToyStages(wrong={VariantName.INT8: {"G17": 3}}))
+    assert "toy: int8-qat loses 0.0 points: use variant int8-qat on boards" in caught.value.hint
 
 
 def lost(loss: float | list[Any]) -> Metrics:

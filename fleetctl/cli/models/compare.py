@@ -12,6 +12,7 @@ from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOpt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fleetctl.lockfile import ClassDrop
     from fleetctl.manifest.schema import Fleet, Model, VariantName
     from fleetctl.models.compare import Compared, Operations
     from fleetctl.models.samples import Samples
@@ -102,7 +103,7 @@ def _row(one: "Compared") -> list[str]:
         f"{one.size / 1024:,.0f}",
         f"{100 * evaluation.top1:.1f} %" if evaluation else "-",
         _points(one.drop),
-        f"{worst.label} {_points(worst.drop)}" if worst else "-",
+        _worst(worst),
         *([f"{ms:.2f}" for ms in (latency.mean, latency.p50, latency.p95)] if latency else ["-"] * 3),
         _share(one),
     ]
@@ -113,6 +114,13 @@ def _points(drop: float | None) -> str:
     if drop is None:
         return "-"
     return f"{-100 * drop:+.1f}" if round(1000 * drop) else "0.0"
+
+
+def _worst(worst: "ClassDrop | None") -> str:
+    """The sign that lost most; a sign is named only if it lost something."""
+    if worst is None:
+        return "-"
+    return f"{worst.label} {_points(worst.drop)}" if worst.drop > 0 else "0.0"
 
 
 def _share(one: "Compared") -> str:
