@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from fleetctl.errors import FleetError, UsageError
+from fleetctl.errors import FleetError, ToolchainMissing, UsageError
 from fleetctl.lab.state import LabFiles, LabState, VirtualBoard, Wanted
 from fleetctl.lab.up import Say, Up
 from fleetctl.store import Lock
@@ -57,7 +57,7 @@ def up(
 def down(files: LabFiles, *, keep: bool) -> int:
     """End every process of every board; forget the boards unless `keep`. Says how many there were."""
     with _alone(files, "lab down"):
-        ended = sum(_actions(driver).down(files, keep=keep) for driver in _possible_drivers(files))
+        ended = _end(files, keep=keep)
         if not keep and files.folder.is_dir():
             shutil.rmtree(files.folder)
         return ended
@@ -127,13 +127,17 @@ def _driver(files: LabFiles) -> Driver | None:
     return Driver(recorded.driver) if recorded else None
 
 
-def _possible_drivers(files: LabFiles) -> list[Driver]:
-    """As `_driver`, but where the record of a lab cannot be read: what it may have been."""
+def _end(files: LabFiles, *, keep: bool) -> int:
+    """End what the lab's driver made; where its record cannot be read, what any driver may have made."""
     try:
         found = _driver(files)
     except FleetError:
-        return list(Driver)
-    return [found or Driver.PROCESS]  # a lab whose record is gone may still have its daemon
+        ended = _actions(Driver.PROCESS).down(files, keep=keep)
+        with contextlib.suppress(ToolchainMissing):  # without an engine nothing of it runs
+            ended += _actions(Driver.DOCKER).down(files, keep=keep)
+        return ended
+    # A lab whose record is gone may still have its daemon.
+    return _actions(found or Driver.PROCESS).down(files, keep=keep)
 
 
 def _actions(driver: Driver) -> _Actions:

@@ -260,6 +260,11 @@ def test_a_build_that_is_running_is_not_disturbed(manifest: Path, capsys: pytest
     assert f"(pid {os.getpid()} on " in said.err
 
 
+# Opens the folder that all tests of a run share: two such tests at once would close it on each other.
+as_another_user = pytest.mark.xdist_group("as another user")
+
+
+@as_another_user
 @pytest.mark.parametrize("place", ["photos", "photos/0_G17.png"])
 def test_photos_that_may_not_be_read(manifest: Path, capsys: pytest.CaptureFixture[str], place: str) -> None:
     """Permission denied is said of the file or folder it concerns, and is no internal error."""
@@ -274,6 +279,7 @@ def test_photos_that_may_not_be_read(manifest: Path, capsys: pytest.CaptureFixtu
     assert before == artifacts(manifest)
 
 
+@as_another_user
 def test_a_store_that_may_not_be_written(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder of somebody else's is named; nothing else is tried in its place."""
     state = Project(manifest).state

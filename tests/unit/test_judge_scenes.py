@@ -293,12 +293,15 @@ FAULTS: list[Callable[[Raw], Raw]] = [relabelled, moved, enlarged, dimmed, blind
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-@given(raw=walls, seed=st.integers(0, 1 << 30))
+@given(raw=st.builds(wall, st.integers(0, 1 << 30), st.integers(5, 9)), seed=st.integers(0, 1 << 30))
 @settings(max_examples=40, deadline=None)
 def test_a_bad_board_fails(fault: Callable[[Raw], Raw], raw: Raw, seed: int) -> None:
-    """Wrong labels, wrong boxes, faint scores, blindness and hallucination are each seen on a single wall."""
+    """Wrong labels, wrong boxes, faint scores, blindness and hallucination are each seen on a single wall.
+
+    Not on one whose few signs lie in its corners: the edge cuts a box that is too large back to its size.
+    """
     golden = found_by(raw)
-    assume(scenes.sure(golden, TERMS))
+    assume(len(scenes.sure(golden, TERMS)) >= 4)
     assert difference(golden, found_by(fault(noisy(raw, seed))), TERMS) != ""
 
 
