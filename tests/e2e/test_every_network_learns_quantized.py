@@ -56,6 +56,6 @@ def test_a_network_learns_on_quantized(architecture: Architecture, is_frozen: bo
     scale, zero_point = runtime.tensors(model)[1].scale, runtime.tensors(model)[1].zero_point
     made = runtime.interpreter(model)
     answers = np.stack([runtime.run(made, image[np.newaxis])[0] for image in pixels])
-    error = np.abs((answers - float(zero_point)) * scale - expected).mean()
-    print("ERR", error, np.abs(expected).max(), expected.std(axis=0))
-    assert error < 0.1 * np.abs(expected).max(), (error, expected)
+    apart = np.abs((answers - float(zero_point)) * scale - expected)
+    # Roundings add up over fifty layers that were simulated, and kernels round otherwise than the simulation.
+    assert apart.mean() < 0.1 * np.abs(expected).max()
