@@ -48,7 +48,8 @@ bench: $(READY) ## measured ratios against named peers
 
 lock: $(READY) ## resolve the dependencies again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --extra build --extra iothub --extra lab --extra dev --output-file .ci/requirements.lock pyproject.toml
+	  --extra build --extra dashboard --extra docs --extra iothub --extra lab --extra dev \
+	  --output-file .ci/requirements.lock pyproject.toml
 
 clean: ## remove everything that was made here
 	rm -rf .venv .demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
