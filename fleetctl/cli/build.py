@@ -58,7 +58,20 @@ def build(
         talk.note("model_artifacts/fleet.lock changed: commit it")
     for line in _edgetpu_notes(result):
         talk.note(line)
-    show(output, schema=BUILD_SCHEMA, data=_json(result), columns=COLUMNS, rows=list(_rows(result)))
+    rows = list(_rows(result))
+    show(output, schema=BUILD_SCHEMA, data=_json(result), columns=COLUMNS, rows=rows)
+    _tell_github(result, rows)
+
+
+def _tell_github(result: "BuildResult", rows: list[list[str]]) -> None:
+    import json
+
+    from fleetctl.report import github
+    from fleetctl.report.console import markdown_table
+
+    github.summarize(f"### Models\n\n{markdown_table(COLUMNS, rows)}")
+    built = json.dumps([model.name for model in result.built])
+    github.set_outputs({"lock_changed": result.lock_changed, "built": built})
 
 
 def _edgetpu_notes(result: "BuildResult") -> Iterator[str]:

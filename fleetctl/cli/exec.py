@@ -97,10 +97,11 @@ def _result(reply: Reply) -> dict[str, Any]:
 
 def _show(reply: Reply) -> None:
     from fleetctl.report.console import printable, talk
+    from fleetctl.report.github import defused
 
     for stream, text in ((sys.stdout, reply.data["stdout"]), (sys.stderr, reply.data["stderr"])):
         for line in text.splitlines():
-            print(f"{reply.board} | {printable(line)}", file=stream, flush=True)
+            print(defused(f"{reply.board} | {printable(line)}"), file=stream, flush=True)
     if reply.data["exit"] != 0:
         status = reply.data["exit"]
         talk.fail(f"{reply.board}: " + ("a signal ended it" if status is None else f"exit status {status}"))

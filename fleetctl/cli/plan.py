@@ -35,6 +35,7 @@ def plan(
     from fleetctl.desired import desired_fleet
     from fleetctl.errors import Incompatible
     from fleetctl.plan import PLAN_SCHEMA
+    from fleetctl.report import github
     from fleetctl.report.console import emit_json, emit_text, talk
     from fleetctl.report.plan import plan_markdown, plan_text
     from fleetctl.store import atomic_write
@@ -52,6 +53,8 @@ def plan(
             emit_text(plan_markdown(made))
         case Output.TABLE:
             emit_text(plan_text(made))
+    github.summarize(plan_markdown(made))
+    github.set_outputs({"changes": not made.is_empty, "refused": len(made.refused), "digest": made.digest})
     if made.refused:
         raise typer.Exit(Incompatible.exit_code)
     if not made.is_empty:

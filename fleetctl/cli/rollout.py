@@ -72,15 +72,17 @@ def rollout(
         orders = desired.orders([step.board for step in made.steps if step.action.touches], commit)
         state = _carry_out(session, made, orders, commit)
     _emit(state, commit, output, talked=made.is_empty)
+    _tell_github(state, commit)
     if error := failure(state):
         raise error
 
 
 def _show_and_ask(made: Plan, output: Output, yes: bool) -> None:
+    from fleetctl.report.github import defused
     from fleetctl.report.plan import plan_text
 
     # Standard output is for the result alone where a machine reads it.
-    print(plan_text(made), file=sys.stdout if output is Output.TABLE else sys.stderr, flush=True)
+    print(defused(plan_text(made)), file=sys.stdout if output is Output.TABLE else sys.stderr, flush=True)
     ask(yes, f"Roll out to {sum(step.action.touches for step in made.steps)} boards?")
 
 
@@ -125,6 +127,18 @@ def _emit(state: "Rollout", commit: str, output: Output, *, talked: bool) -> Non
             emit_markdown_table(VERDICT_COLUMNS, verdict_rows(state))
         case Output.TABLE if not talked:
             emit_table(VERDICT_COLUMNS, verdict_rows(state))
+
+
+def _tell_github(state: "Rollout", commit: str) -> None:
+    from fleetctl.report import github
+    from fleetctl.report.rollout import rollout_markdown
+    from fleetctl.smoke import Verdict
+
+    github.summarize(rollout_markdown(state, commit))
+    outcome = state.outcome.value if state.outcome else "done"
+    github.set_outputs(
+        {"outcome": outcome, **{verdict.value: state.count(verdict) for verdict in Verdict}},
+    )
 
 
 def _read_plan(path: Path) -> Plan:

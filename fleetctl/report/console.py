@@ -5,11 +5,14 @@
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from fleetctl.report import github
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,7 +76,7 @@ class Talk:
     def _say(self, colour: str, mark: str, text: str) -> None:
         if self.quiet:
             return
-        line = printable(text)
+        line = github.defused(printable(text))
         if colour and _is_terminal() and not os.environ.get("NO_COLOR"):
             from rich.text import Text
 
@@ -132,7 +135,7 @@ class PlainProgress:
 
     def _print(self, text: str) -> None:
         self.printed = self.clock()
-        print(f"  {printable(self.label)}{text}", file=sys.stderr, flush=True)
+        print(f"  {github.defused(printable(self.label))}{text}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -158,7 +161,7 @@ def _stderr() -> "Console":
 
 def _result(text: str) -> None:
     # Flushed, so that results and talk come in the order of events where both go to one log.
-    print(text, flush=True)
+    print(github.defused(text), flush=True)
 
 
 def emit_text(text: str) -> None:
@@ -168,7 +171,12 @@ def emit_text(text: str) -> None:
 
 def emit_json(schema: str, data: dict[str, Any]) -> None:
     """Print a result for machines: `data` with the name and version of its schema in front."""
-    _result(json.dumps({"schema": schema, **data}, indent=2, ensure_ascii=False, default=str))
+    print(github.defused_json(json_text(schema, data)), flush=True)
+
+
+def json_text(schema: str, data: dict[str, Any]) -> str:
+    """The document of `emit_json`, as text."""
+    return json.dumps({"schema": schema, **data}, indent=2, ensure_ascii=False, default=str)
 
 
 def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -192,9 +200,15 @@ def emit_markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A GitHub table; what a board said cannot break out of its cell."""
     lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(_markdown_cell(cell) for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(markdown_text(cell) for cell in line) + " |" for line in lines)
 
 
-def _markdown_cell(text: str) -> str:
-    safe = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-    return safe.replace("\n", "<br>")
+# What a board or a pull request says is text: no markup, no picture, no link, nobody mentioned.
+_MARKUP = {ord(c): f"\\{c}" for c in "\\`*[]~|"} | {ord("&"): "&amp;", ord("<"): "&lt;", ord("\n"): "<br>"}
+_JOINER = "\u2060"  # invisible, and enough for GitHub to see no name and no address
+_REFERENCE = re.compile(r"(?<=@)(?=\w)|(?<=#)(?=\d)|(?<=:)(?=//)")
+
+
+def markdown_text(text: str) -> str:
+    """Untrusted text on one line of Markdown, shown as it is."""
+    return _REFERENCE.sub(_JOINER, printable(text).translate(_MARKUP))

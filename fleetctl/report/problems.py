@@ -5,6 +5,7 @@ import tempfile
 import traceback
 
 from fleetctl.errors import FleetError, ManifestError
+from fleetctl.report import github
 from fleetctl.report.console import printable
 
 
@@ -14,12 +15,13 @@ def error_text(error: FleetError) -> str:
     lines.append(f"error: {error.message}")
     if error.hint:
         lines.append(f"hint: {error.hint}")
-    return printable("\n".join(lines))
+    return github.defused(printable("\n".join(lines)))
 
 
 def show_error(error: FleetError) -> None:
-    """Print an error on standard error."""
-    print(error_text(error), file=sys.stderr)
+    """Print an error on standard error, and mark its places where a pull request is looked at."""
+    print(error_text(error), file=sys.stderr, flush=True)
+    github.annotate(error)
 
 
 def show_internal_error(error: BaseException) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from fleetctl import events
 from fleetctl.events import Event
 from fleetctl.observation import latency_p95_ms
-from fleetctl.report.console import Talk
+from fleetctl.report.console import Talk, markdown_table, markdown_text
 from fleetctl.report.units import duration_text, plural, short
 from fleetctl.rollout import Rollout
 from fleetctl.smoke import BoardVerdict, Verdict
@@ -69,6 +69,19 @@ def _verdict_row(verdict: BoardVerdict, desired: str) -> list[str]:
         f"{p95:.1f} ms" if p95 is not None else "",
         "; ".join(verdict.reasons),
     ]
+
+
+def rollout_markdown(state: Rollout, commit: str) -> str:
+    """A finished rollout for a step summary: how it ended, then every board, trouble first."""
+    counts = ", ".join(
+        f"{state.count(verdict)} {verdict.value.replace('_', ' ')}"
+        for verdict in Verdict
+        if state.count(verdict)
+    )
+    reason = f": {markdown_text(state.reason)}" if state.reason else ""
+    outcome = state.outcome.value if state.outcome else "nothing to do"
+    lines = [f"### Rollout of {state.plan.fleet}", "", f"Commit `{commit}`: **{outcome}**{reason}", ""]
+    return "\n".join([*lines, markdown_table(VERDICT_COLUMNS, verdict_rows(state)), "", counts])
 
 
 def rollout_json(state: Rollout, commit: str) -> Mapping[str, Any]:

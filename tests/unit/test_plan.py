@@ -146,7 +146,7 @@ def test_markdown_cannot_be_broken_by_a_board() -> None:
     """A board's error with pipes, tags and escapes stays inside its cell."""
     made = plan_of({"b00": Observed("b00", Reach.OFFLINE, "a|b<script>\x1b[31m\nc")})
 
-    assert r"a\|b&lt;script>\x1b[31m<br>c |" in plan_markdown(made)
+    assert r"a\|b&lt;script>\\x1b\[31m<br>c |" in plan_markdown(made)
 
 
 def test_an_action_says_whether_it_writes() -> None:
