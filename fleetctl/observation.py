@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -63,6 +64,7 @@ class Observed:
     receipt: Mapping[str, Any] = field(default_factory=dict)
     health: Health = field(default_factory=Health)
     platform: Reported = field(default_factory=Reported)
+    time: str = ""  # by the board's own clock, which its receipts are dated by too
 
     @property
     def adopted(self) -> bool:
@@ -86,12 +88,28 @@ class Observed:
             receipt=_mapping(data.get("receipt")),
             platform=_platform(_mapping(data.get("platform")), _mapping(data.get("receipt"))),
             health=_health(_mapping(data.get("health"))),
+            time=_text(data.get("time")),
         )
+
+    def age(self, then: object) -> float | None:
+        """Seconds since the board wrote the time `then`; right even where its clock is wrong."""
+        now, past = seconds_of(self.time), seconds_of(then)
+        return None if now is None or past is None else max(0.0, now - past)
 
 
 def latency_p95_ms(receipt: Mapping[str, Any]) -> float | None:
     """The 95th percentile latency that a receipt states, in milliseconds."""
     return number(_mapping(receipt.get("latency_ms")).get("p95"))
+
+
+def seconds_of(value: object) -> float | None:
+    """Seconds since 1970 of a time as boards write it, `2026-01-01T00:00:00Z`; None for anything else."""
+    if not isinstance(value, str) or not value.endswith("Z"):
+        return None
+    try:
+        return datetime.fromisoformat(value).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def number(value: object) -> float | None:

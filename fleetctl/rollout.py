@@ -9,7 +9,7 @@ running the rollout again goes on from wherever a killed one stopped.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
@@ -399,13 +399,19 @@ def failure(state: Rollout) -> FleetError | None:
 
 def observe(transport: Transport, boards: list[Board], *, deadline: float) -> dict[str, Observed]:
     """Ask boards what they run; every board asked is in the result, whatever became of its reply."""
-    seen = {
-        board.name: Observed(board.name, Reach.FAILED, "the transport gave no answer") for board in boards
-    }
+    seen = {found.board: found for found in observing(transport, boards, deadline=deadline)}
+    return {board.name: seen[board.name] for board in boards}
+
+
+def observing(transport: Transport, boards: Sequence[Board], *, deadline: float) -> Iterator[Observed]:
+    """What boards run, exactly once each, in the order in which they answer."""
+    left = dict.fromkeys(board.name for board in boards)
     for reply in transport.observe(boards, deadline=deadline):
-        if reply.board in seen:
-            seen[reply.board] = observed_from(reply)
-    return seen
+        if reply.board in left:
+            del left[reply.board]
+            yield observed_from(reply)
+    for name in left:
+        yield Observed(name, Reach.FAILED, "the transport gave no answer")
 
 
 def observed_from(reply: Reply) -> Observed:

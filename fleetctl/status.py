@@ -1,74 +1,149 @@
-"""Whether a board does what git says, and everything that speaks against it. Pure."""
+"""Whether a board does what git says, how we know, and since when. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from fleetctl.manifest.schema import Accelerator, Board
-from fleetctl.observation import Observed, Reach, latency_p95_ms
+from fleetctl.observation import Observed, Reach, latency_p95_ms, seconds_of
 
 # Where a board is worth a look, not where it breaks: a Raspberry Pi throttles at 80-85 C, and a release with
 # its predecessors and a snapshot needs tens of MiB.
-_HOT_C = 80.0
-_LOW_DISK_BYTES = 64 << 20
+HOT_C = 80.0
+LOW_DISK_BYTES = 64 << 20
+
+
+class Standing(StrEnum):
+    """How a board stands, worst first: tables are sorted by this order."""
+
+    WRONG = "wrong"  # it does not do what git says, or will not let itself be asked
+    OFFLINE = "offline"  # nobody knows
+    STRAINED = "strained"  # it does what git says, and something will stop it from doing so
+    HEALTHY = "healthy"
+
+    @property
+    def rank(self) -> int:
+        """0 for the worst."""
+        return list(Standing).index(self)
+
+
+class Source(StrEnum):
+    """Who says so: how much what is told of a board is worth."""
+
+    SERVICE = "service"  # the process that serves, about what it has in memory
+    FILES = "files"  # the board, about what lies on its disk
+    NOBODY = "nobody"
 
 
 @dataclass(frozen=True, slots=True)
 class BoardStatus:
-    """One board held against git. `troubles` is empty exactly where all is well."""
+    """One board held against git. `troubles` and `strains` are empty exactly where all is well."""
 
     board: str
     desired: str | None  # None: the lock does not say
     observed: Observed
-    troubles: tuple[str, ...]
+    troubles: tuple[str, ...]  # it does not do what git says
+    strains: tuple[str, ...] = ()  # it does, under conditions that a person should see to
+
+    @property
+    def standing(self) -> Standing:
+        if self.observed.reach is Reach.OFFLINE:
+            return Standing.OFFLINE
+        if self.troubles:
+            return Standing.WRONG
+        return Standing.STRAINED if self.strains else Standing.HEALTHY
 
     @property
     def healthy(self) -> bool:
-        return not self.troubles
+        return self.standing is Standing.HEALTHY
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """Everything that speaks against the board, the worst first."""
+        return self.troubles + self.strains
+
+    @property
+    def source(self) -> Source:
+        if self.observed.reach is not Reach.REACHED:
+            return Source.NOBODY
+        return Source.SERVICE if self.observed.loaded else Source.FILES
+
+    @property
+    def serving_s(self) -> float | None:
+        """Seconds since the serving process loaded what it has."""
+        return self.observed.age(self.observed.loaded.since) if self.observed.loaded else None
 
     @property
     def last_outcome(self) -> str:
         """How the last activation ended, by the board's own receipt; names the release if it is another."""
-        receipt, loaded = self.observed.receipt, self.observed.loaded
+        receipt = self.observed.receipt
         said = [receipt.get(key) for key in ("outcome", "state")]
         outcome = " ".join(text[:20] for text in said if isinstance(text, str))
         release = receipt.get("release")
-        other = isinstance(release, str) and (loaded is None or loaded.release != release)
-        return f"{outcome} {release[:8]}" if other and isinstance(release, str) else outcome
+        return f"{outcome} {release[:8]}" if isinstance(release, str) and not self._is_own_proof else outcome
+
+    @property
+    def proved_s(self) -> float | None:
+        """Seconds since the loaded release last passed its proof; None where no receipt says that it did."""
+        passed = self._is_own_proof and self.observed.receipt.get("outcome") == "passed"
+        return self.observed.age(self.observed.receipt.get("time")) if passed else None
 
     @property
     def p95_ms(self) -> float | None:
         """The latency that the loaded release proved, in ms; None where the last proof was another's."""
-        receipt, loaded = self.observed.receipt, self.observed.loaded
-        about_this = loaded is not None and receipt.get("release") == loaded.release
-        return latency_p95_ms(receipt) if about_this else None
+        return latency_p95_ms(self.observed.receipt) if self._is_own_proof else None
+
+    @property
+    def _is_own_proof(self) -> bool:
+        """Whether the last receipt is about what is loaded now."""
+        loaded = self.observed.loaded
+        return loaded is not None and self.observed.receipt.get("release") == loaded.release
 
     def to_json(self) -> dict[str, Any]:
         seen = self.observed
         return {
             "board": self.board,
             "healthy": self.healthy,
-            "troubles": list(self.troubles),
+            "standing": self.standing.value,
+            "troubles": list(self.complaints),
             "reach": seen.reach.value,
+            "source": self.source.value,
             "desired": self.desired,
             "current": seen.current,
             "loaded": seen.loaded.release if seen.loaded else None,
             "model_sha256": seen.loaded.model_sha256 if seen.loaded else None,
             "accelerator": seen.loaded.accelerator if seen.loaded else None,
             "service": seen.service,
+            "asked": seen.time or None,
             "since": seen.loaded.since if seen.loaded else None,
+            "serving_s": self.serving_s,
+            "proved_s": self.proved_s,
             "p95_ms": self.p95_ms,
             "temperature_c": seen.health.temperature_c,
             "throttled": seen.health.throttled,
             "disk_free_bytes": seen.health.disk_free_bytes,
             "memory_free_bytes": seen.health.memory_free_bytes,
             "last_outcome": self.last_outcome or None,
-            "commit": seen.receipt.get("commit"),
+            "commit": _text(seen.receipt.get("commit")),
         }
 
 
 def assess(board: Board, desired: str | None, seen: Observed) -> BoardStatus:
     """Hold one board against the release that git says it should run."""
-    return BoardStatus(board.name, desired, seen, tuple(_troubles(board, desired, seen)))
+    troubles = tuple(_troubles(board, desired, seen))
+    strains = tuple(_strains(seen)) if seen.reach is Reach.REACHED else ()
+    return BoardStatus(board.name, desired, seen, troubles, strains)
+
+
+def worst_first(statuses: Iterable[BoardStatus]) -> list[BoardStatus]:
+    """Trouble first; among equals the order of the manifest."""
+    return sorted(statuses, key=lambda status: status.standing.rank)
+
+
+def proved_at(status: BoardStatus) -> float | None:
+    """When the loaded release last passed its proof, in seconds since 1970 by the board's clock."""
+    return None if status.proved_s is None else seconds_of(status.observed.receipt.get("time"))
 
 
 def _troubles(board: Board, desired: str | None, seen: Observed) -> list[str]:
@@ -76,12 +151,14 @@ def _troubles(board: Board, desired: str | None, seen: Observed) -> list[str]:
         return [seen.error or seen.reach.value]
     if not seen.adopted:
         return ["runs nothing of ours"]
-    return [*_release_troubles(desired, seen), *_service_troubles(board, seen), *_health_troubles(seen)]
+    return [*_release_troubles(desired, seen), *_service_troubles(board, seen)]
 
 
 def _release_troubles(desired: str | None, seen: Observed) -> list[str]:
     troubles = []
-    if desired is not None and seen.current != desired:
+    if desired is None:
+        troubles.append("what git says is not known")
+    elif seen.current != desired:
         troubles.append("runs another release than git says")
     if seen.pending:
         troubles.append("its release is on probation")
@@ -103,13 +180,17 @@ def _service_troubles(board: Board, seen: Observed) -> list[str]:
     return troubles
 
 
-def _health_troubles(seen: Observed) -> list[str]:
-    troubles = []
+def _strains(seen: Observed) -> list[str]:
+    strains = []
     health = seen.health
     if health.throttled:
-        troubles.append("throttled: check power and cooling")
-    if health.temperature_c is not None and health.temperature_c >= _HOT_C:
-        troubles.append(f"hot: {health.temperature_c:.0f} C")
-    if health.disk_free_bytes is not None and health.disk_free_bytes < _LOW_DISK_BYTES:
-        troubles.append(f"disk almost full: {health.disk_free_bytes >> 20} MiB left")
-    return troubles
+        strains.append("throttled: check power and cooling")
+    if health.temperature_c is not None and health.temperature_c >= HOT_C:
+        strains.append(f"hot: {health.temperature_c:.0f} C")
+    if health.disk_free_bytes is not None and health.disk_free_bytes < LOW_DISK_BYTES:
+        strains.append(f"disk almost full: {health.disk_free_bytes >> 20} MiB left")
+    return strains
+
+
+def _text(value: object) -> str | None:
+    return value[:100] if isinstance(value, str) else None

@@ -1,5 +1,12 @@
 """`fleetctl status`: is every board doing what git says?"""
 
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from fleetctl.cli.options import (
@@ -7,46 +14,171 @@ from fleetctl.cli.options import (
     FaultsOption,
     FileOption,
     OnOption,
-    Output,
-    OutputOption,
     TransportKind,
     TransportOption,
 )
+
+if TYPE_CHECKING:
+    from fleetctl.cli.session import Session
+    from fleetctl.status import BoardStatus
+
+
+class StatusOutput(StrEnum):
+    """How the status is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    PROMETHEUS = "prometheus"
 
 
 def status(
     file: FileOption = DEFAULT_MANIFEST,
     on: OnOption = "",
+    unfold: Annotated[bool, typer.Option("--all", help="A line for each healthy board, too.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Ask again and again, until Ctrl-C.")] = False,
+    every: Annotated[
+        float, typer.Option("--every", min=1, max=86400, metavar="SECONDS", help="With --watch: how often.")
+    ] = 30.0,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Replace this file instead of printing.")
+    ] = None,
     transport: TransportOption = TransportKind.MANIFEST,
     faults: FaultsOption = None,
-    output: OutputOption = Output.TABLE,
+    output: Annotated[
+        StatusOutput, typer.Option("-o", "--output", help="Form of the result on stdout.")
+    ] = StatusOutput.TABLE,
 ) -> None:
-    """Say whether each board does what git says, and how we know.
+    """Say whether each board does what git says, how we know, and since when.
 
-    Asks every selected board at once what its serving process has loaded. Exits 1 when something is off.
+    Asks every selected board at once what its serving process has loaded; trouble comes first, healthy boards
+    fold into one line. With --watch, a terminal is redrawn, and a log gets a line for each board that
+    changes. Exits 1 when something is off.
     """
     from fleetctl.cli.session import open_session
-    from fleetctl.desired import desired_fleet
-    from fleetctl.errors import BuildError, LockStale
-    from fleetctl.report.console import emit_json, emit_text, talk
-    from fleetctl.report.status import status_markdown, status_text
+
+    def opened() -> "Session":
+        return open_session(file, on, transport, faults)
+
+    def written(session: "Session", found: Sequence["BoardStatus"]) -> str:
+        return _written(session, found, output, unfold)
+
+    if watch:
+        found = _watch(
+            opened, written, every, plain=output is not StatusOutput.TABLE or to is not None, to=to
+        )
+    else:
+        session = opened()
+        found = _ask_on_screen(session, unfold) if output is StatusOutput.TABLE else _ask(session)
+        _emit(written(session, found), to)
+    if not all(board.healthy for board in found):
+        raise typer.Exit(1)
+
+
+def _ask_on_screen(session: "Session", unfold: bool) -> list["BoardStatus"]:
+    """Ask every board; a terminal shows what is known so far."""
+    from fleetctl.report.screen import Screen
+    from fleetctl.report.status import status_text
+
+    found: list[BoardStatus] = []
+    with Screen() as screen:
+        for each in _asking(session):
+            found.append(each)
+            screen.draw(
+                lambda: (
+                    f"{status_text(found, unfold=unfold)}\n{len(found)} of {len(session.boards)} asked so far"
+                )
+            )
+    return _in_order(session, found)
+
+
+def _ask(session: "Session") -> list["BoardStatus"]:
+    return _in_order(session, _asking(session))
+
+
+def _asking(session: "Session") -> Iterator["BoardStatus"]:
+    """Each selected board held against git, in the order in which they answer."""
+    from fleetctl.cli.session import READ_DEADLINE
+    from fleetctl.rollout import observing
     from fleetctl.status import assess
 
-    session = open_session(file, on, transport, faults)
+    desired = _desired(session)
+    for seen in observing(session.transport, session.boards, deadline=READ_DEADLINE):
+        yield assess(session.fleet.boards[seen.board], desired.get(seen.board), seen)
+
+
+def _in_order(session: "Session", found: Iterable["BoardStatus"]) -> list["BoardStatus"]:
+    order = {name: index for index, name in enumerate(session.selection.boards)}
+    return sorted(found, key=lambda status: order[status.board])
+
+
+def _desired(session: "Session") -> Mapping[str, str]:
+    """The release that git says each board should run; empty, after a warning, where git does not say."""
+    from fleetctl.desired import desired_fleet
+    from fleetctl.errors import BuildError, LockStale
+    from fleetctl.report.console import talk
+
     try:
         releases = desired_fleet(session.project, session.fleet, session.selection.boards).releases
-        desired = {board: release.digest for board, release in releases.items()}
     except (LockStale, BuildError) as error:
         talk.warn(f"what git says is not known: {error.message}" + (f" ({error.hint})" if error.hint else ""))
-        desired = {}
-    observed = session.observe()
-    statuses = [assess(board, desired.get(board.name), observed[board.name]) for board in session.boards]
+        return {}
+    return {board: release.digest for board, release in releases.items()}
+
+
+def _written(session: "Session", found: Sequence["BoardStatus"], output: StatusOutput, unfold: bool) -> str:
+    from fleetctl.report.console import json_text
+    from fleetctl.report.prometheus import prometheus_text
+    from fleetctl.report.status import status_markdown, status_text
+
     match output:
-        case Output.JSON:
-            emit_json("fleetctl.status/v1", {"boards": [status.to_json() for status in statuses]})
-        case Output.MARKDOWN:
-            emit_text(status_markdown(statuses))
-        case Output.TABLE:
-            emit_text(status_text(statuses))
-    if not (desired and all(status.healthy for status in statuses)):
-        raise typer.Exit(1)
+        case StatusOutput.JSON:
+            return json_text("fleetctl.status/v1", {"boards": [board.to_json() for board in found]})
+        case StatusOutput.MARKDOWN:
+            return status_markdown(found, unfold=unfold)
+        case StatusOutput.PROMETHEUS:
+            return prometheus_text(found, session.fleet.boards, time.time())
+        case StatusOutput.TABLE:
+            return status_text(found, unfold=unfold)
+
+
+def _emit(text: str, to: Path | None) -> None:
+    from fleetctl.report.screen import print_coloured
+    from fleetctl.store import atomic_write
+
+    if to is None:
+        print_coloured(text.rstrip("\n"))
+    else:
+        atomic_write(to, text.rstrip("\n") + "\n")
+
+
+def _watch(
+    opened: Callable[[], "Session"],
+    written: Callable[["Session", Sequence["BoardStatus"]], str],
+    every: float,
+    *,
+    plain: bool,
+    to: Path | None,
+) -> list["BoardStatus"]:
+    """Ask until Ctrl-C; returns what was seen last.
+
+    Git is read anew each time. It may be in the middle of an edit: then what it said before holds.
+    """
+    from fleetctl.errors import FleetError
+    from fleetctl.report.console import talk
+    from fleetctl.report.watching import watch_for
+
+    session, found = opened(), list["BoardStatus"]()
+    with suppress(KeyboardInterrupt), watch_for(every) as watch:
+        while True:
+            found = _ask(session)
+            if plain:
+                _emit(written(session, found), to)
+            else:
+                watch.show(found, written(session, found))
+            time.sleep(every)
+            try:
+                session = opened()
+            except FleetError as error:
+                talk.warn(f"{error.message}; watching what git said before")
+    return found

@@ -11,14 +11,19 @@ def bytes_text(count: int) -> str:
     return f"{size:.1f} GiB"
 
 
+def ms_text(milliseconds: float) -> str:
+    """`4.1 ms`, `812 ms`."""
+    return f"{milliseconds:.1f} ms" if milliseconds < 100 else f"{milliseconds:.0f} ms"
+
+
 def short(digest: str | None) -> str:
     """The first eight digits of a digest; `none` where there is none."""
     return digest[:8] if digest else "none"
 
 
-def plural(count: int, noun: str) -> str:
-    """`1 board`, `2 boards`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def plural(count: int, noun: str, many: str = "") -> str:
+    """`1 board`, `2 boards`; `many` where the noun takes no plain `s`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {many or noun + 's'}"
 
 
 def duration_text(seconds: float) -> str:

@@ -10,11 +10,13 @@ PACKAGE = Path(__file__).resolve().parents[2] / "fleetctl"
 # From the bottom of the house to its roof. Modules on one line may know each other.
 LAYERS = [
     "errors",
+    "schemas",
     "device",
     "store checked_json",
     "project revision events",
     "artifact release",
     "manifest.schema",
+    "signing",
     "compatibility",
     "manifest",
     "selector",

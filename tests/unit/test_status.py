@@ -7,8 +7,7 @@ import pytest
 
 from fleetctl.manifest.schema import Accelerator, Board, BoardKind, VariantName
 from fleetctl.observation import Health, Loaded, Observed, Reach
-from fleetctl.report.status import status_text
-from fleetctl.status import assess
+from fleetctl.status import Source, Standing, assess
 
 NEW, OLD = "a" * 64, "b" * 64
 BOARD = Board("luxor-01", BoardKind.RASPBERRYPI4, "reader", VariantName.INT8, host="h")
@@ -48,7 +47,7 @@ def test_a_board_that_proved_what_git_says_is_healthy() -> None:
 )
 def test_trouble(change: dict[str, Any], trouble: str) -> None:
     """Each thing that can be wrong with a board is said in its own words."""
-    assert (trouble,) == assess(BOARD, NEW, replace(WELL, **change)).troubles
+    assert (trouble,) == assess(BOARD, NEW, replace(WELL, **change)).complaints
 
 
 def test_the_processor_is_no_edge_tpu() -> None:
@@ -66,10 +65,36 @@ def test_a_refused_release_does_not_lend_its_numbers() -> None:
     assert (status.p95_ms, status.last_outcome) == (None, "failed reverted bbbbbbbb")
 
 
-def test_trouble_comes_first() -> None:
-    """The table opens with boards that need somebody, and closes with a count."""
-    statuses = [assess(BOARD, NEW, WELL), assess(replace(BOARD, name="luxor-02"), NEW, Observed("luxor-02"))]
-    lines = status_text(statuses).splitlines()
+def test_how_a_board_stands() -> None:
+    """What is not as git says is wrong; what is, but hot, is strained; who is silent is offline."""
+    strained = replace(WELL, health=Health(throttled=True))
+    wrong = replace(strained, service="failed")
+    stands = [
+        assess(BOARD, NEW, seen).standing
+        for seen in (wrong, Observed("luxor-01", Reach.OFFLINE), strained, WELL)
+    ]
 
-    assert "luxor-02" in lines[1]
-    assert lines[-1] == "1 of 2 boards healthy"
+    assert list(Standing) == stands
+    assert assess(BOARD, None, WELL).troubles == ("what git says is not known",)
+
+
+def test_ages_are_told_by_the_boards_own_clock() -> None:
+    """A board whose clock is years off still says rightly how long ago things were."""
+    seen = replace(
+        WELL,
+        time="1970-01-03T00:00:00Z",
+        loaded=Loaded(release=NEW, since="1970-01-02T00:00:00Z"),
+        receipt={**WELL.receipt, "time": "1970-01-01T12:00:00Z"},
+    )
+    status = assess(BOARD, NEW, seen)
+
+    assert (86400, 1.5 * 86400) == (status.serving_s, status.proved_s)
+    assert assess(BOARD, NEW, replace(seen, time="tomorrow")).serving_s is None
+    assert assess(BOARD, NEW, replace(seen, receipt={**seen.receipt, "outcome": "failed"})).proved_s is None
+
+
+def test_who_says_so() -> None:
+    """A running process is the best witness, files are a worse one, and silence is none."""
+    said = [WELL, replace(WELL, loaded=None), Observed("luxor-01", Reach.OFFLINE)]
+
+    assert list(Source) == [assess(BOARD, NEW, seen).source for seen in said]
