@@ -12,6 +12,7 @@ FleetError                      70  internal error unless a subclass says otherw
 ├── Incompatible                21  a board cannot load the release it is to run
 ├── TransportError              30  boards could not be reached
 │   └── Refused                 31  a board or we refused: host key, permission
+├── SigningError                31  a release cannot be signed so that its board would take it
 ├── SmokeFailed                 40  boards failed their proof and were rolled back
 │   └── RollbackFailed          41  ...and at least one could not be
 ├── GatePaused                  42  the gate neither passed nor failed: a person decides
@@ -125,6 +126,12 @@ class TransportError(FleetError):
 
 class Refused(TransportError):
     """A board refused us, or we refused it: host key, permission."""
+
+    exit_code = 31
+
+
+class SigningError(FleetError):
+    """A release cannot be signed so that its board would take it: no key, or not one that is trusted."""
 
     exit_code = 31
 

@@ -19,6 +19,7 @@ from .release_files import FileRef, parse_manifest
 from .snapshot import adopt
 from .space import make_room
 from .staging import stage
+from .trust import demand_statement, note_serial, refuse_older
 
 
 def activate(call: Call) -> Dict[str, Any]:
@@ -29,13 +30,16 @@ def activate(call: Call) -> Dict[str, Any]:
         raise BoardError("bad-request", "activate needs a board and a manifest")
     files = parse_manifest(manifest, digest)
     number(request, "deadline", DEADLINE_S), number(request, "confirm_timeout", CONFIRM_TIMEOUT_S)
+    signed = demand_statement(board, request, digest)
+    order = dict(request, signed=signed)
     with call.lock("activate"):
         activation = Activation.of(call)
         recover(activation)
+        refuse_older(board, signed, digest)
         receive_release(call, digest, manifest, files)
         activation.service(digest).check()
-        answer = prove_again(activation, digest, request) or activation.try_release(
-            digest, activation.before(), request
+        answer = prove_again(activation, digest, order) or activation.try_release(
+            digest, activation.before(), order
         )
         return dict(answer, current=board.current, **evidence_terms(board, digest))
 
@@ -69,7 +73,7 @@ def unit_path(call: Call, files: Mapping[str, FileRef]) -> Optional[str]:
     return os.path.join(call.unit_folder, units[0]) if units else None
 
 
-def prove_again(activation: Activation, digest: str, request: Json) -> Optional[Dict[str, Any]]:
+def prove_again(activation: Activation, digest: str, order: Json) -> Optional[Dict[str, Any]]:
     """The answer for a release that is current, good and loaded already; None for any other."""
     board = activation.board
     if (
@@ -79,8 +83,9 @@ def prove_again(activation: Activation, digest: str, request: Json) -> Optional[
         or not activation.serves(digest)
     ):
         return None
-    limit = time.monotonic() + number(request, "deadline", DEADLINE_S)
-    receipt = prove(board, digest, None, request, limit)
+    limit = time.monotonic() + number(order, "deadline", DEADLINE_S)
+    receipt = prove(board, digest, None, order, limit)
     receipt["state"] = "confirmed"
+    note_serial(board, order["signed"])
     activation.records.keep(receipt)
     return {"state": "unchanged", "receipt": receipt}

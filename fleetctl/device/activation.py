@@ -22,6 +22,7 @@ from .records import Records
 from .services import Service, service_of
 from .space import collect
 from .talk import complain
+from .trust import note_serial
 from .watcher import start_watcher
 
 DEADLINE_S = 300.0
@@ -147,6 +148,7 @@ class Activation:
     def finish_keeping(self) -> Dict[str, Any]:
         pending = self.records.pending
         digest = pending["release"]
+        note_serial(self.board, pending.get("signed"))
         self.board.set_good(digest)
         self.checkpoint("good-written")
         receipt = self.records.receipt or {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import sys
 import time
 from typing import Any, Dict, List
@@ -14,6 +15,7 @@ from .durable import free_bytes
 from .environment import described_environment
 from .files import names
 from .service_user import described_user
+from .trust import described_trust
 from .vitals import has_edge_tpu
 
 
@@ -31,6 +33,8 @@ def describe(call: Call) -> Dict[str, Any]:
         "libedgetpu": shared_libraries("libedgetpu.so"),
         "free_bytes": free_bytes(existing_parent(root)),
         "clock": time.time(),
+        "openssl": shutil.which("openssl") is not None,
+        "trust": described_trust(call.board),
         "environment": described_environment(call.board),
         "user": described_user(call.request),
     }

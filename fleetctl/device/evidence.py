@@ -40,6 +40,7 @@ def receipt_of(
         "release": digest,
         "previous": previous,
         "commit": order.get("commit"),
+        "signed": order.get("signed"),
         "time": utc(),
         "loaded": evidence.get("loaded"),
         "accelerator": {"wanted": wanted, "used": used, "present": used == "edgetpu" or has_edge_tpu()},

@@ -22,6 +22,7 @@ class Board:
         self.current_link = os.path.join(self.root, "current")
         self.state = os.path.join(self.root, "state")
         self.snapshots = os.path.join(self.root, "snapshot")
+        self.trust = os.path.join(self.root, "trust")
 
     def make_folders(self) -> None:
         for folder in (self.blobs, self.releases, self.state):

@@ -13,6 +13,7 @@ from .healthz import healthz
 from .records import Records
 from .release_files import release_files
 from .survey import survey
+from .trust import described_trust
 from .vitals import health
 
 CONFIG_LIMIT = 16 << 10
@@ -43,6 +44,7 @@ def observe(call: Call) -> Dict[str, Any]:
         "service": service_state(current, config),
         "receipt": records.receipt,
         "health": health(board.root),
+        "trust": described_trust(board),
         "platform": survey(interpreter_of(call, current)),
         "time": utc(),
     }

@@ -27,6 +27,7 @@ def on_probation(
         "phase": phase,
         "board": order.get("board"),
         "commit": order.get("commit"),
+        "signed": order.get("signed"),
         "confirm_by": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + left)),
         "deadline_monotonic": limit,  # counts from boot for every process, whatever is done to the clock
         "boot_id": boot_id(),

@@ -17,6 +17,7 @@ from .files import sha256_file
 from .layout import DIGEST
 from .service_user import ensure_user, user_name
 from .space import MARGIN_BYTES
+from .trust import ensure_trust
 
 # Google's rule for USB accelerators, before (1a6e) and after (18d1) they have their firmware.
 UDEV_RULE = b"""\
@@ -40,6 +41,8 @@ def prepare(call: Call) -> Dict[str, Any]:
             changed.append("udev rule")
         if wheels and prepare_environment(call, wheels, sizes):
             changed.append("python environment")
+        if "trust" in call.request and ensure_trust(call.board, call.request["trust"]):
+            changed.append("trusted keys")
     return {"changed": changed, "description": describe(call)}
 
 

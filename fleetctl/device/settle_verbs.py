@@ -8,11 +8,13 @@ from typing import Any, Dict, Optional
 from .activation import Activation
 from .board_error import BoardError
 from .call import Call, digest_of, number
+from .files import Json
 from .layout import DIGEST
 from .locks import locked
 from .recovery import recover as finish_or_undo
 from .recovery import revert_lapsed, settle_link
 from .release_files import altered_files
+from .trust import demand_statement, may_go_back
 
 
 def confirm(call: Call) -> Dict[str, Any]:
@@ -31,13 +33,13 @@ def revert(call: Call) -> Dict[str, Any]:
         to = digest_of(call.request, "to")
     said = reason[:500] if isinstance(reason, str) else "asked to"
     with call.lock("revert"):
-        answer = go_back(Activation.of(call), to, said)
+        answer = go_back(Activation.of(call), to, said, call.request)
     if answer["state"] != "reverted":
         raise BoardError("revert-failed", "; ".join(answer["receipt"]["reasons"]))
     return answer
 
 
-def go_back(activation: Activation, to: Optional[str], reason: str) -> Dict[str, Any]:
+def go_back(activation: Activation, to: Optional[str], reason: str, request: Json) -> Dict[str, Any]:
     """End what is on probation; where nothing is, go to `to`, or to what was confirmed before."""
     recovered = finish_or_undo(activation)
     board, pending = activation.board, activation.records.pending
@@ -45,7 +47,18 @@ def go_back(activation: Activation, to: Optional[str], reason: str) -> Dict[str,
         return revert_lapsed(activation, pending, reason)
     if recovered in ("reverted", "revert_failed") and to in (None, board.current):
         return {"state": recovered, "current": board.current, "receipt": activation.records.receipt}
-    return go_back_to(activation, to or last_before(activation), reason)
+    digest = to or last_before(activation)
+    return go_back_to(activation, digest, reason, signed_return(activation, digest, request))
+
+
+def signed_return(activation: Activation, digest: str, request: Json) -> Optional[Dict[str, Any]]:
+    """Who signed that this board may leave a confirmed release for an older one; None where nobody has to."""
+    signed = demand_statement(activation.board, request, digest)
+    if signed is not None and not may_go_back(activation.board, signed):
+        raise BoardError(
+            "older", "release %s was signed, but not for going back to it from here" % digest[:12]
+        )
+    return signed
 
 
 def last_before(activation: Activation) -> str:
@@ -63,7 +76,7 @@ def last_before(activation: Activation) -> str:
     raise BoardError("nothing-before", "this board holds no release from before the current one")
 
 
-def go_back_to(activation: Activation, digest: str, reason: str) -> Dict[str, Any]:
+def go_back_to(activation: Activation, digest: str, reason: str, signed: Optional[Json]) -> Dict[str, Any]:
     """Swap to an older release that lies here; it is tried and proved like a new one, and then kept.
 
     Raises:
@@ -77,6 +90,7 @@ def go_back_to(activation: Activation, digest: str, reason: str) -> Dict[str, An
     order = {
         "board": board.config(digest, "config/serve.json").get("board"),
         "commit": activation.records.commit_of(digest),
+        "signed": signed,
     }
     answer = activation.try_release(digest, activation.before(), order)
     if answer["state"] != "pending":

@@ -17,6 +17,7 @@ LAYERS = [
     "artifact release",
     "manifest.schema",
     "signing",
+    "signing",
     "compatibility",
     "manifest",
     "selector",
