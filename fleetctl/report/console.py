@@ -209,6 +209,14 @@ _JOINER = "\u2060"  # invisible, and enough for GitHub to see no name and no add
 _REFERENCE = re.compile(r"(?<=@)(?=\w)|(?<=#)(?=\d)|(?<=:)(?=//)")
 
 
+class Markup(str):
+    """Text that is Markdown already, and ours: what others say is never made one."""
+
+    __slots__ = ()
+
+
 def markdown_text(text: str) -> str:
     """Untrusted text on one line of Markdown, shown as it is."""
+    if isinstance(text, Markup):
+        return text.replace("|", "\\|")
     return _REFERENCE.sub(_JOINER, printable(text).translate(_MARKUP))

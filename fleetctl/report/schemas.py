@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 from fleetctl.errors import UsageError
-from fleetctl.report.console import markdown_table
+from fleetctl.report.console import Markup, markdown_table
 from fleetctl.schemas import SCHEMAS, short_name
 from fleetctl.schemas.words import JsonSchema
 
@@ -21,7 +21,10 @@ def schema_json(name: str) -> str:
 def schema_markdown(name: str) -> str:
     """The same as a table: a row for each property, its path in front."""
     found = _find(name)
-    rows = [[f"`{path}`", _kind(schema), schema.get("description", "")] for path, schema in _rows(found, "")]
+    rows = [
+        [Markup(f"`{path}`"), Markup(_kind(schema)), Markup(schema.get("description", ""))]
+        for path, schema in _rows(found, "")
+    ]
     return f"{found['description']}\n\n{markdown_table(['property', 'value', 'meaning'], rows)}"
 
 
