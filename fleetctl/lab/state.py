@@ -89,6 +89,7 @@ class VirtualBoard:
     become: bool = False  # whether root is had by sudo
     service: str = "process"  # a `ServiceManager`
     architecture: str = ""  # of Debian's names; empty: this machine's
+    account: str = ""  # of a docker board: whose home its image has
 
     @property
     def address(self) -> str:

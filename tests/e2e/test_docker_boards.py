@@ -4,19 +4,12 @@ They need a Docker engine, and what `make boards` makes: images to boot, and the
 fetch. Without them these tests skip, and say so.
 """
 
-import shutil
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from docker.errors import NotFound
-from prepare_boards import WHEELHOUSE
+from docker_boards import client_of_engine, container_of, lab_label, lab_of
 from quadrant_fleet import QuadrantFleet
-
-from fleetctl.errors import ToolchainMissing
-from fleetctl.lab.docker.engine import engine
-from fleetctl.lab.docker.images import image_name
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("docker boards")]
 
@@ -26,50 +19,23 @@ def fleet(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[QuadrantFleet]:
     """Two bootstrapped boards of one processor, before their first release."""
-    _demand_prepared(request.param)
     made = QuadrantFleet.make(tmp_path_factory.mktemp(request.param) / "fleet")
-    shutil.copytree(WHEELHOUSE, made.root / ".fleetctl" / "wheelhouse")
     made.edit("confirm_timeout: 8s", "confirm_timeout: 30s")
     made.edit("  luxor-02: {host: 192.0.2.2, labels: {site: luxor}}\n", "")
     made.edit("karnak-01: {", "karnak-01: {board: coral-dev-board, variant: int8, accelerator: none, ")
-    try:
-        up = made.run("lab", "up", "--driver", "docker", "--arch", request.param, patience=900)
-        assert up.status == 0, up.err
+    with lab_of(made, request.param):
         yield made
-    finally:
-        made.run("lab", "down")
-
-
-def _demand_prepared(architecture: str) -> None:
-    try:
-        with engine() as client:
-            for user in ("pi", "mendel"):
-                client.images.get(image_name(architecture, user))
-    except ToolchainMissing as error:
-        pytest.skip(error.message)
-    except NotFound as error:
-        pytest.skip(f"no image of {architecture} boards ({error.explanation}): run `make boards`")
-    if not WHEELHOUSE.is_dir():
-        pytest.skip(f"no wheels for boards in {WHEELHOUSE}: run `make boards`")
-
-
-def container_of(fleet: QuadrantFleet, board: str) -> Any:
-    import docker
-
-    client = docker.from_env()
-    labels = [f"fleetctl.lab={fleet.root / '.fleetctl' / 'lab'}", f"fleetctl.board={board}"]
-    (container,) = client.containers.list(all=True, filters={"label": labels})
-    return container
 
 
 def kill_when_pending(fleet: QuadrantFleet, board: str) -> None:
     """Begin a rollout to a board, and kill it as soon as the board has the release on probation."""
-    container = container_of(fleet, board)
     rollout = fleet.start("rollout", "--yes", "--on", board)
     give_up = time.monotonic() + 120
-    while container.exec_run(["test", "-e", "/opt/fleetctl/state/pending.json"]).exit_code:
-        assert rollout.poll() is None, rollout.communicate()
-        assert time.monotonic() < give_up
+    with client_of_engine() as client:
+        container = container_of(client, fleet, board)
+        while container.exec_run(["test", "-e", "/opt/fleetctl/state/pending.json"]).exit_code:
+            assert rollout.poll() is None, rollout.communicate()
+            assert time.monotonic() < give_up
     rollout.kill()
     rollout.communicate()
 
@@ -140,14 +106,12 @@ def test_a_board_whose_power_fails_before_it_is_confirmed_comes_back_on_the_last
 
 
 def test_down_leaves_nothing(fleet: QuadrantFleet) -> None:
-    """No container and no network of the lab remains."""
-    import docker
-
-    assert fleet.run("lab", "down").status == 0
-    client = docker.from_env()
-    try:
-        label = f"fleetctl.lab={fleet.root / '.fleetctl' / 'lab'}"
-        assert [] == client.containers.list(all=True, filters={"label": label})
-        assert [] == client.networks.list(filters={"label": label})
-    finally:
-        client.close()
+    """No container and no network of the lab remains, and no volume was ever made for it."""
+    label = {"label": lab_label(fleet)}
+    with client_of_engine() as client:
+        boards = client.containers.list(all=True, filters=label)
+        assert boards
+        assert {"bind"} == {mount["Type"] for board in boards for mount in board.attrs["Mounts"]}
+        assert fleet.run("lab", "down").status == 0
+        assert [] == client.containers.list(all=True, filters=label)
+        assert [] == client.networks.list(filters=label)

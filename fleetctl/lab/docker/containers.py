@@ -8,7 +8,6 @@ import io
 import tarfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from fleetctl.lab.keys import public_half
@@ -17,9 +16,11 @@ from fleetctl.lab.state import LabFiles, VirtualBoard
 
 LAB_LABEL = "fleetctl.lab"
 BOARD_LABEL = "fleetctl.board"
+ROOT_USER = "root"
 _SSH = 22
 _BANNER = b"SSH-"
 _POLL = 0.1  # seconds
+_FIRST_USER = 1000  # the identifier of the first user that is added to Debian
 _STOP_PATIENCE = 10  # seconds
 
 
@@ -81,16 +82,18 @@ def _files_of(files: LabFiles, name: str, user: str) -> bytes:
     host_key = files.host_key(name)
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
-        _add(archive, "etc/ssh/ssh_host_ed25519_key", host_key, mode=0o600)
-        _add(archive, "etc/ssh/ssh_host_ed25519_key.pub", public_half(host_key), mode=0o644)
-        # The first user that is added to Debian.
-        keys = f"home/{user}/.ssh/authorized_keys"
-        _add(archive, keys, public_half(files.identity), mode=0o600, owner=1000)
+        _add(archive, "etc/ssh/ssh_host_ed25519_key", host_key.read_bytes(), mode=0o600)
+        _add(archive, "etc/ssh/ssh_host_ed25519_key.pub", public_half(host_key).read_bytes())
+        if user == ROOT_USER:
+            _add(archive, "root/.ssh/authorized_keys", public_half(files.identity).read_bytes(), mode=0o600)
+            _add(archive, "etc/ssh/sshd_config.d/00-root.conf", b"PermitRootLogin prohibit-password\n")
+        else:
+            keys = f"home/{user}/.ssh/authorized_keys"
+            _add(archive, keys, public_half(files.identity).read_bytes(), mode=0o600, owner=_FIRST_USER)
     return stream.getvalue()
 
 
-def _add(archive: tarfile.TarFile, path: str, source: Path, *, mode: int, owner: int = 0) -> None:
-    data = source.read_bytes()
+def _add(archive: tarfile.TarFile, path: str, data: bytes, *, mode: int = 0o644, owner: int = 0) -> None:
     entry = tarfile.TarInfo(path)
     entry.size, entry.mode, entry.uid, entry.gid = len(data), mode, owner, owner
     archive.addfile(entry, io.BytesIO(data))

@@ -8,6 +8,7 @@ from typing import Any
 
 from fleetctl.errors import FleetError
 from fleetctl.lab.docker import containers, images
+from fleetctl.lab.docker.containers import ROOT_USER
 from fleetctl.lab.docker.engine import engine
 from fleetctl.lab.keys import ensure_keys, write_known_hosts
 from fleetctl.lab.ports import LOOPBACK, free_ports
@@ -100,29 +101,33 @@ def _wish(files: LabFiles, before: LabState, added: Collection[Wanted]) -> LabSt
 
 
 def _new_board(wish: Wanted, port: int) -> VirtualBoard:
+    account = "mendel" if wish.kind.startswith("coral-") else "pi"
+    # Emulators do not honour setuid, so sudo cannot work: there the lab's key lets root in.
+    emulated = wish.architecture != images.own_architecture()
     return VirtualBoard(
         host=LOOPBACK,
         port=port,
-        user="mendel" if wish.kind.startswith("coral-") else "pi",
+        user=ROOT_USER if emulated else account,
         root=ROOT,
         python=PYTHON,
         serve_port=SERVE_PORT,
-        become=True,
+        become=not emulated,
         service="systemd",
         architecture=wish.architecture,
+        account=account,
     )
 
 
 def _create(client: Any, files: LabFiles, boards: Mapping[str, VirtualBoard], say: Say) -> Mapping[str, Any]:
     if not boards:
         return {}
-    needed = dict.fromkeys((board.architecture, board.user) for board in boards.values())
+    needed = dict.fromkeys((board.architecture, board.account) for board in boards.values())
     image = {key: images.ensure(client, *key, say) for key in needed}
     network = _network_name(files)
     if not client.networks.list(names=[network]):
         client.networks.create(network, labels={containers.LAB_LABEL: containers.lab_id(files)})
     return {
-        name: containers.create(client, files, name, board, image[board.architecture, board.user], network)
+        name: containers.create(client, files, name, board, image[board.architecture, board.account], network)
         for name, board in boards.items()
     }
 
