@@ -46,6 +46,14 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Alteration:
+    """A file of a release that is not as its manifest says: when it was written, and who owns it now."""
+
+    since: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """One board as it is: what it links to, what it has loaded, and what it last proved."""
 
@@ -58,6 +66,7 @@ class Observed:
     pending: str | None = None
     foreign: bool = False
     files: Mapping[str, str] = field(default_factory=dict)  # path in the release -> sha256
+    altered: Mapping[str, Alteration] = field(default_factory=dict)  # by path in the release
     config: Mapping[str, Any] = field(default_factory=dict)
     service: str = "absent"
     loaded: Loaded | None = None
@@ -82,6 +91,7 @@ class Observed:
             pending=_digest(_mapping(data.get("pending")).get("release")),
             foreign=data.get("foreign") is True,
             files=_file_digests(data.get("files")),
+            altered=_alterations(data.get("altered")),
             config=_mapping(data.get("config")),
             service=_text(service.get("state")) or "absent",
             loaded=_loaded(service.get("loaded")),
@@ -135,6 +145,13 @@ def _digest(value: object) -> str | None:
 def _file_digests(value: object) -> dict[str, str]:
     found = ((path, _digest(_mapping(ref).get("sha256"))) for path, ref in _mapping(value).items())
     return {path: digest for path, digest in found if digest}
+
+
+def _alterations(value: object) -> dict[str, Alteration]:
+    return {
+        path[:200]: Alteration(_text(_mapping(said).get("since")), _text(_mapping(said).get("by")))
+        for path, said in _mapping(value).items()
+    }
 
 
 def _loaded(value: object) -> Loaded | None:

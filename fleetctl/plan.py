@@ -250,6 +250,10 @@ def _decide(release: Release, seen: Observed, config: Mapping[str, Any]) -> tupl
 
 def _doubts(release: Release, seen: Observed) -> Iterator[str]:
     """Why a board whose files are right may still not do what git says."""
+    altered = [path for path, ref in release.files.items() if seen.files.get(path) != ref.sha256]
+    if altered:
+        more = f" and {len(altered) - 1} more" if len(altered) > 1 else ""
+        yield f"{altered[0]}{more} was altered on the board"
     if seen.pending:
         yield "its release is still on probation"
     elif seen.good != release.digest:

@@ -81,6 +81,7 @@ def prove_again(activation: Activation, digest: str, order: Json) -> Optional[Di
         or board.current != digest
         or board.good != digest
         or not activation.serves(digest)
+        or os.path.exists(board.in_state("repaired"))  # it may serve what was altered
     ):
         return None
     limit = time.monotonic() + number(order, "deadline", DEADLINE_S)

@@ -151,6 +151,7 @@ class Activation:
         note_serial(self.board, pending.get("signed"))
         self.board.set_good(digest)
         self.checkpoint("good-written")
+        remove(self.board.in_state("repaired"))
         receipt = self.records.receipt or {}
         if receipt.get("release") == digest and receipt.get("state") != "confirmed":
             self.records.keep(dict(receipt, state="confirmed", time=utc()))

@@ -9,7 +9,11 @@ POLL_S = 0.025
 
 
 def utc() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return utc_of(time.time())
+
+
+def utc_of(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def boot_id() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Optional
 
+from .alterations import alterations
 from .call import Call
 from .clock import utc
 from .files import Json, sha256_file, to_json
@@ -24,14 +25,16 @@ def observe(call: Call) -> Dict[str, Any]:
     current = board.current
     records = Records(board)
     files: Dict[str, Any] = {}
+    altered: Dict[str, Any] = {}
     config: Dict[str, Any] = {}
     if current:
         folder = board.release(current)
-        found = (
-            (path, sha256_file(os.path.join(folder, path)), ref.size)
-            for path, ref in release_files(board, current).items()
-        )
-        files = {path: {"sha256": digest, "size": size} for path, digest, size in found if digest}
+        wanted = release_files(board, current)
+        found = {path: sha256_file(os.path.join(folder, path)) for path in wanted}
+        files = {
+            path: {"sha256": found[path], "size": ref.size} for path, ref in wanted.items() if found[path]
+        }
+        altered = alterations(board, current, wanted, found)
         config = board.config(current, "config/serve.json")
     return {
         "schema": "fleetctl.observation/v1",
@@ -40,6 +43,7 @@ def observe(call: Call) -> Dict[str, Any]:
         "pending": records.pending or None,
         "foreign": bool(foreign_names(board)),
         "files": files,
+        "altered": altered,
         "config": config if len(to_json(config)) <= CONFIG_LIMIT else None,
         "service": service_state(current, config),
         "receipt": records.receipt,

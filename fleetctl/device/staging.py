@@ -11,7 +11,7 @@ from .call import Checkpoint
 from .durable import atomic_write, fsync_directory, remove
 from .files import sha256_file
 from .layout import Board
-from .release_files import FileRef
+from .release_files import FileRef, altered_files
 
 
 def stage(
@@ -37,8 +37,14 @@ def stage(
 
 
 def repair(board: Board, digest: str, manifest: str, files: Mapping[str, FileRef]) -> None:
-    """Put back, one rename each, the files of a staged release that somebody changed."""
+    """Put back, one rename each, the files of a staged release that somebody changed.
+
+    The service may have loaded what they held: the state file `repaired` says so until it has started anew
+    and proved itself.
+    """
     folder = board.release(digest)
+    if board.current == digest and altered_files(board, digest):
+        atomic_write(board.in_state("repaired"), digest.encode() + b"\n")
     manifest_path = os.path.join(folder, "release.json")
     if sha256_file(manifest_path) != digest:
         atomic_write(manifest_path, manifest.encode("utf-8"))

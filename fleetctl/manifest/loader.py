@@ -15,6 +15,7 @@ from fleetctl.manifest.files import Manifest, read
 from fleetctl.manifest.membership import Membership
 from fleetctl.manifest.schema import (
     ArchitectureName,
+    DriftPolicy,
     Fleet,
     FolderDataset,
     Model,
@@ -63,6 +64,7 @@ def resolve(manifest: Manifest) -> tuple[Fleet, Boards]:
         boards=boards,
         rollout=manifest.fleet.get("rollout", RolloutPolicy()),
         digest=manifest.digest,
+        drift=manifest.fleet.get("drift", DriftPolicy()),
     )
     return fleet, resolver
 

@@ -14,6 +14,33 @@ from fleetctl.schemas.words import (
     word,
 )
 
+DRIFT = document(
+    "fleetctl.drift/v1",
+    "`fleetctl drift`: what differs between git, the files on each board, and what its process has loaded.",
+    boards=items(
+        "one for each selected board, in the order of the manifest",
+        record(
+            board=text("name"),
+            clean=truth("it was asked, and nothing differs but what the manifest leaves aside"),
+            unknown=maybe(text("why it could not be asked")),
+            drifts=items(
+                "the differences",
+                record(
+                    kind=word("of what sort", "release", "model", "config", "file", "service"),
+                    what=text("path in the release, config name, `release`, `service` or `accelerator`"),
+                    declared=maybe(text("digest or value that git says")),
+                    files=maybe(text("digest or value on the board's disk")),
+                    loaded=maybe(text("digest or value in the serving process")),
+                    since=maybe(text("ISO 8601; by git, or by the board's clock")),
+                    by=maybe(text("author of the commit, owner of the altered file, or `the board`")),
+                    how=maybe(text("how it came about, in words")),
+                    ignored=maybe(text("the reason that the manifest gives for leaving it aside")),
+                ),
+            ),
+        ),
+    ),
+    heal=maybe(text("the command that brings them back; null where there is nothing to bring back")),
+)
 STATUS = document(
     "fleetctl.status/v1",
     "`fleetctl status`: whether each board does what git says, in the order of the manifest.",
@@ -45,6 +72,10 @@ STATUS = document(
                 text("how its last activation ended, and of which release if not the loaded one")
             ),
             commit=maybe(text("git commit of its last receipt")),
+            trusts=maybe(
+                texts("keys whose signature it demands, by fingerprint; null: it takes any release")
+            ),
+            serial=maybe(whole("the place in git's history of the last signed release that it confirmed")),
         ),
     ),
 )

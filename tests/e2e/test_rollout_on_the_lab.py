@@ -36,6 +36,16 @@ def test_from_manifest_to_proof_and_back(fleet: QuadrantFleet) -> None:
     assert (second.status, changed) == (0, ["karnak-01"]), second.err
     proved = {name: board["loaded"] for name, board in fleet.boards().items()}
 
+    config = fleet.root / ".fleetctl/lab/boards/luxor-02/opt/fleetctl/current/config/serve.json"
+    wanted = config.read_text()
+    config.unlink()
+    config.write_text(wanted.replace('"threads": 1', '"threads": 3'))
+    found = fleet.run("drift", "-o", "json")
+    healed = fleet.run("rollout", "--yes")
+
+    assert (1, "fleetctl rollout --on luxor-02") == (found.status, found.json["heal"])
+    assert (0, 0, wanted) == (healed.status, fleet.run("drift").status, config.read_text())
+
     fleet.mix_up_labels()
     third = fleet.run("rollout", "--yes")
 

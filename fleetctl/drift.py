@@ -1,0 +1,236 @@
+"""What boards are against what git says: declared, on disk, loaded; since when, and by whom. Pure."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from fleetctl.blame import Change
+from fleetctl.manifest.schema import Accelerator, Board, DriftKind, DriftPolicy, DriftRule
+from fleetctl.observation import Observed, Reach
+from fleetctl.release import Release
+
+_MODEL = "model/model.tflite"
+_CONFIG = "config/serve.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How a difference came about, as far as git or the board knows. `since` is ISO 8601; empty: unknown."""
+
+    since: str = ""
+    by: str = ""
+    how: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One difference on one board. A side that does not apply, or that nobody can tell, is None."""
+
+    board: str
+    kind: DriftKind
+    what: str  # path in the release, config name, or a word
+    declared: str | None
+    files: str | None
+    loaded: str | None
+    origin: Origin = Origin()
+    ignored: str | None = None  # the reason that the manifest gives for leaving it aside
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind.value,
+            "what": self.what,
+            "declared": self.declared,
+            "files": self.files,
+            "loaded": self.loaded,
+            "since": self.origin.since or None,
+            "by": self.origin.by or None,
+            "how": self.origin.how or None,
+            "ignored": self.ignored,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class BoardDrift:
+    """What is different on one board; `unknown` says why nobody can tell."""
+
+    board: str
+    drifts: tuple[Drift, ...] = ()
+    unknown: str = ""
+
+    @property
+    def counted(self) -> tuple[Drift, ...]:
+        """Those that the manifest does not leave aside."""
+        return tuple(drift for drift in self.drifts if drift.ignored is None)
+
+    @property
+    def is_clean(self) -> bool:
+        return not self.unknown and not self.counted
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "board": self.board,
+            "clean": self.is_clean,
+            "unknown": self.unknown or None,
+            "drifts": [drift.to_json() for drift in self.drifts],
+        }
+
+
+Blame = Callable[[str], Change | None]  # the first change of git after the commit that a board names
+
+
+def find_drift(
+    board: Board,
+    release: Release,
+    config: Mapping[str, Any],
+    seen: Observed,
+    *,
+    policy: DriftPolicy,
+    today: str,
+    blame: Blame,
+) -> BoardDrift:
+    """Hold one board against the release that git says it should run.
+
+    Args:
+        release: what git says, file by file.
+        config: the parsed `config/serve.json` of that release.
+        policy: which differences the manifest leaves aside.
+        today: the date, such as 2026-12-31, that `until` of a rule is held against.
+        blame: who changed git after a commit.
+    """
+    if seen.reach is not Reach.REACHED:
+        return BoardDrift(board.name, unknown=seen.error or seen.reach.value)
+    if seen.adopted:
+        found = list(_differences(board, release, config, seen, blame))
+    else:
+        found = [_never_adopted(board, release, seen)]
+    rules = [rule for rule in policy.ignore if not rule.until or today <= rule.until]
+    return BoardDrift(board.name, tuple(_judged(drift, rules) for drift in found))
+
+
+def _judged(drift: Drift, rules: Iterable[DriftRule]) -> Drift:
+    reason = next((rule.reason for rule in rules if _holds(rule, drift)), None)
+    return replace(drift, ignored=reason)
+
+
+def _holds(rule: DriftRule, drift: Drift) -> bool:
+    return (
+        (not rule.boards or any(fnmatchcase(drift.board, glob) for glob in rule.boards))
+        and rule.kind in (None, drift.kind)
+        and (not rule.what or fnmatchcase(drift.what, rule.what))
+    )
+
+
+def _never_adopted(board: Board, release: Release, seen: Observed) -> Drift:
+    how = "it runs what others put there" if seen.foreign else "nothing of ours was ever rolled out to it"
+    return Drift(board.name, DriftKind.RELEASE, "release", release.digest, None, None, Origin(how=how))
+
+
+_RUNTIME = Origin(how="this fleetctl brings another board runtime")
+
+
+def _differences(
+    board: Board, release: Release, config: Mapping[str, Any], seen: Observed, blame: Blame
+) -> Iterator[Drift]:
+    moved = seen.current != release.digest
+    origin = _why_another_release(release, seen, blame) if moved else Origin()
+    loaded = seen.loaded.release if seen.loaded else None
+    if moved or (loaded is not None and loaded != release.digest):
+        since = origin if moved else _why_another_is_loaded(seen)
+        yield Drift(board.name, DriftKind.RELEASE, "release", release.digest, seen.current, loaded, since)
+    yield from _model(board, release, seen, origin)
+    yield from _config(board, config, seen, origin)
+    yield from _files(board, release, seen, moved=moved)
+    yield from _service(board, seen)
+
+
+def _why_another_release(release: Release, seen: Observed, blame: Blame) -> Origin:
+    receipt = seen.receipt
+    left = receipt.get("release") == release.digest and receipt.get("state") in ("reverted", "revert_failed")
+    if left or receipt.get("left") == release.digest:
+        reasons = receipt.get("reasons")
+        told = "; ".join(str(r) for r in reasons)[:300] if isinstance(reasons, list) else ""
+        return Origin(_text(receipt.get("time")), "the board", f"went back: {told}" if told else "went back")
+    differing = {path for path, ref in release.files.items() if seen.files.get(path) != ref.sha256}
+    if differing | (seen.files.keys() - release.files.keys()) <= _runtime_paths(release, seen):
+        return _RUNTIME
+    change = blame(_text(receipt.get("commit")))
+    if change is None:
+        return Origin(how="git moved on, nobody knows when")
+    return Origin(change.when, change.author, f"git moved on: {change.subject[:100]} ({change.commit[:7]})")
+
+
+def _runtime_paths(release: Release, seen: Observed) -> set[str]:
+    return {path for path in [*release.files, *seen.files] if path.startswith("runtime/")}
+
+
+def _why_another_is_loaded(seen: Observed) -> Origin:
+    since = seen.loaded.since if seen.loaded else ""
+    return Origin(since, how="the service did not start anew when the release on disk changed")
+
+
+def _model(board: Board, release: Release, seen: Observed, origin: Origin) -> Iterator[Drift]:
+    declared = release.files[_MODEL].sha256 if _MODEL in release.files else None
+    on_disk, loaded = seen.files.get(_MODEL), seen.loaded.model_sha256 if seen.loaded else None
+    if on_disk != declared or (loaded and loaded != declared):
+        origin = _altered(seen, _MODEL) or origin
+        yield Drift(board.name, DriftKind.MODEL, _MODEL, declared, on_disk, loaded or None, origin)
+
+
+def _config(board: Board, config: Mapping[str, Any], seen: Observed, origin: Origin) -> Iterator[Drift]:
+    altered = _altered(seen, _CONFIG) or origin
+    for name in [*config, *(name for name in seen.config if name not in config)]:
+        declared, on_disk = config.get(name), seen.config.get(name)
+        if declared != on_disk or (name in config) != (name in seen.config):
+            yield Drift(board.name, DriftKind.CONFIG, name, _shown(declared), _shown(on_disk), None, altered)
+
+
+def _files(board: Board, release: Release, seen: Observed, *, moved: bool) -> Iterator[Drift]:
+    """Other files that are not what they should be: of git's release, or of the older one that is there."""
+    if moved:
+        differing = [path for path in seen.altered if path not in (_MODEL, _CONFIG)]
+        declared: Mapping[str, str] = {}
+    else:
+        declared = {path: ref.sha256 for path, ref in release.files.items()}
+        differing = [path for path in declared if seen.files.get(path) != declared[path]]
+        differing = [path for path in differing if path != _MODEL and not _is_told(path, seen)]
+    for path in differing:
+        origin = _altered(seen, path) or Origin()
+        yield Drift(board.name, DriftKind.FILE, path, declared.get(path), seen.files.get(path), None, origin)
+
+
+def _is_told(path: str, seen: Observed) -> bool:
+    """The config is told value by value, where the board could read it."""
+    return path == _CONFIG and bool(seen.config)
+
+
+def _service(board: Board, seen: Observed) -> Iterator[Drift]:
+    if seen.service != "running":
+        yield Drift(board.name, DriftKind.SERVICE, "service", "running", None, seen.service)
+    elif board.accelerator is Accelerator.REQUIRED and seen.loaded and seen.loaded.accelerator != "edgetpu":
+        since = Origin(seen.loaded.since, how="the service started without it")
+        yield Drift(
+            board.name, DriftKind.SERVICE, "accelerator", "edgetpu", None, seen.loaded.accelerator, since
+        )
+
+
+def _altered(seen: Observed, path: str) -> Origin | None:
+    alteration = seen.altered.get(path)
+    if alteration is None:
+        return None
+    how = "altered on the board" if path in seen.files else "deleted on the board"
+    return Origin(alteration.since, alteration.by, how)
+
+
+def _shown(value: object) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)[:200]
+
+
+def _text(value: object) -> str:
+    return value[:200] if isinstance(value, str) else ""
+
+
+def drifting(found: Sequence[BoardDrift]) -> list[str]:
+    """The boards that a rollout would put right: those that were asked, and differ."""
+    return [each.board for each in found if each.counted]

@@ -1,0 +1,49 @@
+"""Who changed git after a board's release: read from a real repository."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fleetctl.blame import first_change_after
+
+
+def git(root: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Ann", "-c", "user.email=ann@fleet.invalid", "-c", "commit.gpgsign=false"]
+    argv = ["git", "-C", str(root), *identity, *arguments]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Three commits: one of the fleet, one of something else, one of the fleet again."""
+    git(tmp_path, "init", "--quiet")
+    for path in ("inventory/fleet.yaml", "README.md", "model_artifacts/fleet.lock", "inventory/known_hosts"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(path)
+        git(tmp_path, "add", "--all")
+        git(tmp_path, "commit", "--quiet", "--message", f"Add {path}")
+    return tmp_path
+
+
+def test_the_first_commit_that_decides(repository: Path) -> None:
+    """The oldest change after the board's commit is the one, a dirty commit counts as its own."""
+    start = git(repository, "rev-parse", "HEAD~3")
+    change = first_change_after(repository, f"{start}-dirty")
+
+    assert change
+    assert ("Ann", "Add model_artifacts/fleet.lock") == (change.author, change.subject)
+    assert git(repository, "rev-parse", "HEAD~1") == change.commit
+
+
+@pytest.mark.parametrize("commit", ["", "f" * 40, "--output=/tmp/x", "HEAD"])
+def test_a_board_that_names_no_commit_of_ours(repository: Path, commit: str) -> None:
+    """Then it is the newest there is; what a board says never reaches git as an option."""
+    change = first_change_after(repository, commit)
+
+    assert change
+    assert "Add inventory/known_hosts" == change.subject
+
+
+def test_outside_of_git_nobody_knows(tmp_path: Path) -> None:
+    assert None is first_change_after(tmp_path, "f" * 40)
