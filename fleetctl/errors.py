@@ -6,6 +6,7 @@ FleetError                      70  internal error unless a subclass says otherw
 ├── ManifestError               10  the manifest is invalid; carries every problem, not the first
 ├── LockStale                   11  fleet.lock does not describe what the manifest asks for
 ├── PlanStale                   11  a saved plan is not what would be done now
+├── Dangerous                   12  a change does what is seldom meant, and does not say that it is
 ├── BuildError                  20  a model could not be built
 │   ├── GateRefused             21  built, but an acceptance gate said no
 │   └── ToolchainMissing        22  a tool the build needs is not here
@@ -92,6 +93,12 @@ class PlanStale(FleetError):
     """A saved plan is not what would be done now."""
 
     exit_code = 11
+
+
+class Dangerous(FleetError):
+    """A change of the fleet does what is seldom meant, and its manifest does not say that it is."""
+
+    exit_code = 12
 
 
 class BuildError(FleetError):

@@ -8,9 +8,13 @@ DEFAULT_MANIFEST = Path("inventory/fleet.yaml")
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """Folders around `inventory/fleet.yaml`. `root` is the folder that holds `inventory/`."""
+    """Folders around `inventory/fleet.yaml`. `root` is the folder that holds `inventory/`.
+
+    `home` is where store and state lie, if not there: what a commit says may be read from elsewhere.
+    """
 
     manifest: Path
+    home: Path | None = None
 
     @property
     def inventory(self) -> Path:
@@ -30,6 +34,11 @@ class Project:
         return self.inventory / "known_hosts"
 
     @property
+    def trust(self) -> Path:
+        """Public keys in git: whose signature boards are to demand."""
+        return self.inventory / "trust"
+
+    @property
     def artifacts(self) -> Path:
         return self.root / "model_artifacts"
 
@@ -39,9 +48,9 @@ class Project:
 
     @property
     def store(self) -> Path:
-        return self.artifacts / "store"
+        return (self.home or self.root) / "model_artifacts" / "store"
 
     @property
     def state(self) -> Path:
         """Local conveniences that can be lost: journal, locks, the lab."""
-        return self.root / ".fleetctl"
+        return (self.home or self.root) / ".fleetctl"

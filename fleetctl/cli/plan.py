@@ -24,13 +24,25 @@ def plan(
     transport: TransportOption = TransportKind.MANIFEST,
     faults: FaultsOption = None,
     save: Annotated[Path | None, typer.Option("--save", help="Keep the plan for `rollout --plan`.")] = None,
+    base: Annotated[
+        str, typer.Option("--base", metavar="REV", help="Hold the change since this commit against it.")
+    ] = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Say what a rollout would change, board by board, and why.
 
     Reads every selected board and writes to none. Exits 0 when nothing would change, 1 when something would,
     and 21 when a board could not load its release: `rollout` would refuse, and the plan says what to do.
+
+    With --base no board is asked: the files here are held against a commit, such as origin/main, and only
+    what changes is shown. Exits 12 when the change is dangerous and does not say that it is meant.
     """
+    if base:
+        _refuse_board_options(on, save)
+        from fleetctl.cli.proposed import show_proposal
+
+        show_proposal(file, base, output)
+        return
     from fleetctl.cli.session import open_session
     from fleetctl.desired import desired_fleet
     from fleetctl.errors import Incompatible
@@ -59,3 +71,14 @@ def plan(
         raise typer.Exit(Incompatible.exit_code)
     if not made.is_empty:
         raise typer.Exit(1)
+
+
+def _refuse_board_options(on: str, save: Path | None) -> None:
+    from fleetctl.errors import UsageError
+
+    given = {"--on": on, "--save": save}
+    if wrong := [name for name, value in given.items() if value]:
+        raise UsageError(
+            f"--base and {wrong[0]} do not go together",
+            hint="a change is compared as a whole, without boards",
+        )

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from fleetctl.manifest.compounds import Field, ListOf, MapOf, Named, Record, Tagged
-from fleetctl.manifest.drift_rules import DRIFT
 from fleetctl.manifest.kinds import (
     BYTES,
     SECONDS,
@@ -31,6 +30,7 @@ from fleetctl.manifest.schema import (
     Attached,
     Board,
     BoardKind,
+    Danger,
     EdgeTpu,
     EdgeTpuBuild,
     FolderDataset,
@@ -55,13 +55,19 @@ from fleetctl.manifest.schema import (
     Wave,
     Weights,
 )
-from fleetctl.manifest.words import GLOB, NAME
-from fleetctl.manifest.words import VISIBLE as _VISIBLE
+
+_VISIBLE = r"[^\x00-\x1f\x7f]"
+
 
 def _fraction_hint(value: float) -> str:
     return f"write {value / 100:g}" if 1 < value <= 100 else ""
 
 
+NAME = Text(
+    "name of lower-case letters, digits and hyphens, at most 63",
+    r"[a-z0-9][a-z0-9-]{0,62}",
+)
+GLOB = Text("name or glob such as `luxor-*`", r"[a-z0-9*?\[\]!-]{1,100}")
 LABEL = Text(
     "label name", r"[A-Za-z_][A-Za-z0-9_.-]{0,62}", "begin with a letter; letters, digits, `_`, `.` and `-`"
 )
@@ -111,6 +117,8 @@ EDGE_TPU_LIBRARY = Text(
     r"[0-9]{1,3}\.[0-9]{1,3}(?:[Tt][Ff][0-9]{1,2}\.[0-9]{1,3}(?:\.[0-9]{1,3})?)?(?:[-+~][A-Za-z0-9.+~-]{1,40})?",
     "`dpkg-query -W 'libedgetpu1-*'` on the board says it",
 )
+
+REASON = Text("reason of 1 to 200 characters", rf"{_VISIBLE}{{1,200}}")
 
 FRACTION = Number(0, 1, hint=_fraction_hint)
 PERCENT = Number(0, 100, above=True, scale=100)
@@ -375,6 +383,11 @@ ROLLOUT = Record(
             "confirm_timeout", DURATION, "a board reverts itself unless the controller confirms in this time"
         ),
         Field("deadline", DURATION, "time a board has from push to proof"),
+        Field(
+            "allow",
+            MapOf(Choice(Danger, "danger"), REASON),
+            "[dangers](gitops.md#dangers) of the very change that writes them here, and why they are meant",
+        ),
     ),
     build=RolloutPolicy,
     defaults=RolloutPolicy,
@@ -404,7 +417,6 @@ FLEET = Record(
         Field("defaults", SETTINGS, "settings of every board, unless a group or the board says otherwise"),
         *_PARTS,
         Field("rollout", ROLLOUT, "how releases go out"),
-        Field("drift", DRIFT, "which differences are known and left alone"),
     ),
 )
 PART = Record("included file", _PARTS)

@@ -98,6 +98,17 @@ class RevertPolicy(StrEnum):
     ALL = "all"
 
 
+class Danger(StrEnum):
+    """What a change of the fleet may do that is seldom meant, and is refused unless the change allows it."""
+
+    DELETE_BOARDS = "delete-boards"  # every board, or more than a share of them
+    REMOVE_MODEL = "remove-model"  # a model that boards run is gone or has another name
+    LOWER_GATE = "lower-gate"  # less is asked of a model, of a board's proof, or of a wave
+    EDITED_LOCK = "edited-lock"  # fleet.lock says what no build wrote
+    MANY_BOARDS = "many-boards"  # more new boards than the fleet has, and more than a few
+    UNREADABLE_BASE = "unreadable-base"  # nobody can say what the change takes away
+
+
 @dataclass(frozen=True, slots=True)
 class RenderedDataset:
     """Signs drawn from an installed hieroglyph font."""
@@ -316,32 +327,7 @@ class RolloutPolicy:
     revert: RevertPolicy = RevertPolicy.WAVE
     confirm_timeout: float = 30.0  # seconds a board waits for the controller before it reverts itself
     deadline: float = 300.0  # seconds a board has from push to proof
-
-
-class DriftKind(StrEnum):
-    """What can be other than git says."""
-
-    RELEASE = "release"  # another release than declared, on disk or in memory
-    MODEL = "model"  # another model file
-    CONFIG = "config"  # a value of config/serve.json
-    FILE = "file"  # any other file of the release
-    SERVICE = "service"  # it does not run, or not on the accelerator that was asked for
-
-
-@dataclass(frozen=True, slots=True)
-class DriftRule:
-    """Differences that `drift` leaves aside, and why. What is not narrowed down holds for everything."""
-
-    reason: str
-    boards: tuple[str, ...] = ()  # names or globs
-    kind: DriftKind | None = None
-    what: str = ""  # glob of a path in the release, or of a config name
-    until: str = ""  # the last day it holds, such as 2026-12-31
-
-
-@dataclass(frozen=True, slots=True)
-class DriftPolicy:
-    ignore: tuple[DriftRule, ...] = ()
+    allow: Mapping[Danger, str] = field(default_factory=dict)  # dangers of a change, and why they are meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +341,6 @@ class Fleet:
     boards: Mapping[str, Board]
     rollout: RolloutPolicy
     digest: str  # sha256 over the bytes of every file read
-    drift: DriftPolicy = field(default_factory=DriftPolicy)
 
     @property
     def directory(self) -> Path:

@@ -10,6 +10,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from fleetctl.errors import FleetError, ManifestError, Problem
 
@@ -88,6 +89,15 @@ def set_outputs(values: Mapping[str, str | int | bool]) -> None:
     path = os.environ.get("GITHUB_OUTPUT")
     if active() and path:
         _append(path, "".join(_output(name, value) for name, value in values.items()))
+
+
+def address(path: Path) -> str:
+    """Where GitHub shows a file (below the checkout) of this commit; empty where that is not known."""
+    said = [os.environ.get(name, "") for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_SHA")]
+    if not (active() and all(said)):
+        return ""
+    server, repository, commit = said
+    return f"{server}/{repository}/raw/{commit}/{quote(path.as_posix())}"
 
 
 def clipped(markdown: str, most: int) -> str:

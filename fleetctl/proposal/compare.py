@@ -1,0 +1,190 @@
+"""A change of the fleet's repository, held against what it starts from."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from fleetctl.commits import Commits, project_at
+from fleetctl.desired import desired_fleet
+from fleetctl.errors import Dangerous, FleetError, ManifestError
+from fleetctl.manifest.schema import Danger, Fleet
+from fleetctl.plan import Plan, make_plan
+from fleetctl.project import Project
+from fleetctl.proposal.dangers import Finding, dangers, left_over
+from fleetctl.proposal.models import ModelChange, model_changes
+from fleetctl.proposal.settings import Setting, setting_changes
+from fleetctl.proposal.side import Side, observed_at, read_side, same_release
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a change would do. `plan` holds the boards whose release differs; `error` is why there is none.
+
+    `leaving` are boards that would no longer be managed; `unchanged` counts those that keep their release.
+    """
+
+    fleet: str
+    base: str
+    head: str
+    plan: Plan
+    leaving: tuple[str, ...] = ()
+    unchanged: int = 0
+    models: tuple[ModelChange, ...] = ()
+    settings: tuple[Setting, ...] = ()
+    dangers: tuple[Finding, ...] = ()
+    left_over: tuple[Danger, ...] = ()
+    error: FleetError | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing that boards, models or rollouts depend on differs."""
+        return not (any(self.plan.steps) or self.leaving or self.models or self.settings or self.error)
+
+    @property
+    def refused(self) -> tuple[Finding, ...]:
+        """Dangers that the change does not allow."""
+        return tuple(finding for finding in self.dangers if not finding.allowed)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "base": self.base,
+            "head": self.head,
+            **self.plan.to_json(),
+            "leaving": list(self.leaving),
+            "unchanged": self.unchanged,
+            "models": [change.to_json() for change in self.models],
+            "settings": [setting._asdict() for setting in self.settings],
+            "dangers": [
+                {
+                    "danger": finding.danger.value,
+                    "what": finding.what,
+                    "allowed": finding.allowed,
+                    "reason": finding.reason,
+                }
+                for finding in self.dangers
+            ],
+            "allow_left_over": [danger.value for danger in self.left_over],
+            "error": {"message": self.error.message, "hint": self.error.hint} if self.error else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a change starts from. `unreadable` is why it cannot be compared with; then `side` is empty."""
+
+    commit: str
+    side: Side
+    unreadable: str = ""
+
+
+@contextmanager
+def base_of(project: Project, commit: str, head: Fleet) -> Iterator[Base]:
+    """The fleet as it was at `commit`, read from git's objects into a folder that goes with the block.
+
+    A commit without a manifest is a fleet without boards: the first pull request brings all of them.
+    """
+    with TemporaryDirectory(prefix="fleetctl-base-") as folder:
+        then = project_at(project, commit, Path(folder).resolve(), whole=False)
+        empty = Side(commit, then, replace(head, boards={}, models={}, groups={}))
+        empty = replace(empty, fleet=replace(empty.fleet, rollout=replace(head.rollout, allow={})))
+        if not then.manifest.exists():
+            yield Base(commit, empty)
+            return
+        try:
+            side = read_side(commit, then)
+        except ManifestError as error:
+            first = error.problems[0]
+            yield Base(commit, empty, f"{error.message}: {Path(first.file).name}:{first.line}: {first.what}")
+        else:
+            yield Base(commit, side)
+
+
+def propose(base: Base, head: Side) -> Proposal:
+    """Hold `head` against `base`.
+
+    What keeps the head from being planned (a stale lock, a gate that refuses) is in the proposal's `error`,
+    so that the rest of it is told all the same.
+    """
+    found = [*_unreadable(base, head), *dangers(base.side, head)]
+    boards = [name for name in head.fleet.boards if not _is_same(name, base, head)]
+    proposal = Proposal(
+        fleet=head.fleet.name,
+        base=base.commit,
+        head=head.name,
+        plan=Plan(head.fleet.name, ()),
+        leaving=tuple(name for name in base.side.fleet.boards if name not in head.fleet.boards),
+        models=tuple(model_changes(base.side, head)),
+        settings=tuple(setting_changes(base.side.fleet, head.fleet)),
+        dangers=tuple(found),
+        left_over=tuple(left_over(head, found)),
+    )
+    try:
+        made = _changes(_plan(boards, base, head))
+    except FleetError as error:
+        return replace(proposal, error=error)
+    return replace(proposal, plan=made, unchanged=len(head.fleet.boards) - sum(1 for _ in made.steps))
+
+
+def refuse(proposal: Proposal) -> None:
+    """Raise what stands against a change.
+
+    Raises:
+        Dangerous: it does something dangerous that its own manifest does not allow.
+        FleetError: the head cannot be planned.
+    """
+    if refused := proposal.refused:
+        words = ", ".join(f"{danger}: WHY" for danger in dict.fromkeys(f.danger.value for f in refused))
+        raise Dangerous(
+            "; ".join(f"{finding.danger}: {finding.what}" for finding in refused),
+            hint=f"if that is meant, say so in this very change: `rollout: {{allow: {{{words}}}}}`",
+        )
+    if proposal.error:
+        raise proposal.error
+
+
+def _is_same(name: str, base: Base, head: Side) -> bool:
+    return name in base.side.fleet.boards and same_release(name, base.side, head)
+
+
+def _plan(boards: list[str], base: Base, head: Side) -> Plan:
+    desired = desired_fleet(head.project, head.fleet, boards)
+    seen = observed_at(base.side, boards)
+    return make_plan(
+        head.fleet, desired.releases, seen, desired.configs, desired.refusals(dict.fromkeys(boards))
+    )
+
+
+def _changes(plan: Plan) -> Plan:
+    """A plan without the boards that keep their release."""
+    waves = (
+        replace(wave, steps=tuple(step for step in wave.steps if step.current != step.desired))
+        for wave in plan.waves
+    )
+    return Plan(plan.fleet, tuple(wave for wave in waves if wave.steps))
+
+
+def _unreadable(base: Base, head: Side) -> Iterator[Finding]:
+    if base.unreadable:
+        reason = head.fleet.rollout.allow.get(Danger.UNREADABLE_BASE)
+        what = f"{base.commit[:12]} cannot be compared with: {base.unreadable}"
+        yield Finding(Danger.UNREADABLE_BASE, what, reason)
+
+
+def propose_from(project: Project, rev: str, fleet: Fleet) -> Proposal:
+    """Hold the working tree against the commit that `rev` names.
+
+    Raises:
+        UsageError: git knows no such commit.
+        ManifestError: the lock or a template of the working tree is not one.
+    """
+    commits = Commits(project.root)
+    head = read_side(_name_of_head(commits), project)
+    with base_of(project, commits.resolve(rev), fleet) as base:
+        return propose(base, head)
+
+
+def _name_of_head(commits: Commits) -> str:
+    return "working tree" if commits.changed_files() else commits.resolve("HEAD")

@@ -1,0 +1,124 @@
+"""What a change does that is seldom meant: told loudly, and refused unless the change allows it. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from fleetctl.lockfile import LockedModel, model_json
+from fleetctl.manifest.schema import Danger, Model
+from fleetctl.proposal.gates import lowered
+from fleetctl.proposal.side import Side
+
+DELETED_SHARE = 0.25  # of the base's boards, that a change may drop unasked
+MANY = 1000  # new boards, that a change may bring unasked
+_NAMED = 5  # boards, models or numbers that a sentence lists
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One danger of a change. `reason` is why its manifest says that it is meant; None where it does not."""
+
+    danger: Danger
+    what: str
+    reason: str | None = None
+
+    @property
+    def allowed(self) -> bool:
+        return self.reason is not None
+
+
+def dangers(base: Side, head: Side) -> list[Finding]:
+    """Every danger of going from `base` to `head`.
+
+    What `rollout.allow` says counts only where the base does not say the same: an entry that stayed was meant
+    for an earlier change.
+    """
+    before = base.fleet.rollout.allow
+    reasons = {danger: why for danger, why in head.fleet.rollout.allow.items() if before.get(danger) != why}
+    found = (
+        *_deleted_boards(base, head),
+        *_removed_models(base, head),
+        *(Finding(Danger.LOWER_GATE, phrase) for phrase in lowered(base.fleet, head.fleet)),
+        *_edited_lock(base, head),
+        *_many_boards(base, head),
+    )
+    return [replace(finding, reason=reasons.get(finding.danger)) for finding in found]
+
+
+def left_over(head: Side, found: Sequence[Finding]) -> list[Danger]:
+    """Entries of `rollout.allow` that allow nothing: an earlier change's, or not needed."""
+    used = {finding.danger for finding in found if finding.allowed}
+    return [danger for danger in head.fleet.rollout.allow if danger not in used]
+
+
+def _deleted_boards(base: Side, head: Side) -> Iterator[Finding]:
+    gone = [name for name in base.fleet.boards if name not in head.fleet.boards]
+    total = len(base.fleet.boards)
+    if gone and (len(gone) == total or (len(gone) > 1 and len(gone) > DELETED_SHARE * total)):
+        count = f"all {total} boards" if len(gone) == total else f"{len(gone)} of {total} boards"
+        yield Finding(Danger.DELETE_BOARDS, f"{count} leave the fleet: {_listed(gone)}")
+
+
+def _many_boards(base: Side, head: Side) -> Iterator[Finding]:
+    new = sum(name not in base.fleet.boards for name in head.fleet.boards)
+    if new > max(MANY, len(base.fleet.boards)):
+        yield Finding(Danger.MANY_BOARDS, f"{new:,} new boards in a fleet of {len(base.fleet.boards):,}")
+
+
+def _removed_models(base: Side, head: Side) -> Iterator[Finding]:
+    for name, model in base.fleet.models.items():
+        boards = [board.name for board in base.fleet.boards.values() if board.model == name]
+        if boards and name not in head.fleet.models:
+            renamed = _renamed(model, base.fleet.models, head.fleet.models)
+            fate = f"has the name {renamed} now" if renamed else "is gone"
+            yield Finding(Danger.REMOVE_MODEL, f"model {name}, which {_listed(boards)} run, {fate}")
+
+
+def _renamed(model: Model, before: Mapping[str, Model], after: Mapping[str, Model]) -> str:
+    """The new name of a model whose recipe is unchanged, if it has one."""
+    new = (name for name in after if name not in before)
+    return next((name for name in new if _recipe(after[name]) == _recipe(model)), "")
+
+
+def _recipe(model: Model) -> tuple[object, ...]:
+    return model.task, model.architecture, model.training, model.variants, model.quantization
+
+
+def _edited_lock(base: Side, head: Side) -> Iterator[Finding]:
+    for name, locked in head.lock.models.items():
+        before = base.lock.models.get(name)
+        if before is not None and before != locked:
+            yield from (Finding(Danger.EDITED_LOCK, f"{name} {what}") for what in _by_hand(before, locked))
+        yield from _uncarded(name, base, head)
+
+
+def _by_hand(before: LockedModel, after: LockedModel) -> Iterator[str]:
+    """Numbers that changed while the bytes they are about did not: no build writes such a lock."""
+    old, new = model_json(before), model_json(after)
+    if old["variants"].keys() == new["variants"].keys() and old["input"] != new["input"]:
+        same = all(old["variants"][v]["artifact"] == new["variants"][v]["artifact"] for v in old["variants"])
+        if same and old["toolchain"] == new["toolchain"]:
+            yield "is said to be built from other inputs, with the same bytes as before"
+    for name, variant in new["variants"].items():
+        was = old["variants"].get(name)
+        if was is None or was["artifact"] != variant["artifact"]:
+            continue
+        changed = [key for key in sorted({*was, *variant}) if was.get(key) != variant.get(key)]
+        if changed:
+            yield f"{name}: {', '.join(changed)} changed, and the artifact did not"
+
+
+def _uncarded(name: str, base: Side, head: Side) -> Iterator[Finding]:
+    """A lock that its model's card, which a build writes from the same measurements, does not agree with."""
+    from fleetctl.models.card.mark import is_current
+
+    model, locked = head.fleet.models.get(name), head.lock.models[name]
+    if model is None or base.lock.models.get(name) == locked:
+        return
+    if not is_current(head.project.artifacts / name, model, locked):
+        what = f"{name}: model_artifacts/{name}/card.md is missing, or about another build than the lock"
+        yield Finding(Danger.EDITED_LOCK, what)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,53 @@
+"""Where a change asks less than before: of a built model, of a board's proof, or of a wave. Pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fleetctl.manifest.schema import Fleet, Gates, OnInconclusive, RolloutPolicy, Smoke
+
+_LEAST = ("min_accuracy", "min_tpu_ops")  # the higher, the stricter
+_MOST = ("max_drop", "max_class_drop", "max_size")  # the lower, the stricter
+_STRICTNESS = (OnInconclusive.FAIL, OnInconclusive.PAUSE, OnInconclusive.PASS)
+
+
+def lowered(base: Fleet, head: Fleet) -> Iterator[str]:
+    """A phrase for each thing of which less is asked; only models that both fleets have are compared."""
+    for name, old in base.models.items():
+        if (new := head.models.get(name)) is not None:
+            for phrase in (*_gates(old.gates, new.gates), *_smoke(old.smoke, new.smoke)):
+                yield f"{name}: {phrase}"
+    yield from _rollout(base.rollout, head.rollout)
+
+
+def _gates(old: Gates, new: Gates) -> Iterator[str]:
+    for key in (*_LEAST, *_MOST):
+        before, after = getattr(old, key), getattr(new, key)
+        if before is not None and (after is None or (after < before if key in _LEAST else after > before)):
+            yield f"{key} {_said(before)} -> {_said(after)}"
+
+
+def _smoke(old: Smoke, new: Smoke) -> Iterator[str]:
+    for key in ("samples", "min_agreement"):
+        before, after = getattr(old, key), getattr(new, key)
+        if after < before:
+            yield f"smoke.{key} {_said(before)} -> {_said(after)}"
+    for kind, before in old.max_p95_ms.items():
+        after = new.max_p95_ms.get(kind)
+        if after is None or after > before:
+            yield f"smoke.max_p95_ms.{kind} {_said(before)} -> {_said(after)}"
+
+
+def _rollout(old: RolloutPolicy, new: RolloutPolicy) -> Iterator[str]:
+    if new.gate.canary_failures > old.gate.canary_failures:
+        yield f"gate.canary_failures {old.gate.canary_failures} -> {new.gate.canary_failures}"
+    if new.gate.success < old.gate.success:
+        yield f"gate.success {_said(old.gate.success)} -> {_said(new.gate.success)}"
+    before, after = old.gate.inconclusive, new.gate.inconclusive
+    if _STRICTNESS.index(after) > _STRICTNESS.index(before):
+        yield f"gate.inconclusive {before} -> {after}"
+    if len(old.waves) > 1 and len(new.waves) == 1:
+        yield f"{len(old.waves)} waves -> 1: every board would be its own canary"
+
+
+def _said(value: Any) -> str:
+    return "not asked" if value is None else f"{value:g}"

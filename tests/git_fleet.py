@@ -1,0 +1,105 @@
+"""A small fleet in a git repository of its own, with a bare repository as its origin."""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from toy_build import SIGNS, ToyStages
+
+from fleetctl.build.builder import build
+from fleetctl.manifest.loader import load
+from fleetctl.project import Project
+
+MANIFEST = """\
+apiVersion: fleetctl/v1
+kind: Fleet
+metadata: {name: unas}
+models:
+  toy:
+    task: classification
+    dataset: {kind: folder, path: photos}
+    variants: [int8]
+    gates: {min_accuracy: 0.5}
+    smoke: {samples: 6}
+groups:
+  canary: {boards: [luxor-01]}
+  karnak: {match: {site: karnak}, config: {threshold: 0.6}}
+boards:
+  luxor-01: {board: raspberrypi4, model: toy, host: 192.0.2.1, labels: {site: luxor}}
+  luxor-02: {board: raspberrypi4, model: toy, host: 192.0.2.2, labels: {site: luxor}}
+  karnak-01: {board: raspberrypi5, model: toy, host: 192.0.2.3, labels: {site: karnak}}
+rollout:
+  waves: [{group: canary}, {percent: 100}]
+"""
+
+_QUIET = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_SYSTEM": os.devnull,
+    "GIT_AUTHOR_NAME": "Ankh",
+    "GIT_AUTHOR_EMAIL": "ankh@fleet.invalid",
+    "GIT_COMMITTER_NAME": "Ankh",
+    "GIT_COMMITTER_EMAIL": "ankh@fleet.invalid",
+}
+
+
+@dataclass(frozen=True)
+class GitFleet:
+    """A checkout. Everything it commits is pushed by `push` alone."""
+
+    root: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> "GitFleet":
+        """A built fleet, committed and pushed; simulated boards answer for it."""
+        made = cls(folder / "fleet")
+        photos = made.root / "inventory" / "photos"
+        photos.mkdir(parents=True)
+        for number, sign in enumerate(SIGNS):
+            (photos / f"{number:06d}_{sign}.png").write_bytes(b"photo")
+        made.manifest.write_text(MANIFEST)
+        (made.root / ".gitignore").write_text("model_artifacts/store/\n.fleetctl/\n")
+        made.build()
+        subprocess.run(["git", "init", "-q", "--bare", "-b", "main", folder / "origin.git"], check=True)
+        made.git("init", "-q", "-b", "main")
+        made.git("remote", "add", "origin", str(folder / "origin.git"))
+        made.commit("Begin")
+        made.push()
+        return made
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "inventory" / "fleet.yaml"
+
+    @property
+    def head(self) -> str:
+        return self.git("rev-parse", "HEAD")
+
+    def build(self, **wrong: object) -> None:
+        """Bring lock and cards up to date, without TensorFlow."""
+        build(load(self.manifest), Project(self.manifest), stages=ToyStages(**wrong))  # type: ignore[arg-type]
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", self.root, *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, **_QUIET},
+        )
+        return done.stdout.strip()
+
+    def edit(self, old: str, new: str) -> None:
+        """Change the manifest as a pull request would."""
+        text = self.manifest.read_text()
+        assert text.count(old) == 1, (old, text)
+        self.manifest.write_text(text.replace(old, new))
+
+    def commit(self, message: str) -> str:
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+        return self.head
+
+    def push(self) -> None:
+        self.git("push", "-q", "origin", "HEAD:main")
+        self.git("fetch", "-q", "origin")
