@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetctl.manifest.compounds import Field, ListOf, MapOf, Named, Record, Tagged
+from fleetctl.manifest.drift_rules import DRIFT
 from fleetctl.manifest.kinds import (
     BYTES,
     SECONDS,
@@ -55,19 +56,13 @@ from fleetctl.manifest.schema import (
     Wave,
     Weights,
 )
-
-_VISIBLE = r"[^\x00-\x1f\x7f]"
-
+from fleetctl.manifest.words import GLOB, NAME
+from fleetctl.manifest.words import VISIBLE as _VISIBLE
 
 def _fraction_hint(value: float) -> str:
     return f"write {value / 100:g}" if 1 < value <= 100 else ""
 
 
-NAME = Text(
-    "name of lower-case letters, digits and hyphens, at most 63",
-    r"[a-z0-9][a-z0-9-]{0,62}",
-)
-GLOB = Text("name or glob such as `luxor-*`", r"[a-z0-9*?\[\]!-]{1,100}")
 LABEL = Text(
     "label name", r"[A-Za-z_][A-Za-z0-9_.-]{0,62}", "begin with a letter; letters, digits, `_`, `.` and `-`"
 )
@@ -417,6 +412,7 @@ FLEET = Record(
         Field("defaults", SETTINGS, "settings of every board, unless a group or the board says otherwise"),
         *_PARTS,
         Field("rollout", ROLLOUT, "how releases go out"),
+        Field("drift", DRIFT, "which differences are known and left alone"),
     ),
 )
 PART = Record("included file", _PARTS)

@@ -330,6 +330,32 @@ class RolloutPolicy:
     allow: Mapping[Danger, str] = field(default_factory=dict)  # dangers of a change, and why they are meant
 
 
+class DriftKind(StrEnum):
+    """What can be other than git says."""
+
+    RELEASE = "release"  # another release than declared, on disk or in memory
+    MODEL = "model"  # another model file
+    CONFIG = "config"  # a value of config/serve.json
+    FILE = "file"  # any other file of the release
+    SERVICE = "service"  # it does not run, or not on the accelerator that was asked for
+
+
+@dataclass(frozen=True, slots=True)
+class DriftRule:
+    """Differences that `drift` leaves aside, and why. What is not narrowed down holds for everything."""
+
+    reason: str
+    boards: tuple[str, ...] = ()  # names or globs
+    kind: DriftKind | None = None
+    what: str = ""  # glob of a path in the release, or of a config name
+    until: str = ""  # the last day it holds, such as 2026-12-31
+
+
+@dataclass(frozen=True, slots=True)
+class DriftPolicy:
+    ignore: tuple[DriftRule, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """A whole valid manifest. Mappings keep the order of the file."""
@@ -341,6 +367,7 @@ class Fleet:
     boards: Mapping[str, Board]
     rollout: RolloutPolicy
     digest: str  # sha256 over the bytes of every file read
+    drift: DriftPolicy = field(default_factory=DriftPolicy)
 
     @property
     def directory(self) -> Path:
