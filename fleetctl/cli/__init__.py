@@ -26,6 +26,7 @@ VERBS: dict[str, str] = {
     "render": "Show the files that a board's release is made of.",
     "plan": "Say what a rollout would change, board by board, and why.",
     "bootstrap": "Make fresh boards fit to take releases.",
+    "keys": "Make and list the keys that releases are signed with.",
     "rollout": "Bring boards to what git says, wave by wave, proving each.",
     "rollback": "Put boards back on a release they still have.",
     "status": "Say whether each board does what git says, how we know, and since when.",

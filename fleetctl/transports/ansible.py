@@ -25,8 +25,9 @@ from typing import Any, Protocol
 import fleetctl
 from fleetctl.errors import TransportError
 from fleetctl.manifest.schema import Board
+from fleetctl.signing.statement import Signed
 from fleetctl.store import atomic_write
-from fleetctl.transports.base import Order, Reply, ReplyStatus
+from fleetctl.transports.base import NOTHING_SIGNED, Order, Reply, ReplyStatus
 from fleetctl.transports.hostkeys import fault_of
 from fleetctl.transports.orders import Goal, Preparation, Work, reply_from_json, work_to_json
 from fleetctl.transports.wire import BoardFault, printable
@@ -122,12 +123,26 @@ class AnsibleTransport:
         )
 
     def revert(
-        self, boards: Sequence[Board], to: Mapping[str, str | None], *, reason: str, deadline: float
+        self,
+        boards: Sequence[Board],
+        to: Mapping[str, str | None],
+        *,
+        reason: str,
+        deadline: float,
+        signed: Mapping[str, Signed] = NOTHING_SIGNED,
     ) -> Iterator[Reply]:
         return self._play(
             Goal.REVERTED,
             [
-                Work(b, Goal.REVERTED, deadline, self.known_hosts, release=to.get(b.name), reason=reason)
+                Work(
+                    b,
+                    Goal.REVERTED,
+                    deadline,
+                    self.known_hosts,
+                    release=to.get(b.name),
+                    reason=reason,
+                    signed=signed.get(b.name),
+                )
                 for b in boards
             ],
         )

@@ -46,7 +46,8 @@ def _do(work: Work, ask: Ask) -> Mapping[str, Any]:
         case Goal.CONFIRMED:
             return ask("confirm", {"release": work.release})
         case Goal.REVERTED:
-            return ask("revert", {"to": work.release, "reason": work.reason})
+            signature = work.signed.request if work.signed else {}
+            return ask("revert", {"to": work.release, "reason": work.reason, **signature})
         case Goal.PREPARED:
             if work.preparation is None:
                 raise ValueError("preparing a board needs to know what for")
@@ -142,6 +143,7 @@ def _activate_request(order: Order, bundle_bytes: int) -> dict[str, Any]:
         "commit": order.commit,
         "confirm_timeout": order.confirm_timeout,
         "deadline": order.deadline,
+        **(order.signed.request if order.signed else {}),
     }
 
 

@@ -18,6 +18,7 @@ from fleetctl.manifest.schema import (
     Via,
 )
 from fleetctl.release import Release
+from fleetctl.signing.statement import Signed
 from fleetctl.transports.base import Order, Reply, ReplyStatus
 
 
@@ -43,7 +44,7 @@ class Work:
     """One board's share of a run.
 
     `order` comes with `RELEASED`, `preparation` with `PREPARED`.
-    `release` is the digest to confirm, or to go back to (None: the one before).
+    `release` is the digest to confirm, or to go back to (None: the one before); `signed` lets it go there.
     """
 
     board: Board
@@ -54,6 +55,7 @@ class Work:
     release: str | None = None
     reason: str = ""
     preparation: Preparation | None = None
+    signed: Signed | None = None
 
 
 def work_to_json(work: Work) -> dict[str, Any]:
@@ -67,6 +69,7 @@ def work_to_json(work: Work) -> dict[str, Any]:
         "release": work.release,
         "reason": work.reason,
         "preparation": _preparation_to_json(work.preparation) if work.preparation else None,
+        "signed": _signed_to_json(work.signed),
     }
 
 
@@ -81,7 +84,16 @@ def work_from_json(data: Mapping[str, Any]) -> Work:
         release=data["release"],
         reason=data["reason"],
         preparation=_preparation_from_json(data["preparation"]) if data["preparation"] else None,
+        signed=_signed_from_json(data["signed"]),
     )
+
+
+def _signed_to_json(signed: Signed | None) -> dict[str, str] | None:
+    return signed.request if signed else None
+
+
+def _signed_from_json(data: Mapping[str, str] | None) -> Signed | None:
+    return Signed(data["statement"], data["signature"]) if data else None
 
 
 def _preparation_to_json(preparation: Preparation) -> dict[str, Any]:
@@ -93,7 +105,7 @@ def _preparation_from_json(data: Mapping[str, Any]) -> Preparation:
 
 
 def order_to_json(order: Order) -> dict[str, Any]:
-    """`order` as plain JSON values."""
+    """`order` as plain JSON values; `undo` is no part of it, for no board hears of it with an order."""
     return {
         "board": board_to_json(order.board),
         "release": {path: [ref.sha256, ref.size] for path, ref in order.release.files.items()},
@@ -101,6 +113,7 @@ def order_to_json(order: Order) -> dict[str, Any]:
         "commit": order.commit,
         "confirm_timeout": order.confirm_timeout,
         "deadline": order.deadline,
+        "signed": _signed_to_json(order.signed),
     }
 
 
@@ -113,6 +126,7 @@ def order_from_json(data: Mapping[str, Any]) -> Order:
         commit=data["commit"],
         confirm_timeout=data["confirm_timeout"],
         deadline=data["deadline"],
+        signed=_signed_from_json(data["signed"]),
     )
 
 

@@ -172,19 +172,23 @@ def _work_by_hand(host: str, arguments: dict) -> Work:
     from fleetctl.manifest.loader import load
     from fleetctl.project import Project
     from fleetctl.revision import commit_of
+    from fleetctl.signing.signing import open_signing
 
     goal = Goal(arguments["state"])
     project = Project(Path(arguments["manifest"]))
     try:
         fleet = load(project.manifest)
         board = fleet.boards[host]
-        order = None
+        order, signed, release = None, None, arguments["release"]
         if goal is Goal.RELEASED:
-            (order,) = desired_orders(project, fleet, [host], commit_of(project.root))
+            (order,) = desired_orders(project, fleet, [host], commit_of(project.root), os.environ)
+        elif goal is Goal.REVERTED and release and (signing := open_signing(project, fleet, os.environ)):
+            signed = signing.sign(host, release, back_from=signing.serial)
     except FleetError as error:
         raise AnsibleActionFail(f"{error.message}; {error.hint}") from None
     deadline = order.deadline if order else arguments["deadline"]
-    return Work(board, goal, deadline, project.known_hosts, order, arguments["release"], arguments["reason"])
+    reason = arguments["reason"]
+    return Work(board, goal, deadline, project.known_hosts, order, release, reason, signed=signed)
 
 
 def _result(reply: Reply) -> dict:
