@@ -1,8 +1,8 @@
 """What git says each board should run: lock, templates and runtime put together into releases."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fleetctl import lockfile
@@ -17,6 +17,7 @@ from fleetctl.plan import Plan, make_plan
 from fleetctl.project import Project
 from fleetctl.release import Release
 from fleetctl.render.renderer import SERVE_CONFIG, Renderer
+from fleetctl.signing.signing import UNSIGNED, Barred, Signing, open_signing
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order
 
@@ -33,10 +34,17 @@ class Desired:
     configs: Mapping[str, Mapping[str, Any]]  # the parsed config/serve.json of each
     needs: Mapping[str, Requirements]  # what loading the model of each takes
 
-    def plan(self, observed: Mapping[str, Observed]) -> Plan:
-        """What would have to change on the boards observed, and which could not load their release."""
+    def plan(self, observed: Mapping[str, Observed], signing: Signing | None = None) -> Plan:
+        """What would have to change on the boards observed; which could not load, or take, their release."""
         refusals = self.refusals({name: seen.platform for name, seen in observed.items()})
-        return make_plan(self.fleet, self.releases, observed, self.configs, refusals)
+        bars = {name: self._bar(seen, signing) for name, seen in observed.items()}
+        barred = {name: bar for name, bar in bars.items() if bar}
+        return make_plan(self.fleet, self.releases, observed, self.configs, refusals, barred)
+
+    def _bar(self, seen: Observed, signing: Signing | None) -> Barred | None:
+        if signing is None:
+            return UNSIGNED if seen.trust else None
+        return signing.bar(seen, self.releases[seen.board].digest)
 
     def refusals(self, reported: Mapping[str, Reported | None]) -> dict[str, Refusals]:
         """The boards that could not load their release, with what speaks against it."""
@@ -47,13 +55,15 @@ class Desired:
         }
         return {name: refusals for name, refusals in found.items() if refusals}
 
-    def orders(self, boards: Collection[str], commit: str) -> dict[str, Order]:
-        """Orders for these boards, their bytes in the store and checked.
+    def orders(
+        self, boards: Collection[str], commit: str, seal: Callable[[Order], Order] = lambda order: order
+    ) -> dict[str, Order]:
+        """Orders for these boards, their bytes in the store and checked; `seal` signs each, or leaves it.
 
         Raises:
             BuildError: a file of an artifact is absent or was altered; nothing was sent.
         """
-        return {name: self._order(name, commit) for name in boards}
+        return {name: seal(self._order(name, commit)) for name in boards}
 
     def _order(self, name: str, commit: str) -> Order:
         board = self.fleet.boards[name]
@@ -99,12 +109,38 @@ def _needs(project: Project, boards: Iterable[Board]) -> dict[str, Requirements]
     return found
 
 
-def desired_orders(project: Project, fleet: Fleet, boards: Collection[str], commit: str) -> list[Order]:
+def sealed_by(signing: Signing | None, observed: Mapping[str, Observed]) -> Callable[[Order], Order]:
+    """Signs orders, and the way back to what each board was seen to run.
+
+    Raises:
+        SigningError: they have to be signed, and nothing can be signed here.
+    """
+    if signing is None:
+        return lambda order: order
+    signing.require_key()
+
+    def seal(order: Order) -> Order:
+        seen = observed[order.board.name]
+        undo = signing.permission(seen, seen.current) if seen.current else None
+        return replace(order, signed=signing.order(seen, order.release.digest), undo=undo)
+
+    return seal
+
+
+def desired_orders(
+    project: Project,
+    fleet: Fleet,
+    boards: Collection[str],
+    commit: str,
+    environment: Mapping[str, str],
+) -> list[Order]:
     """Orders for these boards: what plain `ansible-playbook playbooks/release.yml` carries out.
 
     Raises:
         Incompatible: by its kind and the manifest, one of them could not load its release.
+        SigningError: they have to be signed, and cannot be.
     """
     desired = desired_fleet(project, fleet, boards)
     refuse(desired.refusals(dict.fromkeys(boards)), "nothing was sent")
-    return list(desired.orders(boards, commit).values())
+    seal = sealed_by(open_signing(project, fleet, environment), {name: Observed(name) for name in boards})
+    return list(desired.orders(boards, commit, seal).values())

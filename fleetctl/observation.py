@@ -10,7 +10,10 @@ from typing import Any
 from fleetctl.compatibility.offer import Reported
 from fleetctl.compatibility.packages import parse_interpreter, parse_library, parse_machine
 from fleetctl.compatibility.versions import parse_version
+from fleetctl.device.trust import is_serial
+from fleetctl.signing.signing import BoardTrust
 
+_KEYS = 100  # that a board may trust; what it says beyond is not listened to
 _RUNTIME_VERSION = re.compile(r"RuntimeVersion\(([0-9]{1,4})\)")  # what libedgetpu says of itself
 
 
@@ -73,6 +76,7 @@ class Observed:
     receipt: Mapping[str, Any] = field(default_factory=dict)
     health: Health = field(default_factory=Health)
     platform: Reported = field(default_factory=Reported)
+    trust: BoardTrust | None = None  # None: it takes any release, signed or not
     time: str = ""  # by the board's own clock, which its receipts are dated by too
 
     @property
@@ -98,6 +102,7 @@ class Observed:
             receipt=_mapping(data.get("receipt")),
             platform=_platform(_mapping(data.get("platform")), _mapping(data.get("receipt"))),
             health=_health(_mapping(data.get("health"))),
+            trust=_trust(data.get("trust")),
             time=_text(data.get("time")),
         )
 
@@ -174,6 +179,19 @@ def _health(data: Mapping[str, Any]) -> Health:
         memory_free_bytes=_whole(data.get("memory_free_bytes")),
         uptime_s=number(data.get("uptime_s")),
         load1=number(data.get("load1")),
+    )
+
+
+def _trust(value: object) -> BoardTrust | None:
+    if not isinstance(value, dict):
+        return None
+    keys, serial = value.get("keys"), value.get("serial")
+    known = [_digest(key) for key in keys[:_KEYS]] if isinstance(keys, list) else []
+    return BoardTrust(
+        _text(value.get("fleet")),
+        _text(value.get("board")),
+        tuple(key for key in known if key),
+        serial if is_serial(serial) else None,
     )
 
 

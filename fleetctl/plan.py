@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -12,6 +12,7 @@ from fleetctl.errors import PlanStale
 from fleetctl.manifest.schema import Fleet, Wave
 from fleetctl.observation import Observed, Reach
 from fleetctl.release import Release
+from fleetctl.signing.signing import Barred
 from fleetctl.store import canonical_json, sha256
 
 PLAN_SCHEMA = "fleetctl.plan/v1"
@@ -39,7 +40,7 @@ class Step:
     """One board's part of a plan.
 
     `send_bytes` counts file bytes that the board's current release lacks; `fixes` say what to do about a
-    board that is refused.
+    board that is refused, or that refuses us.
     """
 
     board: str
@@ -90,6 +91,11 @@ class Plan:
         """The boards that could not load their release: while there is one, nothing is rolled out."""
         return tuple(step for step in self.steps if step.action is Action.REFUSED)
 
+    @property
+    def barred(self) -> tuple[Step, ...]:
+        """The boards that would not take what is signed here, or is not."""
+        return tuple(step for step in self.steps if step.action is Action.BLOCKED and step.fixes)
+
     def count(self, action: Action) -> int:
         return sum(step.action is action for step in self.steps)
 
@@ -130,6 +136,7 @@ def make_plan(
     observed: Mapping[str, Observed],
     configs: Mapping[str, Mapping[str, Any]],
     refusals: Mapping[str, Sequence[Refusal]] | None = None,
+    barred: Mapping[str, Barred] | None = None,
 ) -> Plan:
     """Hold what git says against what boards are.
 
@@ -139,12 +146,16 @@ def make_plan(
         observed: what each of those boards said.
         configs: the parsed `config/serve.json` of each desired release, to name the values that change.
         refusals: what speaks against loading the desired release, by board; absent or empty: nothing.
+        barred: boards that would not take what is signed here, or is not.
     """
     against = refusals or {}
     waves = []
     for number, (wave, boards) in enumerate(waves_of(fleet), start=1):
         steps = tuple(
-            _step(board, desired[board], observed[board], configs.get(board, {}), against.get(board, ()))
+            _barred(
+                _step(board, desired[board], observed[board], configs.get(board, {}), against.get(board, ())),
+                (barred or {}).get(board),
+            )
             for board in boards
             if board in desired
         )
@@ -230,6 +241,13 @@ def _step(
         return Step(board, Action.REFUSED, why, seen.current, release.digest, fixes=fixes)
     send = _missing_bytes(release, seen) if action.touches else 0
     return Step(board, action, tuple(reasons), seen.current, release.digest, send)
+
+
+def _barred(step: Step, bar: Barred | None) -> Step:
+    """A step that its board would refuse waits for a person; what changes nothing needs no trust."""
+    if bar is None or not step.action.touches:
+        return step
+    return replace(step, action=Action.BLOCKED, reasons=(bar.why,), send_bytes=0, fixes=(bar.fix,))
 
 
 def _decide(release: Release, seen: Observed, config: Mapping[str, Any]) -> tuple[Action, list[str]]:

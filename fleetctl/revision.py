@@ -18,6 +18,17 @@ def commit_of(root: Path) -> str:
     return f"{head}-dirty" if changed else head
 
 
+def serial_of(root: Path) -> int | None:
+    """How many commits lead to the one checked out, along first parents: it grows with every merge.
+
+    None outside a git repository, and in a clone whose history is cut short, where counting would mislead.
+    """
+    if _git(root, "rev-parse", "--is-shallow-repository") != "false":
+        return None
+    count = _git(root, "rev-list", "--count", "--first-parent", "HEAD")
+    return int(count) if count.isdigit() else None
+
+
 def _git(root: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(

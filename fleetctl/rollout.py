@@ -340,8 +340,12 @@ class _Doer:
 
     def _revert(self, to: Mapping[str, str | None], reason: str) -> Iterator[Happening]:
         targets = [self.orders[board].board for board in to]
+        signed = {board: undo for board in to if (undo := self.orders[board].undo)}
         left = dict.fromkeys(to)
-        for reply in self.transport.revert(targets, to, reason=reason, deadline=self.policy.deadline):
+        replies = self.transport.revert(
+            targets, to, reason=reason, deadline=self.policy.deadline, signed=signed
+        )
+        for reply in replies:
             if reply.board in left:
                 del left[reply.board]
                 yield Settled(_reverted(reply, reason))

@@ -126,13 +126,19 @@ class BoardStatus:
             "memory_free_bytes": seen.health.memory_free_bytes,
             "last_outcome": self.last_outcome or None,
             "commit": _text(seen.receipt.get("commit")),
+            "trusts": list(seen.trust.keys) if seen.trust else None,
+            "serial": seen.trust.serial if seen.trust else None,
         }
 
 
-def assess(board: Board, desired: str | None, seen: Observed) -> BoardStatus:
-    """Hold one board against the release that git says it should run."""
+def assess(board: Board, desired: str | None, seen: Observed, *, signing: bool = False) -> BoardStatus:
+    """Hold one board against the release that git says it should run.
+
+    Args:
+        signing: releases are signed, so a board that trusts nobody is one to see to.
+    """
     troubles = tuple(_troubles(board, desired, seen))
-    strains = tuple(_strains(seen)) if seen.reach is Reach.REACHED else ()
+    strains = tuple(_strains(seen, signing)) if seen.reach is Reach.REACHED else ()
     return BoardStatus(board.name, desired, seen, troubles, strains)
 
 
@@ -180,8 +186,10 @@ def _service_troubles(board: Board, seen: Observed) -> list[str]:
     return troubles
 
 
-def _strains(seen: Observed) -> list[str]:
+def _strains(seen: Observed, signing: bool) -> list[str]:
     strains = []
+    if signing and seen.trust is None:
+        strains.append("trusts nobody, so takes any release: `fleetctl bootstrap` gives it keys")
     health = seen.health
     if health.throttled:
         strains.append("throttled: check power and cooling")

@@ -43,7 +43,26 @@ def platform_of(said: Mapping[str, Any]) -> Platform | None:
     return Platform(str(machine), python, glibc)
 
 
-def checks(board: Board, said: Mapping[str, Any], now: float | None = None) -> list[Check]:
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The keys (PEM) whose signature the boards of a fleet are to demand; none: leave whom they trust."""
+
+    fleet: str = ""
+    keys: tuple[str, ...] = ()
+
+    def request(self, board: str) -> dict[str, Any]:
+        """The part of the request `prepare` that is about it."""
+        if not self.keys:
+            return {}
+        return {"trust": {"fleet": self.fleet, "board": board, "keys": list(self.keys)}}
+
+
+NOBODY = Trust()
+
+
+def checks(
+    board: Board, said: Mapping[str, Any], trust: Trust = NOBODY, now: float | None = None
+) -> list[Check]:
     """Whether a board can be prepared at all."""
     words = said.get("machine"), _dotted(said.get("python")), _dotted(said.get("glibc"))
     found = [
@@ -56,6 +75,9 @@ def checks(board: Board, said: Mapping[str, Any], now: float | None = None) -> l
         _room(said.get("free_bytes"), made=_is_made(said)),
         _clock(said.get("clock"), time.time() if now is None else now),
     ]
+    if trust.keys:
+        openssl = said.get("openssl") is True
+        found.append(Check("openssl", openssl, "it verifies signatures", "install the package openssl"))
     if board.service is ServiceManager.SYSTEMD:
         systemd, root = said.get("systemd") is True, said.get("root") is True
         found.append(Check("systemd", systemd, "it runs the service", "or say `service: process`"))
@@ -63,7 +85,9 @@ def checks(board: Board, said: Mapping[str, Any], now: float | None = None) -> l
     return found
 
 
-def preparation(board: Board, platform: Platform, wheels: Mapping[str, Path]) -> Preparation:
+def preparation(
+    board: Board, platform: Platform, wheels: Mapping[str, Path], trust: Trust = NOBODY
+) -> Preparation:
     """What to ask of a board; `wheels` are those of its platform, by file name."""
     system = board.service is ServiceManager.SYSTEMD
     managed = manages_environment(board)
@@ -73,6 +97,7 @@ def preparation(board: Board, platform: Platform, wheels: Mapping[str, Path]) ->
             "udev": system and board.accelerator.value != "none",
             "wheels": request_of(wheels) if managed else {},
             "proof": packages_for(platform).proof,
+            **trust.request(board.name),
         },
         tuple(wheels.values()) if managed else (),
     )

@@ -18,7 +18,7 @@ from fleetctl.cli.options import (
 from fleetctl.cli.result import show
 
 if TYPE_CHECKING:
-    from fleetctl.bootstrap.boards import Check
+    from fleetctl.bootstrap.boards import Check, Trust
     from fleetctl.bootstrap.wheelhouse import Platform
     from fleetctl.manifest.schema import Board
     from fleetctl.transports.ansible import AnsibleTransport
@@ -57,18 +57,24 @@ def bootstrap(
 
     A board needs ssh and Python 3.7. It gets folders, a service user without login, and an interpreter with
     numpy and a TFLite runtime, from wheels that are fetched here for its platform: it needs no internet.
-    What is there already stays as it is. Exits 1 when a board is not fit.
+    What is there already stays as it is. With public keys in inventory/trust, boards trust exactly those from
+    then on, and take only what they signed. Exits 1 when a board is not fit.
     """
+    from fleetctl.bootstrap.boards import Trust
     from fleetctl.cli.session import open_session
     from fleetctl.errors import UsageError
+    from fleetctl.signing.trusted_keys import trusted_keys
     from fleetctl.transports.ansible import AnsibleTransport
 
     session = open_session(file, on, transport)
     if not isinstance(session.transport, AnsibleTransport):
         raise UsageError("only boards that Ansible reaches can be prepared", hint="select them with --on")
-    outcomes = _look(session.transport, session.boards)
+    keys = trusted_keys(session.project.trust)
+    trust = Trust(session.fleet.name, tuple(key.pem for key in keys.values()))
+    outcomes = _look(session.transport, session.boards, trust)
     if not check:
-        _prepare(session.transport, session.boards, outcomes, session.project.state / "wheelhouse")
+        wheelhouse = session.project.state / "wheelhouse"
+        _prepare(session.transport, session.boards, outcomes, wheelhouse, trust)
     ordered = [outcomes[board.name] for board in session.boards]
     show(
         output,
@@ -81,7 +87,7 @@ def bootstrap(
         raise typer.Exit(1)
 
 
-def _look(transport: "AnsibleTransport", boards: "list[Board]") -> dict[str, Outcome]:
+def _look(transport: "AnsibleTransport", boards: "list[Board]", trust: "Trust") -> dict[str, Outcome]:
     from fleetctl.bootstrap.boards import SERVICE_USER, checks, platform_of
     from fleetctl.report.console import talk
 
@@ -94,7 +100,7 @@ def _look(transport: "AnsibleTransport", boards: "list[Board]") -> dict[str, Out
             outcomes[reply.board] = Outcome(
                 reply.board,
                 platform=platform,
-                checks=checks(named[reply.board], reply.data) if reply.ok else [],
+                checks=checks(named[reply.board], reply.data, trust) if reply.ok else [],
                 error=reply.error,
                 hint=reply.hint,
             )
@@ -102,14 +108,18 @@ def _look(transport: "AnsibleTransport", boards: "list[Board]") -> dict[str, Out
 
 
 def _prepare(
-    transport: "AnsibleTransport", boards: "list[Board]", outcomes: dict[str, Outcome], wheelhouse: Any
+    transport: "AnsibleTransport",
+    boards: "list[Board]",
+    outcomes: dict[str, Outcome],
+    wheelhouse: Any,
+    trust: "Trust",
 ) -> None:
     from fleetctl.report.console import talk
 
     fit = [board for board in boards if outcomes[board.name].ok]
     if not fit:
         return
-    preparations = _preparations(fit, outcomes, wheelhouse)
+    preparations = _preparations(fit, outcomes, wheelhouse, trust)
     with talk.progress("preparing boards", total=len(fit)) as advance:
         for reply in transport.prepare(fit, preparations, deadline=DEADLINE):
             advance(1)
@@ -123,10 +133,10 @@ def _prepare(
 
 
 def _preparations(
-    boards: "list[Board]", outcomes: Mapping[str, Outcome], wheelhouse: Any
+    boards: "list[Board]", outcomes: Mapping[str, Outcome], wheelhouse: Any, trust: "Trust"
 ) -> "dict[str, Preparation]":
     """What to ask of each board, with the wheels of its platform fetched."""
-    from fleetctl.bootstrap.boards import preparation
+    from fleetctl.bootstrap.boards import manages_environment, preparation
     from fleetctl.bootstrap.wheelhouse import fetch
     from fleetctl.report.console import talk
 
@@ -135,10 +145,10 @@ def _preparations(
     for board in boards:
         if (platform := outcomes[board.name].platform) is None:
             continue
-        if platform not in wheels:
+        if platform not in wheels and manages_environment(board):
             talk.step(f"fetching wheels for {platform.name}")
             wheels[platform] = fetch(platform, wheelhouse)
-        made[board.name] = preparation(board, platform, wheels[platform])
+        made[board.name] = preparation(board, platform, wheels.get(platform, {}), trust)
     return made
 
 

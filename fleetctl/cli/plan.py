@@ -1,6 +1,7 @@
 """`fleetctl plan`: what would change, and why."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 
 from fleetctl.cli.options import (
     DEFAULT_MANIFEST,
+    BackOption,
     FaultsOption,
     FileOption,
     OnOption,
@@ -23,6 +25,7 @@ def plan(
     on: OnOption = "",
     transport: TransportOption = TransportKind.MANIFEST,
     faults: FaultsOption = None,
+    back: BackOption = False,
     save: Annotated[Path | None, typer.Option("--save", help="Keep the plan for `rollout --plan`.")] = None,
     base: Annotated[
         str, typer.Option("--base", metavar="REV", help="Hold the change since this commit against it.")
@@ -32,7 +35,8 @@ def plan(
     """Say what a rollout would change, board by board, and why.
 
     Reads every selected board and writes to none. Exits 0 when nothing would change, 1 when something would,
-    and 21 when a board could not load its release: `rollout` would refuse, and the plan says what to do.
+    21 when a board could not load its release, and 31 when one would not take what is signed here: `rollout`
+    would refuse, and the plan says what to do.
 
     With --base no board is asked: the files here are held against a commit, such as origin/main, and only
     what changes is shown. Exits 12 when the change is dangerous and does not say that it is meant.
@@ -45,16 +49,20 @@ def plan(
         return
     from fleetctl.cli.session import open_session
     from fleetctl.desired import desired_fleet
-    from fleetctl.errors import Incompatible
+    from fleetctl.errors import Incompatible, SigningError
     from fleetctl.plan import PLAN_SCHEMA
     from fleetctl.report import github
     from fleetctl.report.console import emit_json, emit_text, talk
     from fleetctl.report.plan import plan_markdown, plan_text
+    from fleetctl.signing.signing import open_signing
     from fleetctl.store import atomic_write
 
     session = open_session(file, on, transport, faults)
+    signing = open_signing(session.project, session.fleet, os.environ, back=back)
+    if signing and signing.refusal:  # a pull request is planned where no key should ever be
+        talk.warn(f"this can be planned here, not rolled out: {signing.refusal.message}")
     desired = desired_fleet(session.project, session.fleet, session.selection.boards)
-    made = desired.plan(session.observe())
+    made = desired.plan(session.observe(), signing)
     if save is not None:
         atomic_write(save, json.dumps({"schema": PLAN_SCHEMA, **made.to_json()}, indent=2) + "\n")
         talk.done(f"plan saved to {save}; `fleetctl rollout --plan {save}` does exactly this or refuses")
@@ -69,6 +77,8 @@ def plan(
     github.set_outputs({"changes": not made.is_empty, "refused": len(made.refused), "digest": made.digest})
     if made.refused:
         raise typer.Exit(Incompatible.exit_code)
+    if made.barred:
+        raise typer.Exit(SigningError.exit_code)
     if not made.is_empty:
         raise typer.Exit(1)
 

@@ -1,6 +1,7 @@
 """`fleetctl rollback`: put boards back on a release they still have."""
 
-from typing import Annotated, Any
+import os
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +19,11 @@ from fleetctl.cli.options import (
 from fleetctl.cli.result import show
 from fleetctl.errors import RollbackFailed, TransportError, UsageError
 
+if TYPE_CHECKING:
+    from fleetctl.cli.session import Session
+    from fleetctl.signing.signing import Signing
+    from fleetctl.signing.statement import Signed
+
 
 def rollback(
     file: FileOption = DEFAULT_MANIFEST,
@@ -30,21 +36,25 @@ def rollback(
 ) -> None:
     """Put boards back on a release they still have.
 
-    Without --to each board goes back to the release it ran before. Git still says what it said: revert
-    the commit too, or the next rollout brings the release back.
+    Without --to each board goes back to the release it ran before; where releases are signed, so is that.
+    Git still says what it said: revert the commit too, or the next rollout brings the release back.
     """
     from fleetctl.cli.rollout import ask
     from fleetctl.cli.session import READ_DEADLINE, open_session
     from fleetctl.report.console import talk
+    from fleetctl.signing.signing import open_signing
     from fleetctl.store import Lock
 
     session = open_session(file, on, transport, faults)
+    if signing := open_signing(session.project, session.fleet, os.environ):
+        signing.require_key()
     ask(yes, f"Roll back {session.selection}?")
     with Lock(session.project.state / "lock", f"rollback of {session.fleet.name}"):
         targets = _targets(session, to, READ_DEADLINE)
         replies = session.transport.revert(
             session.boards,
             targets,
+            signed=_permissions(session, signing, targets, READ_DEADLINE) if signing else {},
             reason="asked for by `fleetctl rollback`",
             deadline=session.fleet.rollout.deadline,
         )
@@ -89,6 +99,27 @@ def _targets(session: Any, to: str, deadline: float) -> dict[str, str | None]:
             )
         found[reply.board] = _match(reply.board, to, reply.data.get("receipts"))
     return found
+
+
+def _permissions(
+    session: "Session", signing: "Signing", targets: dict[str, str | None], deadline: float
+) -> "dict[str, Signed]":
+    """Signatures that let boards go back. Each has to name a release, so `targets` is filled in."""
+    seen = session.observe()
+    unnamed = [b for b in session.boards if targets[b.name] is None and not seen[b.name].pending]
+    for reply in session.transport.history(unnamed, last=1000, deadline=deadline):
+        targets[reply.board] = _before(reply.data.get("receipts"), seen[reply.board].current)
+    return {name: signing.permission(seen[name], target) for name, target in targets.items() if target}
+
+
+def _before(receipts: object, current: str | None) -> str | None:
+    """The release that a board says it confirmed before the current one, as the board itself would choose."""
+    for receipt in reversed(receipts if isinstance(receipts, list) else []):
+        said = receipt if isinstance(receipt, dict) else {}
+        release = said.get("release")
+        if said.get("state") == "confirmed" and isinstance(release, str) and release != current:
+            return release if len(release) == 64 and set(release) <= set("0123456789abcdef") else None
+    return None
 
 
 def _match(board: str, prefix: str, receipts: object) -> str:

@@ -1,6 +1,7 @@
 """`fleetctl rollout`: bring boards to what git says, wave by wave."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import typer
 
 from fleetctl.cli.options import (
     DEFAULT_MANIFEST,
+    BackOption,
     FaultsOption,
     FileOption,
     OnOption,
@@ -20,7 +22,7 @@ from fleetctl.cli.options import (
     TransportOption,
     YesOption,
 )
-from fleetctl.errors import Incompatible, Refused, TransportError, UsageError
+from fleetctl.errors import Incompatible, Refused, SigningError, TransportError, UsageError
 from fleetctl.observation import Observed, Reach
 from fleetctl.plan import Action, Plan, plan_from_json, refuse_if_stale
 from fleetctl.transports.base import Order
@@ -38,6 +40,7 @@ def rollout(
     saved: Annotated[
         Path | None, typer.Option("--plan", help="Do this saved plan, or refuse if it is stale.")
     ] = None,
+    back: BackOption = False,
     yes: YesOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -46,30 +49,37 @@ def rollout(
     Shows the plan and asks. A board counts as updated only when its serving process has answered the golden
     samples; one that fails goes back by itself, and a wave that fails its gate closes the ones behind it.
     Boards that are interrupted go back by themselves too: running this again goes on from there.
+
+    Boards that demand signatures refuse a commit from before the one they confirmed, unless --back signs it.
     """
     from fleetctl.cli.session import open_session
-    from fleetctl.desired import desired_fleet
+    from fleetctl.desired import desired_fleet, sealed_by
     from fleetctl.report.console import talk
     from fleetctl.report.plan import plan_summary
     from fleetctl.revision import commit_of
     from fleetctl.rollout import failure
+    from fleetctl.signing.signing import open_signing
     from fleetctl.store import Lock
 
     session = open_session(file, on, transport, faults)
+    if signing := open_signing(session.project, session.fleet, os.environ, back=back):
+        signing.require_key()
     with Lock(session.project.state / "lock", f"rollout of {session.fleet.name}"):
         desired = desired_fleet(session.project, session.fleet, session.selection.boards)
         observed = session.observe()
-        made = desired.plan(observed)
+        made = desired.plan(observed, signing)
         if saved is not None:
             refuse_if_stale(_read_plan(saved), made)
         _refuse_incompatible(made)
+        _refuse_barred(made)
         _refuse_blocked(made, observed)
         if made.is_empty:
             talk.done(f"nothing to do: {plan_summary(made)}")
         else:
             _show_and_ask(made, output, yes)
         commit = commit_of(session.project.root)
-        orders = desired.orders([step.board for step in made.steps if step.action.touches], commit)
+        touched = [step.board for step in made.steps if step.action.touches]
+        orders = desired.orders(touched, commit, sealed_by(signing, observed))
         state = _carry_out(session, made, orders, commit)
     _emit(state, commit, output, talked=made.is_empty)
     _tell_github(state, commit)
@@ -161,6 +171,19 @@ def _refuse_incompatible(made: Plan) -> None:
     without = "leave out with --on '" + ",".join(f"!{step.board}" for step in made.refused[:5]) + "'"
     raise Incompatible(
         f"{first.board} could not load its release: it {'; '.join(first.reasons)}{more}; nothing was changed",
+        hint="; or ".join([*first.fixes, without]),
+    )
+
+
+def _refuse_barred(made: Plan) -> None:
+    """Stop before anything is touched when a board would not take what is signed here, or is not."""
+    if not made.barred:
+        return
+    first = made.barred[0]
+    more = f" (and {len(made.barred) - 1} more boards)" if len(made.barred) > 1 else ""
+    without = "leave out with --on '" + ",".join(f"!{step.board}" for step in made.barred[:5]) + "'"
+    raise SigningError(
+        f"{first.board} {'; '.join(first.reasons)}{more}; nothing was changed",
         hint="; or ".join([*first.fixes, without]),
     )
 

@@ -99,12 +99,14 @@ def _ask(session: "Session") -> list["BoardStatus"]:
 def _asking(session: "Session") -> Iterator["BoardStatus"]:
     """Each selected board held against git, in the order in which they answer."""
     from fleetctl.cli.session import READ_DEADLINE
+    from fleetctl.manifest.schema import Signing
     from fleetctl.rollout import observing
     from fleetctl.status import assess
 
     desired = _desired(session)
+    signing = session.fleet.rollout.signing is Signing.REQUIRED
     for seen in observing(session.transport, session.boards, deadline=READ_DEADLINE):
-        yield assess(session.fleet.boards[seen.board], desired.get(seen.board), seen)
+        yield assess(session.fleet.boards[seen.board], desired.get(seen.board), seen, signing=signing)
 
 
 def _in_order(session: "Session", found: Iterable["BoardStatus"]) -> list["BoardStatus"]:

@@ -77,6 +77,15 @@ def demand_statement(board: Board, request: Json, digest: str) -> Optional[Dict[
         raise BoardError(
             "untrusted", "none of the %d keys that this board trusts signed this" % len(trust.keys)
         )
+    return dict(words_of(trust, text, request, digest), key=key)
+
+
+def words_of(trust: Trust, text: str, request: Json, digest: str) -> Dict[str, Any]:
+    """`serial` and `back_from` of a verified statement about this board, this release and this request.
+
+    Raises:
+        BoardError: `untrusted`; it is about something else.
+    """
     said = parse_statement(text)
     wanted = {"fleet": trust.fleet, "board": trust.board, "release": digest}
     for name, value in wanted.items():
@@ -87,15 +96,15 @@ def demand_statement(board: Board, request: Json, digest: str) -> Optional[Dict[
     for name in ("board", "commit"):  # they go into the receipt
         if request.get(name, said.get(name)) != said.get(name):
             raise BoardError("untrusted", "the order's %s is not the one that was signed" % name)
-    return {"key": key, "serial": said["serial"], "back_from": said["back_from"]}
+    return {"serial": said["serial"], "back_from": said["back_from"]}
 
 
 def refuse_older(board: Board, signed: Optional[Json], digest: str) -> None:
     """Raises `older` for a release from before what this board confirmed, unless going back was signed."""
     highest = highest_serial(board)
-    if signed is None or highest is None or signed["serial"] >= highest or digest == board.good:
+    if signed is None or highest is None or digest == board.good:
         return
-    if not may_go_back(board, signed):
+    if signed["serial"] < highest and not may_go_back(highest, signed):
         raise BoardError(
             "older",
             "release %s was signed as number %d of the history, and this board has confirmed number %d"
@@ -103,10 +112,10 @@ def refuse_older(board: Board, signed: Optional[Json], digest: str) -> None:
         )
 
 
-def may_go_back(board: Board, signed: Json) -> bool:
+def may_go_back(highest: Optional[int], signed: Json) -> bool:
     """Whether going back was signed for, from where this board stands now: it cannot be replayed later."""
     back_from = signed["back_from"]
-    return back_from is not None and (highest_serial(board) or 0) <= back_from
+    return back_from is not None and (highest or 0) <= back_from
 
 
 def highest_serial(board: Board) -> Optional[int]:

@@ -47,6 +47,7 @@ from fleetctl.manifest.schema import (
     RevertPolicy,
     RolloutPolicy,
     ServiceManager,
+    Signing,
     Smoke,
     Task,
     Training,
@@ -58,6 +59,7 @@ from fleetctl.manifest.schema import (
 )
 from fleetctl.manifest.words import GLOB, NAME
 from fleetctl.manifest.words import VISIBLE as _VISIBLE
+
 
 def _fraction_hint(value: float) -> str:
     return f"write {value / 100:g}" if 1 < value <= 100 else ""
@@ -378,6 +380,11 @@ ROLLOUT = Record(
             "confirm_timeout", DURATION, "a board reverts itself unless the controller confirms in this time"
         ),
         Field("deadline", DURATION, "time a board has from push to proof"),
+        Field(
+            "signing",
+            Choice(Signing, "word about signing"),
+            "whether [releases are signed](security.md#signed-releases)",
+        ),
         Field(
             "allow",
             MapOf(Choice(Danger, "danger"), REASON),

@@ -109,6 +109,13 @@ class Danger(StrEnum):
     UNREADABLE_BASE = "unreadable-base"  # nobody can say what the change takes away
 
 
+class Signing(StrEnum):
+    """Whether releases are signed, so that boards with trusted keys take them."""
+
+    NONE = "none"
+    REQUIRED = "required"
+
+
 @dataclass(frozen=True, slots=True)
 class RenderedDataset:
     """Signs drawn from an installed hieroglyph font."""
@@ -327,6 +334,7 @@ class RolloutPolicy:
     revert: RevertPolicy = RevertPolicy.WAVE
     confirm_timeout: float = 30.0  # seconds a board waits for the controller before it reverts itself
     deadline: float = 300.0  # seconds a board has from push to proof
+    signing: Signing = Signing.NONE
     allow: Mapping[Danger, str] = field(default_factory=dict)  # dangers of a change, and why they are meant
 
 

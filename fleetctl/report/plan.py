@@ -56,9 +56,9 @@ def plan_summary(plan: Plan) -> str:
 
 
 def _fixes(plan: Plan) -> Iterator[tuple[str, str]]:
-    """What to do about refused boards, each advice once, with the boards it is for."""
+    """What to do about boards that are refused or refuse us, each advice once, with the boards it is for."""
     boards: dict[str, list[str]] = {}
-    for step in plan.refused:
+    for step in (*plan.refused, *plan.barred):
         for fix in step.fixes:
             boards.setdefault(fix, []).append(step.board)
     for fix, names in boards.items():

@@ -46,11 +46,13 @@ def status_summary(statuses: Sequence[BoardStatus]) -> str:
     others = [f"{count} {standing}" for standing, count in counts.items() if count][:3]
     bad = ", ".join(word for word in others if not word.endswith(Standing.HEALTHY))
     answered = sum(status.source is Source.SERVICE for status in statuses)
+    trusting = sum(s.observed.reach is Reach.REACHED and s.observed.trust is None for s in statuses)
     total = plural(len(statuses), "board")
     return (
         f"{counts[Standing.HEALTHY]} of {total} healthy"
         + (f", {bad}" if bad else "")
         + f"; {plural(answered, 'serving process', 'serving processes')} answered"
+        + (f"; {trusting} {'demands' if trusting == 1 else 'demand'} no signature" if trusting else "")
     )
 
 

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from fleetctl.manifest.schema import Board
 from fleetctl.release import Release
+from fleetctl.signing.statement import Signed
 
 
 class ReplyStatus(StrEnum):
@@ -49,6 +51,11 @@ class Order:
     commit: str  # of the manifest; goes into the receipt
     confirm_timeout: float  # seconds
     deadline: float  # seconds
+    signed: Signed | None = None  # that the board is to run this; None where releases are not signed
+    undo: Signed | None = None  # that it may go back to what it runs now; sent only if it has to
+
+
+NOTHING_SIGNED: Mapping[str, Signed] = MappingProxyType({})
 
 
 class Transport(Protocol):
@@ -76,9 +83,18 @@ class Transport(Protocol):
         ...
 
     def revert(
-        self, boards: Sequence[Board], to: Mapping[str, str | None], *, reason: str, deadline: float
+        self,
+        boards: Sequence[Board],
+        to: Mapping[str, str | None],
+        *,
+        reason: str,
+        deadline: float,
+        signed: Mapping[str, Signed] = NOTHING_SIGNED,
     ) -> Iterator[Reply]:
-        """Go back to a release that the board still has (digest by board name; None: the one before)."""
+        """Go back to a release that the board still has (digest by board name; None: the one before).
+
+        `signed` lets boards do so that demand a signature, by board name.
+        """
         ...
 
     def probe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:

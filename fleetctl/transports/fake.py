@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 from fleetctl.errors import TransportError
 from fleetctl.manifest.schema import Board
+from fleetctl.signing.statement import Signed
 from fleetctl.store import atomic_write
-from fleetctl.transports.base import Order, Reply, ReplyStatus
+from fleetctl.transports.base import NOTHING_SIGNED, Order, Reply, ReplyStatus
 from fleetctl.transports.dialogue import carry_out
 from fleetctl.transports.fake_board import FakeBoard, Record
 from fleetctl.transports.faults import Faults
@@ -65,14 +66,34 @@ class FakeTransport:
         )
 
     def revert(
-        self, boards: Sequence[Board], to: Mapping[str, str | None], *, reason: str, deadline: float
+        self,
+        boards: Sequence[Board],
+        to: Mapping[str, str | None],
+        *,
+        reason: str,
+        deadline: float,
+        signed: Mapping[str, Signed] = NOTHING_SIGNED,
     ) -> Iterator[Reply]:
         return self._write(
             [
-                Work(b, Goal.REVERTED, deadline, _NO_KEYS, release=to.get(b.name), reason=reason)
+                Work(
+                    b,
+                    Goal.REVERTED,
+                    deadline,
+                    _NO_KEYS,
+                    release=to.get(b.name),
+                    reason=reason,
+                    signed=signed.get(b.name),
+                )
                 for b in boards
             ]
         )
+
+    def entrust(self, board: Board, trust: Mapping[str, Any]) -> None:
+        """Have a board trust keys, as `prepare` does: `{"fleet", "board", "keys": [PEM]}`."""
+        record = self._recall(board.name)
+        record.trust = dict(trust)
+        self._keep(board.name, record)
 
     def _read(self, boards: Sequence[Board], verb: str, request: Mapping[str, Any]) -> Iterator[Reply]:
         for board in boards:

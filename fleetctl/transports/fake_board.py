@@ -17,6 +17,7 @@ from typing import Any
 
 from fleetctl.device.judge import FAILED, judge, quantile
 from fleetctl.manifest.schema import Board
+from fleetctl.transports import fake_trust as trust
 from fleetctl.transports.base import ReplyStatus
 from fleetctl.transports.faults import Fault, Stage
 from fleetctl.transports.wire import BoardFault, BoardSaidNo
@@ -41,6 +42,8 @@ class Record:
     sizes: dict[str, int] = field(default_factory=dict)  # blobs that are here
     texts: dict[str, str] = field(default_factory=dict)  # those that are small JSON documents
     receipts: list[dict[str, Any]] = field(default_factory=list)  # oldest first
+    trust: dict[str, Any] | None = None  # fleet, board, keys: PEM; None: it takes what it is brought
+    serial: int | None = None  # the latest place in history that it confirmed
 
 
 class FakeBoard:
@@ -89,7 +92,7 @@ class FakeBoard:
             case Stage.CONFIRM:
                 return self._confirm(request["release"])
             case Stage.REVERT:
-                return self._revert(request["to"], str(request["reason"]))
+                return self._revert(request["to"], str(request["reason"]), request)
             case Stage.PROBE:
                 return self._probe()
             case Stage.LOGS:
@@ -123,11 +126,15 @@ class FakeBoard:
             else {"state": "absent", "loaded": None},
             "receipt": self.record.receipts[-1] if self.record.receipts else None,
             "health": self._health(),
+            "trust": trust.described(self.record.trust, self.record.serial),
             "time": self._now(),
         }
 
     def _activate(self, request: Mapping[str, Any], payload: bytes) -> dict[str, Any]:
         release, record = str(request["release"]), self.record
+        signed = trust.demand(record.trust, request, release)
+        trust.refuse_older(signed, record.serial, is_good=release == record.good)
+        request = {**request, "signed": signed}
         self._take_in(payload)
         files = json.loads(request["manifest"])["files"]
         absent = [path for path, ref in files.items() if ref["sha256"] not in record.sizes]
@@ -136,6 +143,7 @@ class FakeBoard:
         record.releases[release] = {path: ref["sha256"] for path, ref in files.items()}
         if record.pending is None and record.current == record.good == release:
             receipt = self._prove(release, record.current, request, "confirmed")
+            self._note(signed)
             return self._told("unchanged", self._keep(receipt))
         previous = record.pending["previous"] if record.pending else record.current
         self._serve(release)
@@ -143,6 +151,7 @@ class FakeBoard:
             "release": release,
             "previous": previous,
             "confirm_by": self._clock() + float(request["confirm_timeout"]),
+            "signed": signed,
         }
         receipt = self._keep(self._prove(release, previous, request, "pending"))
         if receipt["outcome"] == FAILED:
@@ -158,11 +167,12 @@ class FakeBoard:
             raise BoardSaidNo(
                 "confirm", "not-pending", f"release {release[:12]} is not waiting to be confirmed"
             )
+        self._note(record.pending.get("signed"))
         record.pending, record.good = None, release
         self._keep({**record.receipts[-1], "state": "confirmed"})
         return {"state": "confirmed", "current": release}
 
-    def _revert(self, to: str | None, reason: str) -> dict[str, Any]:
+    def _revert(self, to: str | None, reason: str, request: Mapping[str, Any]) -> dict[str, Any]:
         pending = self.record.pending
         if pending and to in (None, pending["previous"]):
             state, receipt = self._go_back(reason)
@@ -172,14 +182,20 @@ class FakeBoard:
             raise BoardSaidNo(
                 "revert", "unknown-release", f"release {target[:12]} is no longer on this board"
             )
+        signed = trust.demand(self.record.trust, request, target)
+        trust.refuse_unasked(signed, self.record.serial)
         if self.fault.revert_fails:
             return {"state": "revert_failed", "current": self.record.current, "receipt": self._last_receipt()}
         left, self.record.pending = self.record.current, None
         self._serve(target)
         self.record.good = target
         receipt = self._prove(
-            target, left, {"board": self.board.name, "commit": self._commit_of(target)}, "confirmed"
+            target,
+            left,
+            {"board": self.board.name, "commit": self._commit_of(target), "signed": signed},
+            "confirmed",
         )
+        self._note(signed)
         return {
             "state": "reverted",
             "current": target,
@@ -196,6 +212,10 @@ class FakeBoard:
 
     def _log(self) -> list[str]:
         return [f"{r['time']} serving {r['release'][:12]}, {r['outcome']}" for r in self.record.receipts]
+
+    def _note(self, signed: Mapping[str, Any] | None) -> None:
+        if signed:
+            self.record.serial = max(signed["serial"], self.record.serial or 0)
 
     # releases
 
@@ -273,6 +293,7 @@ class FakeBoard:
             "release": release,
             "previous": previous,
             "commit": order["commit"],
+            "signed": order.get("signed"),
             "time": self._now(),
             "loaded": self._loaded(),
             "accelerator": self._accelerator(smoke),

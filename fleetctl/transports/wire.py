@@ -19,6 +19,12 @@ _LAUNCH = "import sys;exec(compile(sys.stdin.buffer.read({size}),'activate.py','
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
 
 
+_HINTS = {
+    "untrusted": "it trusts keys: whatever it is to run, or to go back to, has to be signed for it by name",
+    "older": "`fleetctl rollout --back` goes back on purpose, where the history asks for it",
+}
+
+
 class BoardFault(Exception):
     """Asking a board ended without a usable answer; the fields are those of the `Reply` to give."""
 
@@ -37,7 +43,8 @@ class BoardSaidNo(BoardFault):
     """The board understood and declined: `{"ok": false, "code", "error"}`."""
 
     def __init__(self, verb: str, code: str, error: str) -> None:
-        super().__init__(ReplyStatus.FAILED, f"{verb}: {error}" if error else f"{verb}: {code}")
+        said = f"{verb}: {error}" if error else f"{verb}: {code}"
+        super().__init__(ReplyStatus.FAILED, said, _HINTS.get(code, ""))
         self.code = code
 
 

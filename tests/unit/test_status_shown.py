@@ -70,7 +70,8 @@ def test_trouble_comes_first_and_the_rest_folds() -> None:
         "ok 2 boards do what git says: serving for 60 min, proved 24 h ago, p95 up to 4.2",
         "   ms",
         "",
-        "2 of 4 boards healthy, 1 wrong, 1 offline; 2 serving processes answered",
+        "2 of 4 boards healthy, 1 wrong, 1 offline; 2 serving processes answered; 3",
+        "demand no signature",
     ]
 
 

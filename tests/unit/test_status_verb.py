@@ -35,7 +35,7 @@ def test_a_good_morning(fleet: QuadrantFleet) -> None:
 
     assert (0, "") == (said.status, said.err)
     assert said.out.startswith("ok 3 boards do what git says: serving for ")
-    assert "3 of 3 boards healthy; 3 serving processes answered\n" in said.out
+    assert "3 of 3 boards healthy; 3 serving processes answered; 3 demand no signature\n" in said.out
 
 
 def test_the_json_is_what_its_schema_says(fleet: QuadrantFleet) -> None:
@@ -78,12 +78,15 @@ def test_a_watch_goes_into_a_log(fleet: QuadrantFleet) -> None:
     ) as process:
         assert process.stdout
         first = next(line for line in process.stdout if " boards healthy" in line)
+        first += process.stdout.readline()
         (fleet.root / "faults.yaml").write_text("luxor-02: {hot: true}\n")
         changed = process.stdout.readline()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
 
-    assert "1 of 3 boards healthy, 1 offline, 1 strained; 2 serving processes answered\n" == first
+    assert (
+        "1 of 3 boards healthy, 1 offline, 1 strained; 2 serving processes answered; 2\ndemand no signature\n"
+    ) == first
     assert "ok karnak-01: " in changed
     assert ("", "", 1) == (out, err, process.returncode)
 

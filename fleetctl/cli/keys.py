@@ -1,0 +1,104 @@
+"""`fleetctl keys`: whose signature boards demand."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
+from fleetctl.cli.result import show as show_result
+from fleetctl.errors import UsageError
+from fleetctl.project import Project
+
+if TYPE_CHECKING:
+    from fleetctl.signing.keys import PublicKey
+
+KEYS_SCHEMA = "fleetctl.keys/v1"
+
+app = typer.Typer(
+    help="Make and list the keys that releases are signed with.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+NameArgument = Annotated[str, typer.Argument(metavar="[NAME]", help="Of the new key, in inventory/trust.")]
+PrivateOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--private",
+        help="Where the private half goes. Default: ~/.config/fleetctl/FLEET-NAME.pem.",
+    ),
+]
+
+
+@app.command()
+def new(
+    name: NameArgument = "release",
+    file: FileOption = DEFAULT_MANIFEST,
+    private: PrivateOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make a pair of keys to sign releases with.
+
+    The public half goes into inventory/trust, to be committed. The private half goes to a file outside the
+    repository that only you can read, encrypted if FLEETCTL_SIGNING_PASSPHRASE is set.
+    """
+    from fleetctl.manifest.loader import load
+    from fleetctl.report.console import talk
+    from fleetctl.signing.keys import KEY_VARIABLE, PASSPHRASE_VARIABLE, make_key
+    from fleetctl.signing.trusted_keys import add_trusted_key, key_path
+    from fleetctl.store import atomic_write
+
+    fleet, project = load(file), Project(file)
+    key_path(project.trust, name)
+    secret = _outside(project, private or _config() / f"{fleet.name}-{name}.pem")
+    key = make_key()
+    secret.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    passphrase = os.environ.get(PASSPHRASE_VARIABLE, "")
+    atomic_write(secret, key.to_pem(passphrase), mode=0o600)
+    add_trusted_key(project.trust, name, key.public)
+    unprotected = "" if passphrase else f", not encrypted: {PASSPHRASE_VARIABLE} is unset"
+    talk.done(f"private half: {secret}{unprotected}")
+    talk.note(f"keep a copy where it is safe, and set {KEY_VARIABLE} to its path to sign with it")
+    talk.note(f"commit inventory/trust/{name}.pem; `fleetctl bootstrap` then has boards trust it")
+    _show({name: key.public}, "", output)
+
+
+@app.command()
+def show(file: FileOption = DEFAULT_MANIFEST, output: OutputOption = Output.TABLE) -> None:
+    """List the keys in inventory/trust, and say which of them the environment holds the private half of."""
+    from fleetctl.signing.keys import key_from
+    from fleetctl.signing.trusted_keys import trusted_keys
+
+    key = key_from(os.environ)
+    _show(trusted_keys(Project(file).trust), key.public.fingerprint if key else "", output)
+
+
+def _show(keys: "dict[str, PublicKey]", own: str, output: Output) -> None:
+    data: list[dict[str, Any]] = [
+        {"name": name, "fingerprint": key.fingerprint, "here": key.fingerprint == own}
+        for name, key in keys.items()
+    ]
+    show_result(
+        output,
+        schema=KEYS_SCHEMA,
+        data={"keys": data},
+        columns=["key", "fingerprint", "private half"],
+        rows=[[key["name"], key["fingerprint"], "here" if key["here"] else "elsewhere"] for key in data],
+    )
+
+
+def _config() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "fleetctl"
+
+
+def _outside(project: Project, path: Path) -> Path:
+    """`path`, if a private key may go there."""
+    path = path.expanduser().resolve()
+    if path.is_relative_to(project.root.resolve()):
+        raise UsageError(f"{path} is inside the repository", hint="name a place outside with --private")
+    if path.exists():
+        raise UsageError(f"{path} exists", hint="give the key another name, or another place with --private")
+    return path
