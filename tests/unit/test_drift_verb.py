@@ -8,7 +8,12 @@ from quadrant_fleet import QuadrantFleet
 
 from fleetctl.schemas import SCHEMAS
 
-RULE = "drift: {ignore: [{kind: config, what: threshold, reason: a trial}, {kind: release, reason: a trial}]}\n"
+RULE = """\
+drift:
+  ignore:
+    - {kind: config, what: threshold, reason: a trial}
+    - {kind: release, reason: a trial}
+"""
 
 
 @pytest.fixture(scope="module")
