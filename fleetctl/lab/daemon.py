@@ -1,27 +1,23 @@
 """The process driver: the four things that can be done to a lab, asked of its daemon."""
 
-import contextlib
 import getpass
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from fleetctl.errors import FleetError, UsageError
-from fleetctl.lab import processes
+from fleetctl.lab import detached, processes
+from fleetctl.lab.detached import owner
 from fleetctl.lab.keys import ensure_keys, write_known_hosts
 from fleetctl.lab.ports import LOOPBACK, free_ports, is_free
-from fleetctl.lab.process import owner
 from fleetctl.lab.state import LabFiles, LabState, VirtualBoard, Wanted
 from fleetctl.lab.up import Say, Up
 
 _START_PATIENCE = 30.0  # seconds, and some more for each board
 _PATIENCE_PER_BOARD = 0.5
-_END_PATIENCE = 15.0
 _POLL = 0.02
 
 
@@ -49,7 +45,7 @@ def up(files: LabFiles, boards: Collection[Wanted], say: Say) -> Up:
 def down(files: LabFiles, *, keep: bool) -> int:
     """End the daemon and every process of every board. Says how many boards there were."""
     del keep  # what is kept is the folder, which is not ours to remove
-    _end_daemon(files)
+    detached.end(files.daemon, "lab")
     homes = [path for path in files.boards.iterdir() if path.is_dir()] if files.boards.is_dir() else []
     processes.kill_all(homes)
     files.state.unlink(missing_ok=True)
@@ -101,7 +97,7 @@ def _apply(files: LabFiles, wanted: LabState) -> LabState:
     wanted.write(files.wanted)
     daemon = owner(files.daemon)
     if daemon is None:
-        _start_daemon(files)
+        detached.start("fleetctl.lab.process", str(files.folder), files.log, "lab")
     else:
         os.kill(daemon, signal.SIGHUP)
     state = _wait_for(files, wanted)
@@ -114,23 +110,6 @@ def _last_generation(files: LabFiles) -> int:
     return state.generation if state else 0
 
 
-def _start_daemon(files: LabFiles) -> None:
-    """Start the daemon; once it runs it holds its lock."""
-    argv = [sys.executable, "-P", "-m", "fleetctl.lab.process", str(files.folder)]
-    with files.log.open("wb") as log:
-        started = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_daemon_environment(), check=False
-        )
-    if started.returncode != 0:
-        raise FleetError(f"the lab's daemon did not start: {_last_line(files.log)}", hint=f"see {files.log}")
-
-
-def _daemon_environment() -> Mapping[str, str]:
-    """Only what the daemon needs to start: it outlives the shell that called us, and that shell's secrets."""
-    names = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "PYTHONWARNINGS", "VIRTUAL_ENV")
-    return {name: os.environ[name] for name in names if name in os.environ}
-
-
 def _wait_for(files: LabFiles, wanted: LabState) -> LabState:
     give_up = time.monotonic() + _START_PATIENCE + _PATIENCE_PER_BOARD * len(wanted.boards)
     while time.monotonic() < give_up:
@@ -138,16 +117,13 @@ def _wait_for(files: LabFiles, wanted: LabState) -> LabState:
         if state and state.generation == wanted.generation:
             return state
         if owner(files.daemon) is None:
-            raise FleetError(f"the lab's daemon has ended: {_last_line(files.log)}", hint=f"see {files.log}")
+            raise FleetError(
+                f"the lab's daemon has ended: {detached.last_line(files.log)}", hint=f"see {files.log}"
+            )
         time.sleep(_POLL)
     raise FleetError(
         "the lab's daemon does not answer", hint=f"see {files.log}, or start over with `fleetctl lab down`"
     )
-
-
-def _last_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").split("\n") if path.exists() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
 
 def _check_all_listen(state: LabState) -> None:
@@ -158,17 +134,3 @@ def _check_all_listen(state: LabState) -> None:
             + (f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""),
             hint="free its port, or start over with `fleetctl lab down` and `fleetctl lab up`",
         )
-
-
-def _end_daemon(files: LabFiles) -> None:
-    for step, patience in ((signal.SIGTERM, _END_PATIENCE), (signal.SIGKILL, 2.0)):
-        give_up = time.monotonic() + patience
-        pid = owner(files.daemon)
-        if pid is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, step)
-        while owner(files.daemon) is not None and time.monotonic() < give_up:
-            time.sleep(_POLL)
-    if owner(files.daemon) is not None:
-        raise FleetError("the lab's daemon does not end", hint=f"it is the process named in {files.daemon}")

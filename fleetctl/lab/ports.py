@@ -29,12 +29,12 @@ def free_ports(lab: Path, taken: Collection[int]) -> Iterator[int]:
     )
 
 
-def is_free(port: int) -> bool:
-    """Whether a listener could be opened on loopback now."""
+def is_free(port: int, address: str = LOOPBACK) -> bool:
+    """Whether a listener could be opened on that loopback address now."""
     with contextlib.closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
+            probe.bind((address, port))
         except OSError:
             return False
     return True

@@ -5,22 +5,20 @@ One process serves all boards. SIGHUP makes it read `wanted.json` again; SIGTERM
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import resource
 import signal
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from fleetctl.lab import processes
 from fleetctl.lab.board import PoweredBoard
+from fleetctl.lab.detached import detach, is_at, lock
 from fleetctl.lab.state import LabFiles, LabState
 
 _BOOTS_AT_ONCE = 2 * (os.cpu_count() or 1)
-_LOCK_PATIENCE = 2.0  # seconds
 _LOOK_EVERY = 1.0  # seconds
 _OPEN_FILES = 10_240  # the most macOS allows
 
@@ -44,7 +42,7 @@ class Daemon:
         while not self._ending:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._asked.wait(), _LOOK_EVERY)
-            if not _is_at(self._lock, self._files.daemon):  # the folder was removed: nobody could ever end us
+            if not is_at(self._lock, self._files.daemon):  # the folder was removed: nobody could ever end us
                 break
             if self._asked.is_set() and not self._ending:
                 self._asked.clear()
@@ -91,40 +89,6 @@ class Daemon:
             await asyncio.to_thread(processes.kill_all, [board.home for board in boards])
 
 
-def lock(path: Path) -> IO[bytes]:
-    """The daemon's lock file, locked: the system drops the lock when we are gone, however that came about."""
-    stream = path.open("a+b")
-    give_up = time.monotonic() + _LOCK_PATIENCE
-    while True:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # another daemon, or merely somebody looking whether there is one
-            if time.monotonic() > give_up:
-                sys.exit("the lab is running already")
-            time.sleep(0.01)
-        else:
-            return stream
-
-
-def _detach(held: IO[bytes]) -> None:
-    """Go on in a child that owns the lock and belongs to no terminal; the lock file names it, and we end."""
-    child = os.fork()
-    if child:
-        held.truncate(0)
-        held.write(f"{child}\n".encode())
-        held.flush()
-        os._exit(0)
-    os.setsid()
-
-
-def _is_at(stream: IO[bytes], path: Path) -> bool:
-    """Whether the open file is still the one at `path`."""
-    try:
-        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
 def _allow_many_files() -> None:
     """A listener for each board and three pipes for each command are more than a shell's usual limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -133,25 +97,12 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def owner(path: Path) -> int | None:
-    """Pid of the daemon that holds the lock at `path`; None when no daemon runs."""
-    try:
-        with path.open("rb") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(stream.read() or 0) or None
-    except FileNotFoundError:
-        return None
-    return None
-
-
 def main() -> None:
     """Return when the daemon is on its way, holding its lock; from then on it answers in `lab.json`."""
     files = LabFiles(Path(sys.argv[1]))
     _allow_many_files()
     with lock(files.daemon) as held:
-        _detach(held)
+        detach(held)
         asyncio.run(Daemon(files, held).run())
 
 

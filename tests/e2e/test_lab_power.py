@@ -13,7 +13,7 @@ from virtual_lab import Lab, MakeLab
 from fleetctl.errors import FleetError, LockHeld, UsageError
 from fleetctl.lab import control, processes
 from fleetctl.lab.ports import is_free
-from fleetctl.lab.process import lock, owner
+from fleetctl.lab.detached import lock, owner
 from fleetctl.lab.state import LabState
 from fleetctl.transports.base import ReplyStatus
 

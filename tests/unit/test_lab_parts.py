@@ -16,7 +16,7 @@ from fleetctl.errors import FleetError
 from fleetctl.lab import processes
 from fleetctl.lab.control import ssh_command
 from fleetctl.lab.ports import free_ports, is_free
-from fleetctl.lab.process import lock, owner
+from fleetctl.lab.detached import lock, owner
 from fleetctl.lab.state import LabFiles, VirtualBoard
 
 
