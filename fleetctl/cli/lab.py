@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fleetctl.cli import lab_iothub
+from fleetctl.cli.lab_iothub import Tier
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, OnOption, Output, OutputOption
 from fleetctl.cli.result import show
 from fleetctl.lab.control import Driver
@@ -20,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-
+app.add_typer(lab_iothub.app, name="iothub")
 
 BoardsArgument = Annotated[list[str], typer.Argument(metavar="BOARD...", help="Names of virtual boards.")]
 DriverOption = Annotated[Driver, typer.Option("--driver", help="What virtual boards are made of.")]
@@ -31,6 +33,12 @@ ArchitectureOption = Annotated[
     str,
     typer.Option("--arch", help="Processors of docker boards, in turn: amd64, arm64, or both with a comma."),
 ]
+HubOption = Annotated[bool, typer.Option("--iothub", help="Start an Azure IoT Hub on loopback, too.")]
+HubAddressOption = Annotated[
+    str, typer.Option("--iothub-address", help="The loopback address that the hub listens on.")
+]
+HubTierOption = Annotated[Tier, typer.Option("--iothub-tier", help="Whose limits the hub has.")]
+HubUnitsOption = Annotated[int, typer.Option("--iothub-units", min=1, help="How many units it has.")]
 KeepOption = Annotated[
     bool, typer.Option("--keep", help="Keep the boards' folders and ports for the next `lab up`.")
 ]
@@ -43,6 +51,10 @@ def up(
     boards: CountOption = None,
     driver: DriverOption = Driver.PROCESS,
     arch: ArchitectureOption = "",
+    iothub: HubOption = False,
+    iothub_address: HubAddressOption = "127.0.0.1",
+    iothub_tier: HubTierOption = Tier.S1,
+    iothub_units: HubUnitsOption = 1,
 ) -> None:
     """Start a virtual board for each board of the manifest.
 
@@ -64,6 +76,8 @@ def up(
     if off := [name for name, board in lab.state.boards.items() if not board.online]:
         talk.warn(f"without power: {', '.join(off)}; give it back with `fleetctl lab start`")
     talk.note("use it with `--transport lab`, or FLEETCTL_TRANSPORT=lab for every verb")
+    if iothub:
+        lab_iothub.up(file, iothub_address, iothub_tier, iothub_units)
 
 
 @app.command()

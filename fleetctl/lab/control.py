@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from fleetctl.errors import FleetError, ToolchainMissing, UsageError
+from fleetctl.lab import detached
+from fleetctl.lab.iothub.files import HubFiles, RunningHub, WantedHub
 from fleetctl.lab.state import LabFiles, LabState, VirtualBoard, Wanted
 from fleetctl.lab.up import Say, Up
 from fleetctl.store import Lock
@@ -58,9 +60,31 @@ def down(files: LabFiles, *, keep: bool) -> int:
     """End every process of every board; forget the boards unless `keep`. Says how many there were."""
     with _alone(files, "lab down"):
         ended = _end(files, keep=keep)
+        down_hub(files)
         if not keep and files.folder.is_dir():
             shutil.rmtree(files.folder)
         return ended
+
+
+def up_hub(files: LabFiles, wanted: WantedHub) -> tuple[RunningHub, bool]:
+    """Have an IoT Hub beside the boards; says whether it was running already.
+
+    Raises:
+        FleetError: it did not come up; says why.
+    """
+    from fleetctl.lab.iothub import control
+
+    with _alone(files, "lab up"):
+        return control.up(HubFiles.of(files), wanted)
+
+
+def down_hub(files: LabFiles) -> bool:
+    """End the hub, if there is one; says whether there was."""
+    hub = HubFiles.of(files)
+    was_running = detached.owner(hub.daemon) is not None
+    detached.end(hub.daemon, "hub")
+    hub.record.unlink(missing_ok=True)
+    return was_running
 
 
 def switch(files: LabFiles, boards: Collection[str], *, online: bool) -> LabState:

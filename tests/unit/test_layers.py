@@ -18,13 +18,13 @@ LAYERS = [
     "artifact release",
     "manifest.schema",
     "signing",
-    "signing",
     "compatibility",
     "manifest",
     "selector",
     "lockfile",
     "models",
     "build",
+    "remotes",
     "render",
     "observation",
     "plan",
@@ -46,7 +46,9 @@ ORDER = {name: index for index, line in enumerate(LAYERS) for name in line.split
 # Imported by what needs them, when it needs them: never at the top of a module.
 HEAVY = {
     *("tensorflow", "keras", "sklearn", "matplotlib", "PIL", "tflite", "tflite_runtime", "ai_edge_litert"),
+    *("oras", "requests"),
     *("ansible", "ansible_runner", "fabric", "paramiko", "asyncssh", "azure", "docker", "rich"),
+    *("aiohttp", "amqtt", "cryptography", "lark"),
 }
 
 
