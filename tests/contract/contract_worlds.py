@@ -133,6 +133,9 @@ class FakeWorld:
     def cut_power(self, board: Board) -> None:
         self.faults[board.name] = {"unreachable": True}
 
+    def entrust(self, board: Board, trust: dict[str, Any]) -> None:
+        self._fake.entrust(board, trust)
+
     def distrust(self, board: Board) -> Transport:
         return replace(self._fake, faults=Faults({board.name: {"refused": True}}))
 
@@ -153,7 +156,8 @@ class LabWorld:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files = LabFiles(folder / "lab")
-        self.transport: Transport = self._transport(self.files.known_hosts)
+        self.ansible = self._transport(self.files.known_hosts)
+        self.transport: Transport = self.ansible
         self._numbers = itertools.count(1)
 
     def boards(self, count: int) -> list[Board]:

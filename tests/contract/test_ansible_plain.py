@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 from contract_worlds import LABELS, LabWorld, Releases, observed
+from signatures import KEY
 
+from fleetctl.bootstrap.boards import Trust
 from fleetctl.build.inputs import model_inputs
 from fleetctl.lockfile import FleetLock, LockedModel, LockedVariant, Metrics, write
 from fleetctl.manifest.loader import load
 from fleetctl.manifest.schema import Board
 from fleetctl.project import Project
+from fleetctl.signing.trusted_keys import add_trusted_key
 from fleetctl.store import BlobStore
 from fleetctl.transports.ansible import shipped_playbooks
+from fleetctl.transports.orders import Preparation
 
 pytestmark = pytest.mark.e2e
 
@@ -117,4 +121,34 @@ def test_plain_ansible_trusts_only_the_inventory(lab: LabWorld, tmp_path: Path) 
     assert "UNREACHABLE" in done.stdout
     assert f"ssh-keyscan -p {board.port} 127.0.0.1 >> {project.known_hosts}" in done.stdout
     assert observed(lab, board)["current"] is None
+    lab.retire()
+
+
+def test_plain_ansible_signs_where_the_manifest_asks_for_it(
+    lab: LabWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the key nothing is sent; with it a board that demands a signature takes the release."""
+    (board,) = lab.boards(1)
+    project = a_fleet(tmp_path, board, lab.files.known_hosts)
+    document = json.loads(project.manifest.read_text())
+    project.manifest.write_text(json.dumps({**document, "rollout": {"signing": "required"}}))
+    add_trusted_key(project.trust, "release", KEY.public)
+    for words in (
+        ("init", "--quiet"),
+        ("add", "inventory", "model_artifacts/fleet.lock"),
+        ("commit", "-qm", "Start"),
+    ):
+        who = ("-c", "user.name=test", "-c", "user.email=test@fleet.invalid", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", *who, *words], cwd=project.root, check=True)
+    trust = Trust("plain", (KEY.public.pem,)).request(board.name)
+    asked = Preparation({"user": "", "udev": False, "wheels": {}, "proof": "", **trust})
+    list(lab.ansible.prepare([board], {board.name: asked}, deadline=60.0))
+
+    without = play(project, lab, "release.yml")
+    assert (without.returncode, "no key to sign with" in without.stdout) == (2, True), without.stdout
+    assert observed(lab, board)["current"] is None
+
+    monkeypatch.setenv("FLEETCTL_SIGNING_KEY", KEY.to_pem("").decode())
+    signed = play(project, lab, "release.yml")
+    assert (signed.returncode, observed(lab, board)["trust"]["serial"]) == (0, 1), signed.stdout
     lab.retire()
