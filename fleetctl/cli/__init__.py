@@ -31,6 +31,7 @@ VERBS: dict[str, str] = {
     "rollback": "Put boards back on a release they still have.",
     "status": "Say whether each board does what git says, how we know, and since when.",
     "drift": "Say what differs between git, the files on boards, and what their processes have loaded.",
+    "doctor": "Examine one board, and say what to do about each thing that is wrong.",
     "smoke": "Ask the serving processes the golden questions, changing nothing.",
     "history": "List the releases that boards ran, with their proof.",
     "logs": "Print the last lines of a board's service.",

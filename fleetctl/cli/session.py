@@ -11,7 +11,7 @@ from fleetctl.observation import Observed
 from fleetctl.project import Project
 from fleetctl.rollout import observe
 from fleetctl.selector import Selection, select
-from fleetctl.transports.base import Transport
+from fleetctl.transports.base import Examines, Transport
 
 # Reading should not wait for a whole release's deadline.
 READ_DEADLINE = 30.0
@@ -58,6 +58,18 @@ def open_session(file: Path, on: str, kind: TransportKind, faults: Path | None =
             _refuse_unreachable_kinds([fleet.boards[name] for name in selection.boards])
             transport = _ansible(known_hosts=project.known_hosts, identity=None)
     return Session(project, fleet, selection, transport)
+
+
+def examining(transport: Transport) -> Examines:
+    """`transport`, if it can examine boards.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not isinstance(transport, Examines):
+        hint = "`fleetctl status` asks them"
+        raise UsageError(f"boards cannot be examined over {transport.name}", hint=hint)
+    return transport
 
 
 def _fake(project: Project, faults: Path | None) -> Transport:

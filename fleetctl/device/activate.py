@@ -47,6 +47,8 @@ VERBS = {
     "history": "inventory_verbs",
     "recover": "settle_verbs",
     "describe": "describe_verb",
+    "examine": "examine_verb",
+    "remedy": "remedy_verb",
     "prepare": "prepare_verb",
 }
 USAGE = "usage: activate.py {%s} --root ROOT [--before-start]" % ",".join(sorted(VERBS))

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
 from .board_error import BoardError
 from .clock import wait_until
@@ -101,6 +101,11 @@ class ProcessService:
     def forget(self) -> None:
         """Nothing is left to uninstall."""
         self.stop()
+
+    def described(self) -> Dict[str, Any]:
+        """What is known of the process, for people."""
+        pid = self.pid
+        return {"manager": "process", "pid": pid, "state": "active" if pid else "stopped", "restarts": None}
 
     def log_tail(self, lines: int) -> List[str]:
         return tail(self._log, lines, self._log_start)

@@ -89,6 +89,17 @@ class SystemdService:
     def is_ours(self, pid: Any) -> bool:
         return pid is not None and pid == self.pid
 
+    def described(self) -> Dict[str, Any]:
+        """How systemd sees the service, for people."""
+        shown = self._show("NRestarts", "Result", "ActiveEnterTimestamp")
+        restarts = shown.get("NRestarts", "")
+        return {
+            "manager": "systemd",
+            "pid": int(shown.get("MainPID", "0")) or None,
+            "state": "%s (%s)" % (shown.get("ActiveState", "unknown"), shown.get("SubState", "unknown")),
+            "restarts": int(restarts) if restarts.isdigit() else None,
+        }
+
     def log_tail(self, lines: int) -> List[str]:
         argv = ["journalctl", "--unit", self._unit, "--lines", str(lines), "--no-pager", "--output", "cat"]
         try:
@@ -99,8 +110,9 @@ class SystemdService:
             return ["(no journal: %s)" % error]
         return told.stdout.decode("utf-8", "replace").splitlines()
 
-    def _show(self) -> Dict[str, str]:
-        text = self._systemctl("show", "--property=ActiveState,SubState,MainPID", self._unit, check=False)
+    def _show(self, *more: str) -> Dict[str, str]:
+        wanted = ",".join(("ActiveState", "SubState", "MainPID", *more))
+        text = self._systemctl("show", "--property=" + wanted, self._unit, check=False)
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
     def _systemctl(self, *words: str, check: bool = True) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from fleetctl.schemas import boards
 from fleetctl.schemas.words import JsonSchema
 
-SCHEMAS: Mapping[str, JsonSchema] = {schema["title"]: schema for schema in (boards.STATUS, boards.DRIFT)}
+SCHEMAS: Mapping[str, JsonSchema] = {
+    schema["title"]: schema for schema in (boards.STATUS, boards.DRIFT, boards.DOCTOR)
+}
 
 
 def short_name(schema: str) -> str:

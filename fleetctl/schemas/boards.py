@@ -79,3 +79,22 @@ STATUS = document(
         ),
     ),
 )
+DOCTOR = document(
+    "fleetctl.doctor/v1",
+    "`fleetctl doctor`: one board in detail.",
+    board=text("name"),
+    healthy=truth("no check is bad"),
+    checks=items(
+        "in a fixed order",
+        record(
+            check=text("what was looked at, such as `power` or `accelerator`"),
+            grade=word("how it ended, worst first", "bad", "warn", "unknown", "good"),
+            seen=text("what was seen, in words"),
+            advice=maybe(text("what to do about it")),
+            remedies=items(
+                "rungs of the ladder for a stuck accelerator, in the order in which to try them",
+                word("a value of `--remedy`", "restart-service", "reset-usb", "reboot"),
+            ),
+        ),
+    ),
+)

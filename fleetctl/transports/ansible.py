@@ -65,6 +65,10 @@ class Reader(Protocol):
 
     def describe(self, boards: Sequence[Board], *, user: str, deadline: float) -> Iterator[Reply]: ...
 
+    def examine(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]: ...
+
+    def remedy(self, boards: Sequence[Board], *, step: str, deadline: float) -> Iterator[Reply]: ...
+
 
 class AnsibleTransport:
     """Reads over plain ssh, writes through Ansible."""
@@ -150,6 +154,14 @@ class AnsibleTransport:
     def describe(self, boards: Sequence[Board], *, user: str, deadline: float) -> Iterator[Reply]:
         """What each board is: the reply of the board verb `describe`."""
         return self.reader.describe(boards, user=user, deadline=deadline)
+
+    def examine(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
+        """What each board lives with: the reply of the board verb `examine`."""
+        return self.reader.examine(boards, deadline=deadline)
+
+    def remedy(self, boards: Sequence[Board], *, step: str, deadline: float) -> Iterator[Reply]:
+        """One rung of the ladder on each board. Over ssh: no release is touched, and it is one command."""
+        return self.reader.remedy(boards, step=step, deadline=deadline)
 
     def prepare(
         self, boards: Sequence[Board], preparations: Mapping[str, Preparation], *, deadline: float

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from fleetctl.manifest.schema import Board
 from fleetctl.release import Release
@@ -56,6 +56,19 @@ class Order:
 
 
 NOTHING_SIGNED: Mapping[str, Signed] = MappingProxyType({})
+
+
+@runtime_checkable
+class Examines(Protocol):
+    """A transport that can look at boards closely, and take a rung of `fleetctl doctor`'s ladder."""
+
+    def examine(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
+        """What each board lives with: the reply of the board verb `examine`."""
+        ...
+
+    def remedy(self, boards: Sequence[Board], *, step: str, deadline: float) -> Iterator[Reply]:
+        """Take one rung on each board: the reply of the board verb `remedy`."""
+        ...
 
 
 class Transport(Protocol):

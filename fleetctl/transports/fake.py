@@ -55,6 +55,12 @@ class FakeTransport:
     def history(self, boards: Sequence[Board], *, last: int, deadline: float) -> Iterator[Reply]:  # noqa: ARG002
         return self._read(boards, "history", {"last": last})
 
+    def examine(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:  # noqa: ARG002
+        return self._each(boards, FakeBoard.examination)
+
+    def remedy(self, boards: Sequence[Board], *, step: str, deadline: float) -> Iterator[Reply]:  # noqa: ARG002
+        return self._each(boards, lambda _: {"step": step, "done": f"simulated: {step}"})
+
     def release(self, orders: Sequence[Order]) -> Iterator[Reply]:
         return self._write([Work(o.board, Goal.RELEASED, o.deadline, _NO_KEYS, order=o) for o in orders])
 
@@ -100,6 +106,12 @@ class FakeTransport:
             yield self._talk(
                 board, lambda fake: Reply(fake.board.name, ReplyStatus.OK, fake.ask(verb, request))
             )
+
+    def _each(
+        self, boards: Sequence[Board], answer: Callable[[FakeBoard], Mapping[str, Any]]
+    ) -> Iterator[Reply]:
+        for board in boards:
+            yield self._talk(board, lambda fake: Reply(fake.board.name, ReplyStatus.OK, answer(fake)))
 
     def _write(self, work: Sequence[Work]) -> Iterator[Reply]:
         for share in work:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fleetctl.device.judge import FAILED, judge, quantile
-from fleetctl.manifest.schema import Board
+from fleetctl.manifest.schema import Accelerator, Board
 from fleetctl.transports import fake_trust as trust
 from fleetctl.transports.base import ReplyStatus
 from fleetctl.transports.faults import Fault, Stage
@@ -128,6 +128,20 @@ class FakeBoard:
             "health": self._health(),
             "trust": trust.described(self.record.trust, self.record.serial),
             "time": self._now(),
+        }
+
+    def examination(self) -> dict[str, Any]:
+        """The reply to `examine`: a board without a fault, but for those that it is told to have."""
+        has_tpu = self.board.accelerator is not Accelerator.NONE and not self.fault.no_accelerator
+        return {
+            "health": {**self._health(), "throttled_flags": 0x40004 if self.fault.hot else 0},
+            "disk": {"total_bytes": 16 << 30, "free_bytes": 8 << 30, "read_only": False},
+            "memory": {"total_bytes": 2 << 30, "free_bytes": 1 << 30},
+            "cpus": 4,
+            "clock": {"time": self._now(), "synchronized": True},
+            "network": {"interfaces": [{"name": "eth0", "packets": 9, "errors": 0}], "default_route": True},
+            "edge_tpus": [{"bus": "usb", "port": "1-1", "firmware": True}] if has_tpu else [],
+            "service": {"manager": "simulated", "state": "active" if self.record.current else "inactive"},
         }
 
     def _activate(self, request: Mapping[str, Any], payload: bytes) -> dict[str, Any]:

@@ -72,10 +72,21 @@ class SshReader:
 
     def describe(self, boards: Sequence[Board], *, user: str, deadline: float) -> Iterator[Reply]:
         """What each board is, by a script that is always sent: a release on it may be older than the verb."""
-        request = {"user": user}
+        return self._sent(boards, "describe", {"user": user}, deadline)
 
+    def examine(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
+        """What `fleetctl doctor` looks at; the script is always sent, as for `describe`."""
+        return self._sent(boards, "examine", {}, deadline)
+
+    def remedy(self, boards: Sequence[Board], *, step: str, deadline: float) -> Iterator[Reply]:
+        """Take one rung of the ladder for a stuck accelerator; the only verb here that changes a board."""
+        return self._sent(boards, "remedy", {"step": step}, deadline)
+
+    def _sent(
+        self, boards: Sequence[Board], verb: str, request: Mapping[str, Any], deadline: float
+    ) -> Iterator[Reply]:
         def converse(board: Board, run: Run) -> Mapping[str, Any]:
-            return _parsed(board, "describe", _send(board, "describe", request, run))
+            return _parsed(board, verb, _send(board, verb, request, run))
 
         return self._each(boards, converse, deadline)
 

@@ -46,6 +46,12 @@ def test_from_manifest_to_proof_and_back(fleet: QuadrantFleet) -> None:
     assert (1, "fleetctl rollout --on luxor-02") == (found.status, found.json["heal"])
     assert (0, 0, wanted) == (healed.status, fleet.run("drift").status, config.read_text())
 
+    board = fleet.run("doctor", "luxor-02", "--remedy", "restart-service", "--yes", "-o", "json")
+    grades = {check["check"]: check["grade"] for check in board.json["checks"]}
+
+    assert {"good"} == {grades[check] for check in ("service", "accelerator", "release", "answers")}
+    assert 0 == fleet.run("status").status
+
     fleet.mix_up_labels()
     third = fleet.run("rollout", "--yes")
 

@@ -35,6 +35,8 @@ LAYERS = [
     "gate",
     "rollout",
     "status drift",
+    "examination",
+    "doctor",
     "desired",
     "proposal",
     "report",
