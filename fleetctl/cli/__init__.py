@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
     "schema": "Print the JSON Schema of the manifest, or of what a verb prints.",
     "build": "Build the models that changed, and hold them against their gates.",
     "models": "Measure and inspect built models.",
+    "artifacts": "Push models to where other machines find them, and pull them.",
     "render": "Show the files that a board's release is made of.",
     "plan": "Say what a rollout would change, board by board, and why.",
     "bootstrap": "Make fresh boards fit to take releases.",

@@ -1,0 +1,151 @@
+"""`fleetctl artifacts`: models between machines. The lock says which bytes; a place keeps them."""
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
+from fleetctl.cli.result import show
+from fleetctl.project import Project
+
+if TYPE_CHECKING:
+    from fleetctl.artifact import Artifact
+    from fleetctl.remotes.base import Remote
+    from fleetctl.remotes.transfer import Transfer
+
+ARTIFACTS_SCHEMA = "fleetctl.artifacts/v1"
+COLUMNS = ["model", "variant", "artifact", "files", "bytes"]
+
+app = typer.Typer(
+    help="Push models to where other machines find them, and pull them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+PlaceArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="[PLACE]", envvar="FLEETCTL_ARTIFACTS", help="A folder, or oci://HOST/REPOSITORY."
+    ),
+]
+
+
+@app.command()
+def push(
+    place: PlaceArgument = "", file: FileOption = DEFAULT_MANIFEST, output: OutputOption = Output.TABLE
+) -> None:
+    """Bring what the lock names to a place that keeps it, as far as it lacks it.
+
+    Refused where FLEETCTL_ARTIFACTS_READ_ONLY is set.
+    """
+    from fleetctl.remotes import transfer
+    from fleetctl.remotes.places import demand_writable
+    from fleetctl.report.console import talk
+    from fleetctl.revision import commit_of
+    from fleetctl.store import BlobStore
+
+    remote, project = _open(place), Project(file)
+    demand_writable(remote, os.environ)
+    artifacts, commit = _locked(project), commit_of(project.root)
+    with talk.progress(f"push to {remote.name}", _size(artifacts)) as moved:
+        done = list(
+            transfer.push(artifacts, BlobStore(project.store), remote, moved, {"fleetctl.commit": commit})
+        )
+    _show(done, remote, "pushed", output)
+
+
+@app.command()
+def pull(
+    place: PlaceArgument = "", file: FileOption = DEFAULT_MANIFEST, output: OutputOption = Output.TABLE
+) -> None:
+    """Fetch what the lock names and is not here. Every byte is held against the lock's digests."""
+    from fleetctl.remotes import transfer
+    from fleetctl.report.console import talk
+    from fleetctl.store import BlobStore, Lock
+
+    remote, project = _open(place), Project(file)
+    artifacts = _locked(project)
+    with (
+        Lock(project.state / "pull.lock", "pull of artifacts"),
+        talk.progress(f"pull from {remote.name}", _size(artifacts)) as moved,
+    ):
+        done = list(
+            transfer.pull(artifacts, BlobStore(project.store), remote, project.state / "downloads", moved)
+        )
+    _show(done, remote, "pulled", output)
+
+
+@app.command()
+def check(
+    place: PlaceArgument = "", file: FileOption = DEFAULT_MANIFEST, output: OutputOption = Output.TABLE
+) -> None:
+    """Say whether a place has all that the lock names. Exits 1 where something is missing."""
+    from fleetctl.remotes import transfer
+    from fleetctl.report.console import talk
+
+    remote = _open(place)
+    lacking = transfer.missing(_locked(Project(file)), remote)
+    show(
+        output,
+        schema=ARTIFACTS_SCHEMA,
+        data={"place": remote.name, "artifacts": [_json(a, names) for a, names in lacking]},
+        columns=["model", "variant", "artifact", "missing"],
+        rows=[[a.model, a.variant, a.digest[:12], ", ".join(names)] for a, names in lacking],
+    )
+    if lacking:
+        raise typer.Exit(1)
+    talk.done(f"{remote.name} has all that the lock names")
+
+
+def _open(place: str) -> "Remote":
+    from fleetctl.remotes.places import PASSWORD, open_remote
+    from fleetctl.report import github
+
+    github.mask(os.environ.get(PASSWORD, ""))
+    return open_remote(place, os.environ)
+
+
+def _locked(project: Project) -> list["Artifact"]:
+    from fleetctl import lockfile
+    from fleetctl.errors import LockStale
+    from fleetctl.remotes.transfer import artifacts_of
+
+    artifacts = artifacts_of(lockfile.read(project.lockfile))
+    if not artifacts:
+        raise LockStale(f"{project.lockfile} names no artifact", hint="run `fleetctl build`")
+    return artifacts
+
+
+def _size(artifacts: list["Artifact"]) -> int:
+    return sum({ref.sha256: ref.size for a in artifacts for ref in a.files.values()}.values())
+
+
+def _show(done: list["Transfer"], remote: "Remote", verb: str, output: Output) -> None:
+    from fleetctl.report.console import talk
+    from fleetctl.report.units import bytes_text, plural
+
+    show(
+        output,
+        schema=ARTIFACTS_SCHEMA,
+        data={"place": remote.name, "artifacts": [_json(each.artifact, each.moved) for each in done]},
+        columns=COLUMNS,
+        rows=[
+            [
+                each.artifact.model,
+                each.artifact.variant,
+                each.artifact.digest[:12],
+                ", ".join(each.moved) or "there already",
+                bytes_text(each.moved_bytes) if each.moved else "",
+            ]
+            for each in done
+        ],
+    )
+    total = sum(each.moved_bytes for each in done)
+    talk.done(f"{plural(len(done), 'artifact')}, {bytes_text(total)} {verb}")
+
+
+def _json(artifact: "Artifact", files: Any) -> dict[str, Any]:
+    sizes = {name: artifact.files[name].size for name in files}
+    return {"model": artifact.model, "variant": artifact.variant, "artifact": artifact.digest, "files": sizes}

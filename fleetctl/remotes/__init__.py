@@ -1,0 +1,1 @@
+"""Places that keep artifacts for several machines: a folder, or a repository of an OCI registry."""

@@ -1,0 +1,275 @@
+"""A repository of an OCI registry that keeps artifacts, each as a manifest over the very blobs of the store.
+
+A blob's digest is the same in the registry, in the store and on boards. Uploads are in chunks and go on where
+a connection broke; who may do what is between `oras` and the registry.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from fleetctl.artifact import Artifact, BlobRef
+from fleetctl.errors import UsageError
+from fleetctl.remotes.base import BlobMissing, RemoteError, RemoteRefused
+from fleetctl.store import canonical_json, sha256
+
+if TYPE_CHECKING:
+    import requests
+
+ARTIFACT_TYPE = "application/vnd.fleetctl.artifact.v1"
+_MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+_EMPTY = b"{}"
+_CHUNK = 4 << 20  # bytes of an upload that a broken connection may cost
+_READ = 1 << 18
+_TRIES = 5
+_TIMEOUT = 60  # seconds without a byte
+
+_ADDRESS = re.compile(r"oci://([A-Za-z0-9.-]+(?::[0-9]{1,5})?)/([a-z0-9]+(?:[._/-][a-z0-9]+)*)\Z")
+_LOOPBACK = re.compile(r"(localhost|127\.[0-9.]+)(:|\Z)")
+
+
+class OciRemote:
+    """`oci://host/repository`. Plain http on loopback only."""
+
+    def __init__(
+        self,
+        address: str,
+        credentials: tuple[str, str] | None = None,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`credentials` are user and password; without, those of `docker login` are used, if there are any.
+
+        Raises:
+            UsageError: the address is not one.
+        """
+        match = _ADDRESS.match(address)
+        if not match:
+            raise UsageError(
+                f"{address!r} is not oci://HOST/REPOSITORY", hint="such as oci://ghcr.io/team/fleet"
+            )
+        self.name = address
+        host, self._repository = match.groups()
+        self._base = f"{'http' if _LOOPBACK.match(host) else 'https'}://{host}/v2/{self._repository}"
+        self._pause = pause
+        self._who = host, self._repository, credentials
+        self._registry: Any = None  # until the first request, which asks how the registry wants to be asked
+
+    def has(self, ref: BlobRef) -> bool:
+        reply = self._ask("HEAD", f"/blobs/sha256:{ref.sha256}", expect=(200, 404))
+        return reply.status_code == 200 and int(reply.headers.get("Content-Length", ref.size)) == ref.size
+
+    def read(self, ref: BlobRef, offset: int) -> Iterator[bytes]:
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
+        url = f"/blobs/sha256:{ref.sha256}"
+        with self._ask("GET", url, headers=headers, stream=True, expect=(200, 206, 404)) as reply:
+            if reply.status_code == 404:
+                raise BlobMissing(
+                    f"{self.name} has no blob {ref.sha256[:12]}", hint="push it from where it was built"
+                )
+            skip = 0 if reply.status_code == 206 else offset  # a registry need not know Range
+            yield from _from(self._chunks(reply), skip)
+
+    def write(self, ref: BlobRef, path: Path) -> None:
+        with path.open("rb") as stream:
+            self._upload(ref, stream)
+
+    def publish(self, artifact: Artifact, annotations: Mapping[str, str]) -> None:
+        empty = BlobRef(sha256(_EMPTY), len(_EMPTY))
+        if not self.has(empty):
+            import io
+
+            self._upload(empty, io.BytesIO(_EMPTY))
+        body = canonical_json(_manifest(artifact, empty, annotations))
+        headers = {"Content-Type": _MANIFEST_TYPE}
+        self._ask("PUT", f"/manifests/{tag(artifact)}", headers=headers, data=body, expect=(201,))
+
+    def _upload(self, ref: BlobRef, stream: IO[bytes]) -> None:
+        place = self._location(self._ask("POST", "/blobs/uploads/", expect=(202,)))
+        offset = 0
+        while offset < ref.size:
+            stream.seek(offset)
+            place, offset = self._send(place, offset, stream.read(_CHUNK))
+        joint = "&" if "?" in place else "?"
+        self._ask(
+            "PUT", f"{place}{joint}digest=sha256:{ref.sha256}", expect=(201,), headers={"Content-Length": "0"}
+        )
+
+    def _send(self, place: str, offset: int, chunk: bytes) -> tuple[str, int]:
+        """Send a chunk; returns where to send the next, and from which offset on."""
+        headers = {
+            "Content-Range": f"{offset}-{offset + len(chunk) - 1}",
+            "Content-Type": "application/octet-stream",
+        }
+        reply = self._ask("PATCH", place, headers=headers, data=chunk, expect=(202, 416), once=True)
+        if reply is None or reply.status_code == 416:  # what has arrived, only the registry knows
+            reply = self._ask("GET", place, expect=(204, 202))
+        return self._location(reply), _end(reply, offset)
+
+    def _location(self, reply: "requests.Response") -> str:
+        from urllib.parse import urljoin
+
+        place = reply.headers.get("Location")
+        if not place:
+            raise RemoteError(f"{self.name} does not say where to send a blob")
+        return urljoin(reply.url, place)
+
+    def _chunks(self, reply: "requests.Response") -> Iterator[bytes]:
+        import requests
+
+        try:
+            yield from reply.iter_content(_READ)
+        except requests.RequestException as error:
+            raise RemoteError(f"{self.name}: the connection broke", hint="run again: it goes on") from error
+
+    def _ask(
+        self,
+        method: str,
+        place: str,
+        *,
+        expect: tuple[int, ...],
+        headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        stream: bool = False,
+        once: bool = False,
+    ) -> Any:
+        """One request, tried again while the registry is busy or the line is bad.
+
+        `once` gives None instead of trying again: a chunk must not be sent twice unasked.
+        """
+        import requests
+
+        url = place if "://" in place else f"{self._base}{place}"
+        why = ""
+        for attempt in range(_TRIES):
+            if attempt:
+                self._pause(2.0 ** (attempt - 1))
+            try:
+                self._registry = self._registry or _registry(*self._who)
+                reply = self._registry.do_request(url, method, data, dict(headers or {}), None, stream)
+            except requests.RequestException as error:
+                why = type(error).__name__
+            except ValueError as error:  # how oras says that it has no answer to a demand for credentials
+                raise self._refused() from error
+            else:
+                if reply.status_code in expect:
+                    return reply
+                self._refuse_final(reply)
+                why = f"{reply.status_code} {reply.reason}"
+            if once:
+                return None
+        raise RemoteError(f"{self.name} cannot be reached: {why}", hint="run again: what arrived is kept")
+
+    def _refuse_final(self, reply: "requests.Response") -> None:
+        """Raise unless trying again may help."""
+        if reply.status_code in (401, 403):
+            raise self._refused()
+        if reply.status_code < 500 and reply.status_code != 429:
+            raise RemoteError(f"{self.name} answers {reply.status_code} {reply.reason}{_said(reply)}")
+
+    def _refused(self) -> RemoteRefused:
+        return RemoteRefused(
+            f"{self.name} refuses: it wants other credentials",
+            hint="set FLEETCTL_REGISTRY_USER and FLEETCTL_REGISTRY_PASSWORD, or `docker login`",
+        )
+
+
+def tag(artifact: Artifact) -> str:
+    """The tag of an artifact's manifest: its digest in a form that a tag may have."""
+    return f"sha256-{artifact.digest}"
+
+
+def _manifest(artifact: Artifact, empty: BlobRef, annotations: Mapping[str, str]) -> dict[str, Any]:
+    layers = [
+        {
+            "mediaType": "application/octet-stream",
+            "digest": f"sha256:{ref.sha256}",
+            "size": ref.size,
+            "annotations": {"org.opencontainers.image.title": name},
+        }
+        for name, ref in sorted(artifact.files.items())
+    ]
+    return {
+        "schemaVersion": 2,
+        "mediaType": _MANIFEST_TYPE,
+        "artifactType": ARTIFACT_TYPE,
+        "config": {"mediaType": _EMPTY_TYPE, "digest": f"sha256:{empty.sha256}", "size": empty.size},
+        "layers": layers,
+        "annotations": {
+            "fleetctl.model": artifact.model,
+            "fleetctl.variant": artifact.variant,
+            "fleetctl.artifact": artifact.digest,
+            **annotations,
+        },
+    }
+
+
+def _registry(host: str, repository: str, credentials: tuple[str, str] | None) -> Any:
+    """A client of `oras` that answers the registry's demand for credentials, if it has any.
+
+    Raises:
+        requests.RequestException: the registry cannot be reached.
+        ValueError: it demands a password, and there is none.
+    """
+    import oras.provider
+    import requests
+
+    local = bool(_LOOPBACK.match(host))
+    with _patient(requests.Session(), local) as session:
+        demand = session.get(f"{'http' if local else 'https'}://{host}/v2/").headers.get(
+            "WWW-Authenticate", ""
+        )
+    basic = demand.lower().startswith("basic")
+    registry = oras.provider.Registry(
+        hostname=host, insecure=local, auth_backend="basic" if basic else "token"
+    )
+    _patient(registry.session, local)
+    if credentials:
+        registry.auth.set_basic_auth(*credentials)
+    else:
+        registry.auth.load_configs(registry.get_container(f"{host}/{repository}"))
+    if basic and not getattr(registry.auth, "_basic_auth", None):
+        raise ValueError("a password is demanded")
+    return registry
+
+
+def _patient(session: "requests.Session", local: bool) -> "requests.Session":
+    """`session`, with requests that end when nothing comes any more."""
+    from requests.adapters import HTTPAdapter
+
+    class Patient(HTTPAdapter):
+        def send(self, *request: Any, **options: Any) -> Any:
+            return super().send(*request, **{**options, "timeout": options.get("timeout") or _TIMEOUT})
+
+    session.trust_env = not local  # no proxy, no .netrc for what is on this machine
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, Patient())
+    return session
+
+
+def _from(chunks: Iterator[bytes], skip: int) -> Iterator[bytes]:
+    for chunk in chunks:
+        if skip < len(chunk):
+            yield chunk[skip:]
+        skip = max(0, skip - len(chunk))
+
+
+def _end(reply: "requests.Response", unchanged: int) -> int:
+    """Up to which offset an upload has arrived. `Range` is `0-N`, N included; of nothing, none or `0-0`."""
+    match = re.match(r"(?:bytes=)?0-([0-9]+)\Z", reply.headers.get("Range", ""))
+    if not match:
+        return unchanged
+    last = int(match.group(1))
+    return last + 1 if last else 0
+
+
+def _said(reply: "requests.Response") -> str:
+    try:
+        errors = json.loads(reply.content[:10_000])["errors"]
+        return f": {str(errors[0].get('message'))[:200]}"
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return ""

@@ -1,0 +1,118 @@
+"""Artifacts of the lock to a remote and back: only what is missing moves, and whatever moved is checked."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleetctl.artifact import Artifact, BlobRef, verify_artifact
+from fleetctl.errors import BuildError
+from fleetctl.lockfile import FleetLock
+from fleetctl.remotes.base import Remote, RemoteError
+from fleetctl.store import BlobStore, naming, sha256_file
+
+Moved = Callable[[int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What became of one artifact: files that moved, and their bytes; the others were there already."""
+
+    artifact: Artifact
+    moved: tuple[str, ...]
+    moved_bytes: int
+
+
+def artifacts_of(lock: FleetLock) -> list[Artifact]:
+    """Every finished artifact of the lock; what is still to be compiled is of use to nobody."""
+    return [
+        variant.artifact
+        for _, model in sorted(lock.models.items())
+        for _, variant in sorted(model.variants.items())
+        if not variant.pending
+    ]
+
+
+def push(
+    artifacts: Iterable[Artifact], store: BlobStore, remote: Remote, moved: Moved, said: Mapping[str, str]
+) -> Iterator[Transfer]:
+    """Bring what a remote lacks. An artifact is checked whole before a byte of it is sent.
+
+    `said` become annotations, such as the commit of the lock.
+
+    Raises:
+        BuildError: a file of an artifact is absent here or was altered.
+        RemoteError: the remote cannot be written to.
+    """
+    for artifact in artifacts:
+        verify_artifact(artifact, store)
+        lacking = {name: ref for name, ref in artifact.files.items() if not remote.has(ref)}
+        for ref in {ref.sha256: ref for ref in lacking.values()}.values():
+            remote.write(ref, store.path(ref.sha256))
+            moved(ref.size)
+        remote.publish(artifact, said)
+        yield _transfer(artifact, lacking)
+
+
+def pull(
+    artifacts: Iterable[Artifact], store: BlobStore, remote: Remote, parts: Path, moved: Moved
+) -> Iterator[Transfer]:
+    """Fetch what the store lacks; a download that broke off lies in `parts` and goes on from there.
+
+    Raises:
+        RemoteError: the remote cannot be read, or gives other bytes than a digest says.
+    """
+    for artifact in artifacts:
+        lacking = {name: ref for name, ref in artifact.files.items() if not _is_whole(ref, store)}
+        for ref in {ref.sha256: ref for ref in lacking.values()}.values():
+            _fetch(ref, store, remote, parts / f"{ref.sha256}.part", moved)
+        yield _transfer(artifact, lacking)
+
+
+def missing(artifacts: Iterable[Artifact], remote: Remote) -> list[tuple[Artifact, list[str]]]:
+    """Artifacts with the files that a remote lacks; those that it has whole are left out."""
+    found = ((each, [name for name, ref in each.files.items() if not remote.has(ref)]) for each in artifacts)
+    return [(artifact, names) for artifact, names in found if names]
+
+
+def _transfer(artifact: Artifact, lacking: dict[str, BlobRef]) -> Transfer:
+    sizes = {ref.sha256: ref.size for ref in lacking.values()}
+    return Transfer(artifact, tuple(lacking), sum(sizes.values()))
+
+
+def _is_whole(ref: BlobRef, store: BlobStore) -> bool:
+    try:
+        store.verify(ref.sha256)
+    except BuildError:
+        return False
+    return True
+
+
+def _fetch(ref: BlobRef, store: BlobStore, remote: Remote, part: Path, moved: Moved) -> None:
+    with naming(part):
+        part.parent.mkdir(parents=True, exist_ok=True)
+        have = part.stat().st_size if part.exists() else 0
+        have = have if have < ref.size else 0
+        with part.open("ab" if have else "wb") as stream:
+            for chunk in remote.read(ref, have):
+                have += len(chunk)
+                if have > ref.size:
+                    break
+                stream.write(chunk)
+                moved(len(chunk))
+    if have != ref.size or sha256_file(part) != ref.sha256:
+        _give_up(ref, remote, part, have)
+    store.put(part.read_bytes())
+    part.unlink()
+
+
+def _give_up(ref: BlobRef, remote: Remote, part: Path, have: int) -> None:
+    if have < ref.size:
+        raise RemoteError(
+            f"{remote.name}: blob {ref.sha256[:12]} ends after {have} of {ref.size} bytes",
+            hint="run again: it goes on from there",
+        )
+    part.unlink()
+    raise RemoteError(
+        f"{remote.name} gives other bytes for blob {ref.sha256[:12]} than its name says; they were not kept",
+        hint="somebody altered it there: push it again from where it was built",
+    )

@@ -1,0 +1,293 @@
+"""Artifacts between machines: the same digests everywhere, only what is missing moves, all is checked."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from registry import running_registry
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request, Response
+
+from fleetctl.artifact import Artifact, BlobRef
+from fleetctl.errors import BuildError, UsageError
+from fleetctl.remotes import transfer
+from fleetctl.remotes.base import BlobMissing, Remote, RemoteError, RemoteRefused
+from fleetctl.remotes.folder import FolderRemote
+from fleetctl.remotes.oci import OciRemote, tag
+from fleetctl.remotes.places import demand_writable, open_remote
+from fleetctl.store import BlobStore
+
+# bcrypt of "papyrus", cost 4
+HTPASSWD = "ankh:$2y$04$DhORLeuk/OI36HSvv3OHsuNs9KF470CeLuSMkDIqnwrH2fAgqeReW\n"
+
+
+def artifact(store: BlobStore, size: int = 9_000_001) -> Artifact:
+    """A model of several upload chunks, with its small neighbours."""
+    files = {
+        "model.tflite": bytes(range(251)) * (size // 251),
+        "contract.json": b"{}\n",
+        "golden.npy": b"g" * 99,
+    }
+    refs = {name: BlobRef(store.put(data), len(data)) for name, data in files.items()}
+    return Artifact("toy", "int8", refs)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> BlobStore:
+    return BlobStore(tmp_path / "here")
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> BlobStore:
+    return BlobStore(tmp_path / "there")
+
+
+@pytest.fixture(params=["folder", "oci"])
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Remote]:
+    if request.param == "folder":
+        yield FolderRemote(tmp_path / "shared")
+        return
+    with running_registry(tmp_path / "registry") as address:
+        yield OciRemote(f"oci://{address}/temples/models")
+
+
+def push(found: Artifact, store: BlobStore, remote: Remote) -> list[transfer.Transfer]:
+    return list(transfer.push([found], store, remote, lambda _: None, {}))
+
+
+def pull(found: Artifact, store: BlobStore, remote: Remote, parts: Path) -> list[transfer.Transfer]:
+    return list(transfer.pull([found], store, remote, parts, lambda _: None))
+
+
+def test_what_is_pushed_is_pulled(remote: Remote, here: BlobStore, there: BlobStore, tmp_path: Path) -> None:
+    """Another machine gets the very bytes; a second push and a second pull move nothing."""
+    made = artifact(here)
+    first, again = push(made, here, remote), push(made, here, remote)
+    pulled = pull(made, there, remote, tmp_path / "parts")
+
+    assert set(made.files) == set(first[0].moved) == set(pulled[0].moved)
+    assert sum(ref.size for ref in made.files.values()) == pulled[0].moved_bytes
+    assert () == again[0].moved == pull(made, there, remote, tmp_path / "parts")[0].moved
+    assert all(there.get(ref.sha256) == here.get(ref.sha256) for ref in made.files.values())
+    assert [] == transfer.missing([made], remote)
+    assert [] == list((tmp_path / "parts").iterdir())
+
+
+def test_what_nobody_pushed_is_said(
+    remote: Remote, here: BlobStore, there: BlobStore, tmp_path: Path
+) -> None:
+    """`missing` names every file; pulling stops with the blob and what to do."""
+    made = artifact(here, 1000)
+
+    assert [(made, list(made.files))] == transfer.missing([made], remote)
+    with pytest.raises(BlobMissing, match="has no blob"):
+        pull(made, there, remote, tmp_path / "parts")
+
+
+def test_an_altered_blob_is_not_pushed(remote: Remote, here: BlobStore) -> None:
+    """What is broken here stays here: the remote is not asked to keep a byte."""
+    made = artifact(here, 1000)
+    path = here.path(made.files["model.tflite"].sha256)
+    path.chmod(0o644)
+    path.write_bytes(b"altered")
+
+    with pytest.raises(BuildError, match="was altered"):
+        push(made, here, remote)
+    assert 3 == len(transfer.missing([made], remote)[0][1])
+
+
+def test_a_broken_download_goes_on(remote: Remote, here: BlobStore, there: BlobStore, tmp_path: Path) -> None:
+    """What lies in the parts folder is not fetched again, and a part that lies is found out."""
+    made = artifact(here)
+    push(made, here, remote)
+    ref = made.files["model.tflite"]
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    part = parts / f"{ref.sha256}.part"
+    part.write_bytes(here.get(ref.sha256)[:8_000_000])
+    counted: list[int] = []
+    list(transfer.pull([made], there, remote, parts, counted.append))
+
+    assert sum(r.size for r in made.files.values()) - 8_000_000 == sum(counted)
+    assert there.get(ref.sha256) == here.get(ref.sha256)
+
+    there.path(ref.sha256).unlink()
+    part.write_bytes(b"another file's beginning")
+    with pytest.raises(RemoteError, match="gives other bytes"):
+        pull(made, there, remote, parts)
+    assert not part.exists()
+    assert 1 == len(pull(made, there, remote, parts)[0].moved)
+
+
+def test_the_registry_holds_an_artifact_by_its_digest(tmp_path: Path, here: BlobStore) -> None:
+    """Any OCI client finds the artifact: its layers are our blobs under our digests, and a tag keeps them."""
+    import requests
+
+    made = artifact(here, 1000)
+    with running_registry(tmp_path / "registry") as address:
+        push(made, here, OciRemote(f"oci://{address}/models"))
+        headers = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+        url = f"http://{address}/v2/models/manifests/{tag(made)}"
+        said = requests.get(url, headers=headers, timeout=10).json()
+
+    assert {f"sha256:{ref.sha256}": ref.size for ref in made.files.values()} == {
+        layer["digest"]: layer["size"] for layer in said["layers"]
+    }
+    assert made.digest == said["annotations"]["fleetctl.artifact"]
+
+
+def test_a_registry_lets_in_whom_it_knows(
+    tmp_path: Path, here: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without credentials, or with wrong ones, it is a refusal that names the variables."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made = artifact(here, 1000)
+    with running_registry(tmp_path / "registry", HTPASSWD) as address:
+        place = f"oci://{address}/models"
+        for credentials in (None, ("ankh", "wrong")):
+            with pytest.raises(RemoteRefused, match="refuses") as refused:
+                push(made, here, OciRemote(place, credentials))
+            assert "FLEETCTL_REGISTRY_PASSWORD" in refused.value.hint
+        assert 3 == len(push(made, here, OciRemote(place, ("ankh", "papyrus")))[0].moved)
+
+
+class Flaky:
+    """A registry that breaks the connection, forgets half a chunk, is busy, or knows no Range."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.upload = bytearray()
+        self.faults: list[str] = []
+        self.asked: list[str] = []
+
+    @Request.application
+    def __call__(self, request: Request) -> Response:
+        self.asked.append(f"{request.method} {request.path.rsplit('/', 1)[-1][:8]}")
+        if self.faults and self.faults[0] == "busy":
+            self.faults.pop(0)
+            return Response("busy", 503)
+        return getattr(self, f"on_{request.method.lower()}")(request)
+
+    def on_head(self, request: Request) -> Response:
+        digest = request.path.rsplit(":", 1)[-1]
+        if digest not in self.blobs:
+            return Response(status=404)
+        return Response(headers={"Content-Length": str(len(self.blobs[digest]))})
+
+    def on_post(self, request: Request) -> Response:
+        del request
+        self.upload.clear()
+        return Response(status=202, headers={"Location": "/v2/models/blobs/uploads/1?state=a"})
+
+    def on_patch(self, request: Request) -> Response:
+        data = request.get_data()
+        start = int(request.headers["Content-Range"].split("-")[0])
+        if start != len(self.upload):
+            return self._told(416)
+        if self.faults and self.faults[0] == "half":
+            self.faults.pop(0)
+            self.upload += data[: len(data) // 2]
+            return Response("lost", 500)
+        self.upload += data
+        return self._told(202)
+
+    def on_get(self, request: Request) -> Response:
+        if "/uploads/" in request.path:
+            return self._told(204)
+        if request.path == "/v2/":
+            return Response("{}")
+        return Response(self.blobs[request.path.rsplit(":", 1)[-1]])  # whatever Range said
+
+    def on_put(self, request: Request) -> Response:
+        if "/manifests/" in request.path:
+            return Response(status=201)
+        digest = request.args["digest"].removeprefix("sha256:")
+        if hashlib.sha256(self.upload).hexdigest() != digest:
+            return Response(json.dumps({"errors": [{"message": "digest invalid"}]}), 400)
+        self.blobs[digest] = bytes(self.upload)
+        return Response(status=201)
+
+    def _told(self, status: int) -> Response:
+        arrived = {"Range": f"0-{len(self.upload) - 1}"} if self.upload else {}
+        return Response(status=status, headers={"Location": "/v2/models/blobs/uploads/1?state=b", **arrived})
+
+
+@contextmanager
+def serving(application: Callable[..., Any]) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, application, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"oci://127.0.0.1:{server.server_port}/models"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize("faults", [["half"], ["busy", "busy"], ["half", "busy", "half"]])
+def test_an_upload_goes_on_where_it_broke(faults: list[str], here: BlobStore) -> None:
+    """What the registry says has arrived is not sent again; a busy registry is asked again, ever later."""
+    made = artifact(here, 5_000_000)
+    flaky, waits = Flaky(), list[float]()
+    flaky.faults = list(faults)
+    with serving(flaky) as address:
+        push(made, here, OciRemote(address, ("a", "b"), pause=waits.append))
+
+    assert {ref.sha256 for ref in made.files.values()} <= set(flaky.blobs)
+    assert [] == flaky.faults
+    assert all(wait <= 8 for wait in waits)
+
+
+def test_a_registry_without_ranges_is_read_from_the_start(
+    here: BlobStore, there: BlobStore, tmp_path: Path
+) -> None:
+    """A part is kept, and what is already in it is skipped from the answer."""
+    made = artifact(here)
+    flaky = Flaky()
+    flaky.blobs = {ref.sha256: here.get(ref.sha256) for ref in made.files.values()}
+    ref = made.files["model.tflite"]
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / f"{ref.sha256}.part").write_bytes(here.get(ref.sha256)[:4_000_000])
+    with serving(flaky) as address:
+        pull(made, there, OciRemote(address, ("a", "b")), tmp_path / "parts")
+
+    assert there.get(ref.sha256) == here.get(ref.sha256)
+
+
+def test_a_registry_that_stays_away_is_one_sentence(here: BlobStore) -> None:
+    """Nobody there: tried five times, then exit 30 and what to do."""
+    made = artifact(here, 1000)
+    waits: list[float] = []
+    with pytest.raises(RemoteError, match="cannot be reached: ConnectionError") as away:
+        push(made, here, OciRemote("oci://127.0.0.1:9/models", ("a", "b"), pause=waits.append))
+
+    assert 30 == away.value.exit_code
+    assert [1.0, 2.0, 4.0, 8.0] == waits
+
+
+@pytest.mark.parametrize(
+    "address", ["", "oci://", "oci://host", "oci://host/UPPER", "oci://u:p@host/x", "https://host/x"]
+)
+def test_an_address_is_a_folder_or_a_registry(address: str) -> None:
+    """Anything else is a usage error; a password has no place in an address."""
+    with pytest.raises(UsageError):
+        open_remote(address, {})
+
+
+def test_a_pull_request_only_reads(tmp_path: Path) -> None:
+    """Where the environment says so, pushing is refused before anything is asked."""
+    with pytest.raises(RemoteRefused, match="only read from here"):
+        demand_writable(FolderRemote(tmp_path), {"FLEETCTL_ARTIFACTS_READ_ONLY": "1"})
+
+
+def test_half_a_credential_is_a_mistake() -> None:
+    """A user without a password, or the reverse, is said at once."""
+    with pytest.raises(UsageError, match="go together"):
+        open_remote("oci://host/x", {"FLEETCTL_REGISTRY_USER": "ankh"})
