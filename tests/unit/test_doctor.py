@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fleetctl.compatibility.offer import Reported
@@ -177,6 +177,7 @@ JSON = st.recursive(
 KEYS = ["health", "disk", "memory", "clock", "network", "service", "edge_tpus", "platform", "cpus"]
 
 
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=len(KEYS)))
 def test_whatever_a_board_says_is_a_finding(data: dict[str, Any]) -> None:
     """Nonsense of any shape counts as not said: every check still ends in a grade."""

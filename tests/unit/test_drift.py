@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fleetctl.artifact import BlobRef
@@ -200,6 +200,7 @@ def test_what_the_manifest_leaves_aside(rule: dict[str, Any], today: str, left_a
     assert [None if not left_aside else "a trial until May"] == [d.ignored for d in found.drifts]
 
 
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(
     files=st.dictionaries(
         st.sampled_from([*RELEASE.files]), st.sampled_from(["0" * 64, "1" * 64]), max_size=3

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -84,6 +84,7 @@ def test_healthy_boards_unfold() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(names=st.lists(st.from_regex(r"[a-z0-9][a-z0-9-]{0,62}", fullmatch=True), min_size=1, max_size=4))
 def test_nothing_is_wider_than_the_terminal(width: int, names: list[str]) -> None:
     """Names of any length are shown whole, and no line is longer than the terminal is wide."""
