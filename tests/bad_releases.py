@@ -22,7 +22,7 @@ _AGREEMENT = r"\d+ of \d+ golden answers agree; at least"
 _DRIFT = r"a score is [\d.]+ away from the golden one|" + _AGREEMENT
 
 REFUSED_WITH = {
-    "truncated model": r"its process is killed by SIG|the model does not load",
+    "truncated model": r"killed by SIG|the model does not load",
     "labels shifted by one": r"0 of \d+ golden answers agree",
     "label list cut short": r"the contract has \d+ labels, the model has \d+ outputs",
     "another model's contract": r"the model's input is .*, the contract says",

@@ -155,18 +155,38 @@ class QuadrantFleet:
 
     def mix_up_labels(self) -> None:
         """Lock a model whose labels are in the wrong order, as a broken pipeline would."""
-        project = Project(self.root / "inventory" / "fleet.yaml")
-        store = BlobStore(project.store)
-        document = json.loads(project.lockfile.read_text())
-        variant = document["models"]["quadrants"]["variants"]["int8"]
-        contract = json.loads(store.get(variant["files"]["contract.json"]["sha256"]))
+        files = self.artifact_files()
+        contract = json.loads(files["contract.json"])
         contract["labels"] = contract["labels"][1:] + contract["labels"][:1]
-        bad = canonical_json(contract)
-        variant["files"]["contract.json"] = {"sha256": store.put(bad), "size": len(bad)}
-        files = {name: BlobRef(**ref) for name, ref in variant["files"].items()}
-        variant["artifact"] = Artifact("quadrants", "int8", files).digest
-        project.lockfile.write_text(json.dumps(document))
-        self.commit("Faster quadrants")
+        self.lock_files({**files, "contract.json": canonical_json(contract)}, "Faster quadrants")
+
+    def artifact_files(self) -> dict[str, bytes]:
+        """The files of the model that is locked, by name."""
+        store = BlobStore(self._project.store)
+        return {name: store.get(ref["sha256"]) for name, ref in self._variant(self._lock())["files"].items()}
+
+    def lock_files(self, files: Mapping[str, bytes], message: str) -> None:
+        """Lock other files in their place, whatever they are, and commit."""
+        store, document = BlobStore(self._project.store), self._lock()
+        refs = {name: BlobRef(store.put(data), len(data)) for name, data in files.items()}
+        variant = self._variant(document)
+        variant["files"] = {name: {"sha256": ref.sha256, "size": ref.size} for name, ref in refs.items()}
+        variant["artifact"] = Artifact("quadrants", "int8", refs).digest
+        self._project.lockfile.write_text(json.dumps(document))
+        self.commit(message)
+
+    @property
+    def _project(self) -> Project:
+        return Project(self.root / "inventory" / "fleet.yaml")
+
+    def _lock(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self._project.lockfile.read_text())
+        return document
+
+    @staticmethod
+    def _variant(document: Mapping[str, Any]) -> dict[str, Any]:
+        variant: dict[str, Any] = document["models"]["quadrants"]["variants"]["int8"]
+        return variant
 
     def start(self, *arguments: str, transport: str = "lab") -> "subprocess.Popen[str]":
         environment = {**os.environ, "FLEETCTL_TRANSPORT": transport, "NO_COLOR": "1"}

@@ -6,7 +6,7 @@ Every method that changes anything is called under the lock.
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from .board_error import BoardError
 from .call import Call, Checkpoint, number
@@ -28,7 +28,7 @@ from .watcher import start_watcher
 DEADLINE_S = 300.0
 CONFIRM_TIMEOUT_S = 30.0
 START_AGAIN_S = 60.0
-LOG_LINES_IN_ERROR = 20
+LAST_WORDS = 20  # lines of the service's log in an error
 
 
 class Activation:
@@ -120,9 +120,8 @@ class Activation:
             if not death and time.monotonic() > limit:
                 death = "it did not answer in time"
             if death:
-                lines = service.log_tail(LOG_LINES_IN_ERROR)
                 raise BoardError(
-                    "service-failed", "\n".join(["the service did not start: %s" % death, *lines])
+                    "service-failed", why_it_did_not_start(death, service.last_words(LAST_WORDS))
                 )
             time.sleep(POLL_S)
 
@@ -225,3 +224,10 @@ class Activation:
             if judged["outcome"] != "failed"
             else "the restored release fails too: %s" % "; ".join(judged["reasons"])
         )
+
+
+def why_it_did_not_start(death: str, words: List[str]) -> str:
+    """How the service died, with the last thing it said; what it said before is on the lines below."""
+    said = [line for line in words if line.strip() and not line.startswith("{")]  # replies of `recover`
+    headline = "the service did not start: %s" % death
+    return "\n".join([": ".join([headline, *said[-1:]]), *said[:-1]])

@@ -110,6 +110,10 @@ class ProcessService:
     def log_tail(self, lines: int) -> List[str]:
         return tail(self._log, lines, self._log_start)
 
+    def last_words(self, lines: int) -> List[str]:
+        """What the process that was started last wrote."""
+        return self.log_tail(lines)
+
 
 def write_pid(handle: int) -> None:
     os.pwrite(handle, b"%d\n" % os.getpid(), 0)

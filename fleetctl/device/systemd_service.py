@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from typing import Any, Dict, List, Optional
@@ -83,8 +84,22 @@ class SystemdService:
             self._seen.get("ActiveState") in ("failed", "inactive")
             or self._seen.get("SubState") == "auto-restart"
         ):
-            return "systemd says %s (%s)" % (self._seen.get("ActiveState"), self._seen.get("SubState"))
+            return self._killed_by() or "systemd says %s (%s)" % (
+                self._seen.get("ActiveState"),
+                self._seen.get("SubState"),
+            )
         return ""
+
+    def _killed_by(self) -> str:
+        """Which signal ended the service; empty where none did."""
+        text = self._systemctl("show", "--property=Result,ExecMainStatus", self._unit, check=False)
+        seen = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+        if seen.get("Result") not in ("signal", "core-dump"):
+            return ""
+        try:
+            return "it was killed by %s" % signal.Signals(int(seen["ExecMainStatus"])).name
+        except (KeyError, ValueError):
+            return "it was killed by a signal"
 
     def is_ours(self, pid: Any) -> bool:
         return pid is not None and pid == self.pid
@@ -101,7 +116,18 @@ class SystemdService:
         }
 
     def log_tail(self, lines: int) -> List[str]:
-        argv = ["journalctl", "--unit", self._unit, "--lines", str(lines), "--no-pager", "--output", "cat"]
+        return self._journal(["--unit", self._unit], lines)
+
+    def last_words(self, lines: int) -> List[str]:
+        """What the process that was started last wrote; nothing of systemd, or of those before it."""
+        start = self._systemctl("show", "--property=InvocationID", "--value", self._unit, check=False).strip()
+        if not re.match(r"[0-9a-f]{32}\Z", start):
+            return self.log_tail(lines)
+        return self._journal(["_SYSTEMD_INVOCATION_ID=%s" % start], lines)
+
+    @staticmethod
+    def _journal(which: List[str], lines: int) -> List[str]:
+        argv = ["journalctl", *which, "--lines", str(lines), "--no-pager", "--output", "cat"]
         try:
             told = subprocess.run(
                 argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20
