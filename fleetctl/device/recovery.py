@@ -12,6 +12,7 @@ from .evidence import receipt_of
 from .files import Json
 from .pending import KEEPING, REVERTING, why_lapsed
 from .space import sweep
+from .talk import complain
 
 if TYPE_CHECKING:
     from .activation import Activation  # it starts the watcher, and the watcher recovers
@@ -50,8 +51,10 @@ def receipt_of_lapsed(activation: Activation, pending: Json, reason: str) -> Dic
 def settle_link(activation: Activation) -> str:
     """Before the service manager starts the service: only see to it that `current` is safe to start."""
     pending = activation.records.pending
-    if not pending or pending.get("phase") == KEEPING:
+    if not pending:
         return "clean"
+    if pending.get("phase") == KEEPING:
+        return settle_good(activation, pending)
     if pending.get("phase") != REVERTING:
         reason = why_lapsed(activation.board, pending)
         if not reason:
@@ -60,3 +63,12 @@ def settle_link(activation: Activation) -> str:
         activation.records.write("pending.json", dict(pending, phase=REVERTING, receipt=receipt))
     activation.point_back(pending.get("previous"))
     return "reverting"
+
+
+def settle_good(activation: Activation, pending: Json) -> str:
+    """Note that the release is good, as somebody had begun to; the next verb notes the rest."""
+    try:
+        activation.board.set_good(pending["release"])
+    except OSError as error:  # no reason to keep it from starting
+        complain("cannot note that %s is good: %s" % (str(pending["release"])[:12], error))
+    return "keeping"

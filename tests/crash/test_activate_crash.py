@@ -155,6 +155,18 @@ def test_the_link_is_safe_before_the_service_starts(
     assert_whole(board, good)
 
 
+@pytest.mark.parametrize("step", CONFIRMING)
+def test_a_boot_remembers_that_the_release_is_good(board: TinyBoard, new: TinyRelease, step: str) -> None:
+    """A confirmation that was begun holds from the boot on, before anybody gives the next order."""
+    assert board.activate(new)["state"] == "pending"
+    assert board.confirm(new, crash_at=step) == {}
+    board.cut_power()
+    assert board.ask("recover", options=["--before-start"])["ok"] is True
+    assert board.current == board.good == new.digest
+    assert board.ask("recover")["ok"] is True
+    assert_whole(board, new)
+
+
 def test_a_first_release_cut_short(tmp_path: Path) -> None:
     """With nothing from before, a power cut in the first trial leaves nothing, ready to try again."""
     with powered(tmp_path / "root") as board:
