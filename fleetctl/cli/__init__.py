@@ -30,6 +30,7 @@ VERBS: dict[str, str] = {
     "keys": "Make and list the keys that releases are signed with.",
     "rollout": "Bring boards to what git says, wave by wave, proving each.",
     "rollback": "Put boards back on a release they still have.",
+    "leave": "Give boards back to what ran on them before fleetctl.",
     "status": "Say whether each board does what git says, how we know, and since when.",
     "drift": "Say what differs between git, the files on boards, and what their processes have loaded.",
     "doctor": "Examine one board, and say what to do about each thing that is wrong.",

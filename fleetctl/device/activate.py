@@ -42,6 +42,7 @@ VERBS = {
     "activate": "activate_verb",
     "confirm": "settle_verbs",
     "revert": "settle_verbs",
+    "leave": "leave_verb",
     "probe": "service_verbs",
     "logs": "service_verbs",
     "history": "inventory_verbs",

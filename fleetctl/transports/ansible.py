@@ -48,6 +48,7 @@ _PLAYBOOKS = {
     Goal.CONFIRMED: "confirm.yml",
     Goal.REVERTED: "rollback.yml",
     Goal.PREPARED: "bootstrap.yml",
+    Goal.LEFT: "leave.yml",
 }
 _SOCKET_ROOM = 50  # characters; with what is appended, a socket's path must stay below 104 on macOS
 
@@ -173,6 +174,12 @@ class AnsibleTransport:
                 Work(b, Goal.PREPARED, deadline, self.known_hosts, preparation=preparations[b.name])
                 for b in boards
             ],
+        )
+
+    def leave(self, boards: Sequence[Board], *, reason: str, deadline: float) -> Iterator[Reply]:
+        """Give boards back to what ran on them before: the reply of the board verb `leave`."""
+        return self._play(
+            Goal.LEFT, [Work(b, Goal.LEFT, deadline, self.known_hosts, reason=reason) for b in boards]
         )
 
     def _play(self, goal: Goal, work: Sequence[Work]) -> Iterator[Reply]:

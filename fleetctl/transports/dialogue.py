@@ -48,6 +48,8 @@ def _do(work: Work, ask: Ask) -> Mapping[str, Any]:
         case Goal.REVERTED:
             signature = work.signed.request if work.signed else {}
             return ask("revert", {"to": work.release, "reason": work.reason, **signature})
+        case Goal.LEFT:
+            return ask("leave", {"reason": work.reason})
         case Goal.PREPARED:
             if work.preparation is None:
                 raise ValueError("preparing a board needs to know what for")

@@ -29,6 +29,7 @@ class Goal(StrEnum):
     CONFIRMED = "confirmed"
     REVERTED = "reverted"
     PREPARED = "prepared"
+    LEFT = "left"
 
 
 @dataclass(frozen=True, slots=True)

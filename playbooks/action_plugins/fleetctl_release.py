@@ -205,7 +205,7 @@ def _result(reply: Reply) -> dict:
         return {**result, "changed": bool(reply.data.get("changed"))}
     state = wire.printable(reply.data.get("state"), 40)
     result.update(
-        board_state=state, changed=state in ("confirmed", "reverted"), sent=reply.data.get("sent", 0)
+        board_state=state, changed=state in ("confirmed", "reverted", "left"), sent=reply.data.get("sent", 0)
     )
     judgement = reply.data.get("judgement")
     if judgement is None:

@@ -13,7 +13,7 @@ options:
   state:
     description: What to bring the board to.
     type: str
-    choices: [released, confirmed, reverted, prepared]
+    choices: [released, confirmed, reverted, prepared, left]
     default: released
   manifest:
     description:

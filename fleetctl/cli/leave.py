@@ -1,0 +1,78 @@
+"""`fleetctl leave`: give boards back to what ran on them before fleetctl."""
+
+from typing import Any
+
+from fleetctl.cli.options import (
+    DEFAULT_MANIFEST,
+    FileOption,
+    OnOption,
+    Output,
+    OutputOption,
+    TransportKind,
+    TransportOption,
+    YesOption,
+)
+from fleetctl.cli.result import show
+
+LEAVE_SCHEMA = "fleetctl.leave/v1"
+
+
+def leave(
+    file: FileOption = DEFAULT_MANIFEST,
+    on: OnOption = "",
+    transport: TransportOption = TransportKind.MANIFEST,
+    yes: YesOption = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Give boards back to what ran on them before their first release.
+
+    Ends fleetctl's service and brings back the unit, the link and, from the snapshot that the first release
+    took, the files that are gone. Releases and history stay on the board. Take it out of the manifest too, or
+    the next rollout adopts it again.
+    """
+    from fleetctl.cli.rollout import ask
+    from fleetctl.cli.session import open_session
+    from fleetctl.errors import RollbackFailed, UsageError
+    from fleetctl.report.console import talk
+    from fleetctl.store import Lock
+    from fleetctl.transports.ansible import AnsibleTransport
+
+    session = open_session(file, on, transport)
+    if not isinstance(session.transport, AnsibleTransport):
+        raise UsageError("only boards that Ansible reaches can be left", hint="select them with --on")
+    ask(yes, f"Leave {session.selection}?")
+    results: list[dict[str, Any]] = []
+    with Lock(session.project.state / "lock", f"leaving boards of {session.fleet.name}"):
+        replies = session.transport.leave(
+            session.boards, reason="asked for by `fleetctl leave`", deadline=session.fleet.rollout.deadline
+        )
+        for reply in replies:
+            left = reply.ok and reply.data.get("state") == "left"
+            (talk.done if left else talk.fail)(f"{reply.board}: {'left' if left else reply.error}")
+            results.append(_result(reply.board, left, reply.data, reply.error))
+    show(
+        output,
+        schema=LEAVE_SCHEMA,
+        data={"boards": results},
+        columns=["board", "result", "restored", "snapshot"],
+        rows=[
+            [r["board"], "left" if r["left"] else "failed", str(len(r["restored"])), r["snapshot"] or "none"]
+            for r in results
+        ],
+    )
+    if failed := [r["board"] for r in results if not r["left"]]:
+        raise RollbackFailed(f"not left: {', '.join(failed)}", hint="`fleetctl status` says what they run")
+
+
+def _result(board: str, left: bool, said: Any, error: str) -> dict[str, Any]:
+    """What became of one board; its own words are untrusted."""
+    from fleetctl.transports.wire import printable
+
+    restored = said.get("restored")
+    return {
+        "board": board,
+        "left": left,
+        "restored": [printable(path) for path in restored[:1000]] if isinstance(restored, list) else [],
+        "snapshot": printable(said.get("snapshot")) or None,
+        "error": error,
+    }
