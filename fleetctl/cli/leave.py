@@ -24,9 +24,9 @@ def leave(
     yes: YesOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Give boards back to what ran on them before their first release.
+    """Give boards back to what ran on them before fleetctl.
 
-    Ends fleetctl's service and brings back the unit, the link and, from the snapshot that the first release
+    Ends the service of releases and brings back the unit, the link and, from the snapshot that the first release
     took, the files that are gone. Releases and history stay on the board. Take it out of the manifest too, or
     the next rollout adopts it again.
     """
