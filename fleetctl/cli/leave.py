@@ -26,9 +26,9 @@ def leave(
 ) -> None:
     """Give boards back to what ran on them before fleetctl.
 
-    Ends the service of releases and brings back the unit, the link and, from the snapshot that the first release
-    took, the files that are gone. Releases and history stay on the board. Take it out of the manifest too, or
-    the next rollout adopts it again.
+    Ends the service of releases, and brings back the unit, the link and, from the snapshot that the first
+    release took, the files that are gone. Releases and history stay on the board. Take it out of the manifest
+    too, or the next rollout adopts it again.
     """
     from fleetctl.cli.rollout import ask
     from fleetctl.cli.session import open_session
