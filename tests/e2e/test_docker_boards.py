@@ -24,7 +24,39 @@ def fleet(
     made.edit("  luxor-02: {host: 192.0.2.2, labels: {site: luxor}}\n", "")
     made.edit("karnak-01: {", "karnak-01: {board: coral-dev-board, variant: int8, accelerator: none, ")
     with lab_of(made, request.param):
+        install_what_was_here_before(made, "luxor-01")
         yield made
+
+
+BEFORE = """
+set -e
+mkdir -p /opt/fleetctl/counter-2.1
+echo 'whoever was here before' > /opt/fleetctl/counter-2.1/index.html
+ln -s counter-2.1 /opt/fleetctl/current
+cat > /etc/systemd/system/fleetctl-serve.service <<END
+[Service]
+ExecStart=/usr/bin/python3 -m http.server 8080 --bind 127.0.0.1 --directory /opt/fleetctl/current
+[Install]
+WantedBy=multi-user.target
+END
+systemctl daemon-reload
+systemctl enable --now fleetctl-serve
+"""
+ASK = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/', timeout=2).read().decode())"
+
+
+def install_what_was_here_before(fleet: QuadrantFleet, board: str) -> None:
+    """Somebody else's service in our root, with a link and a unit of the names that we take."""
+    with client_of_engine() as client:
+        container = container_of(client, fleet, board)
+        assert container.exec_run(["sh", "-c", BEFORE]).exit_code == 0
+
+
+def answer_of_before(fleet: QuadrantFleet, board: str) -> str:
+    """What that service answers; empty while it does not."""
+    with client_of_engine() as client:
+        asked = container_of(client, fleet, board).exec_run(["python3", "-c", ASK])
+        return str(asked.output.decode()).strip() if asked.exit_code == 0 else ""
 
 
 def kill_when_pending(fleet: QuadrantFleet, board: str) -> None:
@@ -53,6 +85,7 @@ def test_a_fresh_board_becomes_one_that_takes_releases(fleet: QuadrantFleet) -> 
 
 def test_a_release_proves_itself_in_a_service_without_rights(fleet: QuadrantFleet) -> None:
     """systemd runs the service as the user that may not log in, and the golden answers come from it."""
+    assert answer_of_before(fleet, "luxor-01") == "whoever was here before"
     done = fleet.run("rollout", "--yes")
     assert done.status == 0, done.err
     assert fleet.run("status").status == 0
@@ -103,6 +136,18 @@ def test_a_board_whose_power_fails_before_it_is_confirmed_comes_back_on_the_last
     assert (good, good, "running") == (board["loaded"], board["current"], board["service"])
     print(f"back on the last good release {time.monotonic() - begun:.1f} s after its power was")
     assert fleet.run("rollout", "--yes", "--on", "luxor-01").status == 0
+
+
+def test_a_board_that_is_left_runs_what_it_ran_before_us(fleet: QuadrantFleet) -> None:
+    """Unit, link and files of before are there again after many releases, and their service answers."""
+    assert answer_of_before(fleet, "luxor-01") == ""
+    left = fleet.run("leave", "--yes", "--on", "luxor-01", "-o", "json")
+    assert (left.status, [board["left"] for board in left.json["boards"]]) == (0, [True]), left.err
+
+    give_up = time.monotonic() + 20
+    while answer_of_before(fleet, "luxor-01") != "whoever was here before":
+        assert time.monotonic() < give_up
+    assert fleet.boards("luxor-01")["luxor-01"]["current"] is None
 
 
 def test_down_leaves_nothing(fleet: QuadrantFleet) -> None:
