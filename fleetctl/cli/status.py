@@ -69,7 +69,7 @@ def status(
         )
     else:
         session = opened()
-        found = _ask_on_screen(session, unfold) if output is StatusOutput.TABLE else _ask(session)
+        found = _ask_on_screen(session, unfold) if output is StatusOutput.TABLE else ask_boards(session)
         _emit(written(session, found), to)
     if not all(board.healthy for board in found):
         raise typer.Exit(1)
@@ -92,21 +92,28 @@ def _ask_on_screen(session: "Session", unfold: bool) -> list["BoardStatus"]:
     return _in_order(session, found)
 
 
-def _ask(session: "Session") -> list["BoardStatus"]:
+def ask_boards(session: "Session") -> list["BoardStatus"]:
+    """Every selected board held against git, in the order of the manifest."""
     return _in_order(session, _asking(session))
 
 
 def _asking(session: "Session") -> Iterator["BoardStatus"]:
     """Each selected board held against git, in the order in which they answer."""
     from fleetctl.cli.session import READ_DEADLINE
+    from fleetctl.commits import Commits
     from fleetctl.manifest.schema import Signing
+    from fleetctl.origins import stranger
+    from fleetctl.revision import working_commit
     from fleetctl.rollout import observing
     from fleetctl.status import assess
 
-    desired = _desired(session)
+    desired, working = _desired(session), working_commit(session.project)
+    commits = Commits(session.project.root)
     signing = session.fleet.rollout.signing is Signing.REQUIRED
     for seen in observing(session.transport, session.boards, deadline=READ_DEADLINE):
-        yield assess(session.fleet.boards[seen.board], desired.get(seen.board), seen, signing=signing)
+        board, release = session.fleet.boards[seen.board], desired.get(seen.board)
+        unknown = stranger(seen, release, commits, working=working)
+        yield assess(board, release, seen, signing=signing, stranger=unknown)
 
 
 def _in_order(session: "Session", found: Iterable["BoardStatus"]) -> list["BoardStatus"]:
@@ -173,7 +180,7 @@ def _watch(
     session, found = opened(), list["BoardStatus"]()
     with suppress(KeyboardInterrupt), watch_for(every) as watch:
         while True:
-            found = _ask(session)
+            found = ask_boards(session)
             if plain:
                 _emit(written(session, found), to)
             else:

@@ -34,7 +34,7 @@ LAYERS = [
     "bootstrap",
     "gate",
     "rollout",
-    "status drift",
+    "status drift tale",
     "examination",
     "doctor",
     "desired",

@@ -1,0 +1,38 @@
+"""Numbers over time as a small line: SVG without script, its meaning as text for who cannot see it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_WIDTH, _HEIGHT, _PAD = 240.0, 44.0, 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sparkline:
+    """`points` is what an SVG polyline takes; `label` says it in words."""
+
+    points: str
+    last_x: float
+    last_y: float
+    label: str
+    low: float
+    high: float
+    width: float = _WIDTH
+    height: float = _HEIGHT
+
+
+def sparkline(values: Sequence[float | None], what: str, unit: str) -> Sparkline | None:
+    """A line through the known ones of `values`, oldest first; None where there are fewer than two."""
+    known = [(index, value) for index, value in enumerate(values) if value is not None]
+    if len(known) < 2:
+        return None
+    low, high = min(value for _, value in known), max(value for _, value in known)
+    span = high - low or 1.0
+    step = (_WIDTH - 2 * _PAD) / (len(values) - 1)
+    places = [
+        (_PAD + index * step, _HEIGHT - _PAD - (value - low) / span * (_HEIGHT - 2 * _PAD))
+        for index, value in known
+    ]
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    last = known[-1][1]
+    label = f"{what}: {len(known)} values from {low:g} to {high:g} {unit}, the last {last:g} {unit}"
+    return Sparkline(points, *places[-1], label, low, high)

@@ -1,0 +1,158 @@
+"""A rollout as its journal tells it, finished or under way. Pure: records in, a tale out."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fleetctl.smoke import Verdict
+
+
+@dataclass(slots=True)
+class BoardTale:
+    """How a board ended so far; `verdict` is empty while it is at work."""
+
+    board: str
+    verdict: str = ""
+    reasons: tuple[str, ...] = ()
+    release: str = ""
+    p95_ms: float | None = None
+    settled: float | None = None  # seconds since 1970
+
+
+@dataclass(slots=True)
+class WaveTale:
+    """A wave: its boards in the order of the manifest, and what its gate said of them."""
+
+    number: int
+    name: str
+    began: float
+    boards: dict[str, BoardTale] = field(default_factory=dict)
+    soak_s: float | None = None
+    decision: str = ""  # `open`, `pause` or `fail`; empty while it is under way
+    reason: str = ""
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Boards by verdict; those at work under an empty one."""
+        return Counter(board.verdict for board in self.boards.values())
+
+    @property
+    def share_verified(self) -> float | None:
+        """Of the boards that were verified or failed: what a gate's `success` is held against."""
+        failed = self.counts[Verdict.ROLLED_BACK] + self.counts[Verdict.ROLLBACK_FAILED]
+        judged = self.counts[Verdict.VERIFIED] + failed
+        return self.counts[Verdict.VERIFIED] / judged if judged else None
+
+
+@dataclass(slots=True)
+class Tale:
+    """A whole rollout. `outcome` is empty while it is under way, or where it was interrupted."""
+
+    fleet: str = ""
+    commit: str = ""
+    boards: int = 0  # that the plan touches
+    began: float = 0.0
+    heard: float = 0.0  # when something last happened
+    waves: list[WaveTale] = field(default_factory=list)
+    reverting: str = ""  # why boards are being taken back
+    outcome: str = ""
+    verdicts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> int:
+        """Boards with a verdict."""
+        return sum(bool(board.verdict) for wave in self.waves for board in wave.boards.values())
+
+    @property
+    def seconds(self) -> float:
+        """From its start to what last happened."""
+        return max(0.0, self.heard - self.began)
+
+
+def tell(records: Iterable[Mapping[str, Any]]) -> Tale:
+    """The tale of one journal; records that it cannot make sense of are left out."""
+    tale = Tale()
+    for record in records:
+        time = record.get("time")
+        if isinstance(time, int | float) and not isinstance(time, bool):
+            tale.heard = float(time)
+        handler = _HANDLERS.get(str(record.get("event")))
+        if handler is not None:
+            handler(tale, record)
+    return tale
+
+
+def _started(tale: Tale, record: Mapping[str, Any]) -> None:
+    tale.fleet, tale.commit = _text(record, "fleet"), _text(record, "commit")
+    tale.boards, tale.began = int(_number(record, "boards") or 0), tale.heard
+
+
+def _wave_started(tale: Tale, record: Mapping[str, Any]) -> None:
+    names = record.get("boards")
+    boards = {str(name): BoardTale(str(name)) for name in names} if isinstance(names, list) else {}
+    tale.waves.append(
+        WaveTale(int(_number(record, "number") or 0), _text(record, "name"), tale.heard, boards)
+    )
+
+
+def _settled(tale: Tale, record: Mapping[str, Any]) -> None:
+    name = _text(record, "board")
+    reasons = record.get("reasons")
+    told = BoardTale(
+        name,
+        _text(record, "verdict"),
+        tuple(str(reason) for reason in reasons) if isinstance(reasons, list | tuple) else (),
+        _text(record, "release"),
+        _number(record, "p95_ms"),
+        tale.heard,
+    )
+    for wave in tale.waves:
+        if name in wave.boards:
+            wave.boards[name] = told
+
+
+def _soak(tale: Tale, record: Mapping[str, Any]) -> None:
+    if wave := _wave(tale, record):
+        wave.soak_s = _number(record, "seconds")
+
+
+def _gate(tale: Tale, record: Mapping[str, Any]) -> None:
+    if wave := _wave(tale, record):
+        wave.decision, wave.reason = _text(record, "decision"), _text(record, "reason")
+
+
+def _reverting(tale: Tale, record: Mapping[str, Any]) -> None:
+    tale.reverting = _text(record, "reason")
+
+
+def _finished(tale: Tale, record: Mapping[str, Any]) -> None:
+    tale.outcome = _text(record, "outcome")
+    verdicts = record.get("verdicts")
+    if isinstance(verdicts, dict):
+        tale.verdicts = {str(key): value for key, value in verdicts.items() if isinstance(value, int)}
+
+
+def _wave(tale: Tale, record: Mapping[str, Any]) -> WaveTale | None:
+    return next((wave for wave in tale.waves if wave.number == record.get("number")), None)
+
+
+def _text(record: Mapping[str, Any], key: str) -> str:
+    value = record.get(key)
+    return value[:2000] if isinstance(value, str) else ""
+
+
+def _number(record: Mapping[str, Any], key: str) -> float | None:
+    value = record.get(key)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+_HANDLERS = {
+    "RolloutStarted": _started,
+    "WaveStarted": _wave_started,
+    "BoardSettled": _settled,
+    "SoakStarted": _soak,
+    "GateDecided": _gate,
+    "RevertStarted": _reverting,
+    "RolloutFinished": _finished,
+}

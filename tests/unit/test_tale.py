@@ -1,0 +1,88 @@
+"""A journal read back is the rollout that wrote it, wherever it was cut."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from little_fleet import LittleFleet
+
+from fleetctl.events import event_json
+from fleetctl.report.tale import tale_markdown
+from fleetctl.store import BlobStore
+from fleetctl.tale import tell
+
+
+def journal(fleet: LittleFleet) -> list[dict[str, Any]]:
+    """What the verb would have written, a record a second."""
+    return [{"time": float(second), **event_json(event)} for second, event in enumerate(fleet.events)]
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> LittleFleet:
+    return LittleFleet(BlobStore(tmp_path), count=4, faults={"b02": {"bad_answers": 1.0}})
+
+
+def test_the_tale_is_what_happened(fleet: LittleFleet) -> None:
+    """Verdicts, gates and the outcome are those of the rollout itself."""
+    state = fleet.roll_out()
+    tale = tell(journal(fleet))
+
+    told = {board.board: board.verdict for wave in tale.waves for board in wave.boards.values()}
+    assert {**fleet.verdicts(state), **told} == fleet.verdicts(state)
+    assert state.outcome
+    assert (state.outcome.value, state.reason) == (tale.outcome, tale.waves[-1].reason)
+    assert ["open", "open", "fail"][: len(tale.waves)] == [wave.decision for wave in tale.waves]
+    assert tale.seconds == len(fleet.events) - 1
+
+
+def test_a_tale_may_end_anywhere(fleet: LittleFleet) -> None:
+    """Every beginning of a journal tells of boards at work, none of them twice, and has no outcome yet."""
+    fleet.roll_out()
+    records = journal(fleet)
+
+    for cut in range(len(records)):
+        tale = tell(records[:cut])
+        assert "" == tale.outcome
+        assert tale.settled <= sum(len(wave.boards) for wave in tale.waves) <= 4
+        assert "not finished" in tale_markdown(tale)
+
+
+JSON = (
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.lists(st.text(max_size=3), max_size=3)
+)
+NAMES = [
+    "RolloutStarted",
+    "WaveStarted",
+    "BoardSettled",
+    "SoakStarted",
+    "GateDecided",
+    "RolloutFinished",
+    "?",
+]
+KEYS = [
+    "time",
+    "fleet",
+    "commit",
+    "boards",
+    "number",
+    "name",
+    "board",
+    "verdict",
+    "reasons",
+    "p95_ms",
+    "verdicts",
+]
+RECORD = st.builds(
+    lambda name, rest: {**rest, "event": name},
+    st.sampled_from(NAMES),
+    st.dictionaries(st.sampled_from(KEYS), JSON),
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(RECORD, max_size=8))
+def test_a_spoilt_journal_is_still_told(records: list[dict[str, Any]]) -> None:
+    """Whatever a file holds, what makes no sense is left out."""
+    tale_markdown(tell(records))
