@@ -12,7 +12,8 @@ FleetError                      70  internal error unless a subclass says otherw
 │   └── ToolchainMissing        22  a tool the build needs is not here
 ├── Incompatible                21  a board cannot load the release it is to run
 ├── TransportError              30  boards could not be reached
-│   └── Refused                 31  a board or we refused: host key, permission
+│   ├── Refused                 31  a board or we refused: host key, permission
+│   └── OverQuota               32  a hub does not have room or time for what is to be done
 ├── SigningError                31  a release cannot be signed so that its board would take it
 ├── SmokeFailed                 40  boards failed their proof and were rolled back
 │   └── RollbackFailed          41  ...and at least one could not be
@@ -141,6 +142,12 @@ class SigningError(FleetError):
     """A release cannot be signed so that its board would take it: no key, or not one that is trusted."""
 
     exit_code = 31
+
+
+class OverQuota(TransportError):
+    """A hub does not have room, or calls in its time, for what is to be done."""
+
+    exit_code = 32
 
 
 class SmokeFailed(FleetError):

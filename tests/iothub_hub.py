@@ -43,6 +43,7 @@ class Clients:
         self.registry = IoTHubRegistryManager.from_connection_string(hub.connection_string)
         self.deployments = IoTHubConfigurationManager.from_connection_string(hub.connection_string)
         self._devices: list[Any] = []
+        self._open: list[Any] = [self.registry.protocol, self.deployments.protocol]
 
     def edge_device(self, name: str) -> Device:
         wish = Device(device_id=name, status="enabled", capabilities=DeviceCapabilities(iot_edge=True))
@@ -62,6 +63,10 @@ class Clients:
         self._devices.append(client)
         return client
 
+    def keep_open(self, client: Any) -> None:
+        """Close the client with the others."""
+        self._open.append(client)
+
     @property
     def _trust(self) -> dict[str, Any]:
         return {"server_verification_cert": self.ca}
@@ -69,8 +74,8 @@ class Clients:
     def close(self) -> None:
         for client in self._devices:
             client.shutdown()
-        for manager in (self.registry, self.deployments):
-            manager.protocol.close()
+        for client in self._open:
+            client.close()
 
 
 @contextlib.contextmanager

@@ -87,7 +87,7 @@ def prepare(preparation: Preparation, ask: Ask) -> Mapping[str, Any]:
 
 
 def _prove(order: Order, ask: Ask, bundle: bytes) -> dict[str, Any]:
-    ordered, contract, smoke = _terms(order)
+    ordered, contract, smoke = terms(order)
     reply = dict(ask("activate", _activate_request(order, len(bundle)), bundle))
     receipt = reply.get("receipt")
     judgement = judge(contract, smoke, receipt if isinstance(receipt, dict) else {}, ordered)
@@ -97,7 +97,7 @@ def _prove(order: Order, ask: Ask, bundle: bytes) -> dict[str, Any]:
     return {**reply, "sent": len(bundle), "judgement": judgement}
 
 
-def _terms(order: Order) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
+def terms(order: Order) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
     """What was ordered, the contract and the smoke budget: from the very bytes that are sent."""
     files, blobs = order.release.files, BlobStore(order.blobs)
     ordered = {

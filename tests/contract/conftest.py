@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from contract_worlds import FakeWorld, LabWorld, Releases, World
+from iothub_world import iothub_world
 
 from fleetctl.lab import control
 from fleetctl.lab.state import Wanted
@@ -26,11 +27,29 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabWorld]:
     control.down(world.files, keep=False)
 
 
-@pytest.fixture(params=["fake", pytest.param("ansible", marks=pytest.mark.e2e)])
+IOTHUB = [
+    pytest.mark.e2e,
+    pytest.mark.xdist_group("iothub"),  # devices know one port, and not every system has a second loopback
+    pytest.mark.filterwarnings("ignore:ssl.PROTOCOL_TLSv1_2 is deprecated"),  # the SDK's own choice
+    # A call that Ctrl-C cuts short leaves its socket to the garbage collector.
+    pytest.mark.filterwarnings("ignore:.*SSLSocket:pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(
+    params=[
+        "fake",
+        pytest.param("ansible", marks=pytest.mark.e2e),
+        pytest.param("iothub", marks=IOTHUB),
+    ]
+)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """Every transport in turn."""
     if request.param == "fake":
         yield FakeWorld(tmp_path)
+        return
+    if request.param == "iothub":
+        yield from iothub_world(tmp_path)
         return
     lab_world: LabWorld = request.getfixturevalue("lab")
     yield lab_world

@@ -1,0 +1,340 @@
+"""Boards on Azure IoT Edge: the same promises as over ssh, without a route to the board.
+
+A release goes out as a deployment that many boards share; each board proves it by itself, keeps it once its
+proof is in the hub, and its proof is judged here again. What a deployment is said to have "applied" opens
+nothing. Nothing here has to live for a board to end on one whole, proved release.
+"""
+
+import concurrent.futures
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fleetctl.device.edge_report import unpack
+from fleetctl.device.judge import PASSED, judge
+from fleetctl.errors import BuildError
+from fleetctl.manifest.schema import Board, BoardKind
+from fleetctl.signing.statement import Signed
+from fleetctl.store import BlobStore
+from fleetctl.transports.base import NOTHING_SIGNED, Order, Reply, ReplyStatus
+from fleetctl.transports.dialogue import terms
+from fleetctl.transports.iothub_client import HubClient, NoAnswer, NotThere
+from fleetctl.transports.iothub_consignment import Consignment, check_whole, consignments
+from fleetctl.transports.iothub_content import MODULE, Surroundings
+from fleetctl.transports.iothub_deploy import Deployer, fall_back, follow, wanted
+from fleetctl.transports.iothub_fleet import Standing, answered, answers, standings
+from fleetctl.transports.iothub_images import Images
+from fleetctl.transports.iothub_quota import Hub
+from fleetctl.transports.iothub_twin import twin_size
+from fleetctl.transports.wire import BoardFault, BoardSaidNo, printable
+
+_AT_ONCE = 16  # direct methods under way
+_LOOK_ANYWAY = 5  # polls after which answers are read though their number is the same
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a hub is asked, and how long a board may take to fetch an image. Seconds."""
+
+    poll: float = 5.0
+    fetch: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """An order that is on its way, with how its board stood before."""
+
+    order: Order
+    consignment: Consignment
+    before: Standing
+    give_up: float
+
+    def is_answered(self, now: Standing) -> bool:
+        """Whether the module has answered this very order, and not the same one at another time."""
+        consignment, version = now.answer
+        is_ours = consignment == self.consignment.digest and version is not None
+        is_ours = is_ours and now.said.get("state") != "held"
+        return is_ours and now.answer != self.before.answer
+
+    @property
+    def bytes(self) -> int:
+        """What it takes to bring it to the board."""
+        has_image = self.before.said.get("image") == self.consignment.image_digest
+        image = 0 if has_image else sum(ref["size"] for ref in self.consignment.files.values())
+        return image + twin_size(self.consignment.desired())
+
+
+@dataclass(slots=True)
+class IotHubTransport:
+    """Reaches boards through a hub.
+
+    Raises, from every method: TransportError, Refused, OverQuota, where the hub itself cannot be worked with.
+    """
+
+    hub: HubClient
+    images: Images
+    size: Hub = field(default_factory=Hub)
+    around: Surroundings = field(default_factory=Surroundings)
+    pace: Pace = field(default_factory=Pace)
+    sleep: Callable[[float], None] = time.sleep
+    name: str = field(default="iothub", init=False)
+
+    def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:  # noqa: ARG002 - the hub answers
+        for name, standing in standings(self.hub, [board.name for board in boards]).items():
+            fault = standing.refusal() or standing.absence()
+            yield fault or Reply(name, ReplyStatus.OK, standing.observation)
+
+    def release(self, orders: Sequence[Order]) -> Iterator[Reply]:
+        known = standings(self.hub, [order.board.name for order in orders])
+        ready: list[Order] = []
+        for order in orders:
+            fault = _unfit(order) or known[order.board.name].refusal()
+            if fault is not None:
+                yield fault
+            else:
+                ready.append(order)
+        if not ready:
+            return
+        sent, settled = self._send(ready, known)
+        yield from settled
+        yield from self._await(sent)
+        Deployer(self.hub, self.size).collect()
+
+    def confirm(
+        self, boards: Sequence[Board], releases: Mapping[str, str], *, deadline: float
+    ) -> Iterator[Reply]:
+        return self._invoke(boards, "confirm", lambda name: {"release": releases[name]}, deadline)
+
+    def revert(
+        self,
+        boards: Sequence[Board],
+        to: Mapping[str, str | None],
+        *,
+        reason: str,
+        deadline: float,
+        signed: Mapping[str, Signed] = NOTHING_SIGNED,
+    ) -> Iterator[Reply]:
+        del signed  # boards that trust keys are not released to over a hub
+        wishes = lambda name: {"to": to.get(name), "reason": reason}  # noqa: E731
+        for reply in self._invoke(boards, "revert", wishes, deadline):
+            # Also where the board is away: it is not to begin again with what it was to leave.
+            if reply.ok or reply.status is ReplyStatus.UNREACHABLE:
+                self._put_back([reply.board], to)
+            yield reply
+
+    def probe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
+        return self._invoke(boards, "smoke", lambda _: {}, deadline)
+
+    def logs(self, boards: Sequence[Board], *, lines: int, deadline: float) -> Iterator[Reply]:
+        return self._invoke(boards, "logs", lambda _: {"lines": lines}, deadline)
+
+    def history(self, boards: Sequence[Board], *, last: int, deadline: float) -> Iterator[Reply]:
+        return self._invoke(boards, "history", lambda _: {"last": last}, deadline)
+
+    # -- releasing
+
+    def _send(
+        self, orders: Sequence[Order], known: Mapping[str, Standing]
+    ) -> tuple[dict[str, _Sent], list[Reply]]:
+        """Write deployments and tags; gives what is on its way, and what needs no waiting for."""
+        sent: dict[str, _Sent] = {}
+        settled: list[Reply] = []
+        loads = _loads(orders)
+        wishes = []
+        for consignment, group in loads:
+            blobs = BlobStore(group[0].blobs)
+            image = self.images.ensure(consignment, blobs.get, _machine(group[0].board))
+            wishes.append(wanted(consignment, image, [order.board for order in group], self.around))
+        deployer = Deployer(self.hub, self.size)
+        floors = [_floor(known[o.board.name] for o in group) for _, group in loads]
+        names = deployer.deploy(wishes, floors, len(orders))
+        for (consignment, group), deployment in zip(loads, names, strict=True):
+            again = [order for order in group if _has(order, known[order.board.name], deployment)]
+            settled += self._prove_again(again)
+            rest = [order for order in group if order not in again]
+            deployer.tag([order.board.name for order in rest], follow(deployment), known)
+            for order in rest:
+                before = known[order.board.name]
+                if (absence := before.absence()) is not None:
+                    settled.append(absence)  # its tag is set: it joins when it comes back
+                else:
+                    give_up = order.deadline + self.pace.fetch
+                    sent[order.board.name] = _Sent(order, consignment, before, give_up)
+        return sent, settled
+
+    def _await(self, sent: dict[str, _Sent]) -> Iterator[Reply]:
+        """Replies of boards as their answers come in, and of those that give none."""
+        waited, seen, polls = 0.0, -1, 0
+        while sent:
+            self.sleep(self.pace.poll)
+            waited += self.pace.poll
+            polls += 1
+            number = sum(answered(self.hub, each) for each in {s.consignment.digest for s in sent.values()})
+            late = [name for name, each in sent.items() if waited >= each.give_up]
+            if number == seen and polls % _LOOK_ANYWAY and not late:
+                continue
+            seen = number
+            for name, now in answers(self.hub, list(sent)).items():
+                reply = self._heard(sent[name], now) or (self._silent(now) if name in late else None)
+                if reply is not None:
+                    del sent[name]
+                    yield reply
+
+    def _heard(self, sent: _Sent, now: Standing) -> Reply | None:
+        """What came of an order, if anything has."""
+        if sent.is_answered(now):
+            reply = self._judged(sent, now)
+        elif now.agent != sent.before.agent and (complaint := now.complaint()):
+            error = f"its edge agent cannot run the module: {complaint}"
+            hint = "is the image in the registry, and may the board fetch it?"
+            reply = Reply(now.board, ReplyStatus.FAILED, error=error, hint=hint)
+        else:
+            return None
+        if not reply.ok or reply.data.get("state") not in ("confirmed", "unchanged"):
+            self._put_back([now.board], {})
+        return reply
+
+    def _silent(self, now: Standing) -> Reply:
+        """The reply of a board that said nothing until its time was up."""
+        self._put_back([now.board], {})
+        if not now.is_online:
+            return Reply(now.board, ReplyStatus.TIMED_OUT, error="lost half-way: its edge agent is gone")
+        return Reply(
+            now.board,
+            ReplyStatus.TIMED_OUT,
+            error="its module never reported",
+            hint=f"on the board: iotedge logs {MODULE}",
+        )
+
+    def _judged(self, sent: _Sent, now: Standing) -> Reply:
+        """A module's answer, judged by the bytes that were sent."""
+        if now.said.get("state") == "too-large":
+            error = "what it has to say does not fit into its twin (32 KiB)"
+            return Reply(now.board, ReplyStatus.FAILED, error=error, hint="take fewer golden samples")
+        data = unpack(now.said.get("reply"))
+        if data.get("ok") is not True:
+            fault = BoardSaidNo("activate", printable(data.get("code")), printable(data.get("error")))
+            return fault.reply(now.board)
+        ordered, contract, smoke = terms(sent.order)
+        receipt = data.get("receipt")
+        judgement = judge(contract, smoke, receipt if isinstance(receipt, dict) else {}, ordered)
+        data |= {"sent": sent.bytes, "judgement": judgement}
+        if data.get("state") in ("confirmed", "unchanged") and judgement["outcome"] != PASSED:
+            data |= self._overrule(sent.order, "; ".join(judgement["reasons"]))
+        return Reply(now.board, ReplyStatus.OK, data)
+
+    def _overrule(self, order: Order, reason: str) -> dict[str, Any]:
+        """Have a board leave what it was content with and we are not."""
+        (reply,) = self._invoke(
+            [order.board], "revert", lambda _: {"to": None, "reason": reason}, order.deadline
+        )
+        if not reply.ok:
+            return {"state": "revert_failed"}
+        return {key: reply.data.get(key) for key in ("state", "current")}
+
+    def _prove_again(self, orders: Sequence[Order]) -> list[Reply]:
+        """Fresh evidence of boards that run what they are to run."""
+        by_name = {order.board.name: order for order in orders}
+        deadline = max((order.deadline for order in orders), default=0.0)
+        found = []
+        for reply in self.probe([order.board for order in orders], deadline=deadline):
+            if reply.ok:
+                ordered, contract, smoke = terms(by_name[reply.board])
+                judgement = judge(contract, smoke, reply.data.get("receipt") or {}, ordered)
+                more = {"state": "unchanged", "sent": 0, "judgement": judgement}
+                reply = Reply(reply.board, reply.status, {**reply.data, **more})
+            found.append(reply)
+        return found
+
+    def _put_back(self, boards: Sequence[str], to: Mapping[str, str | None]) -> None:
+        known = standings(self.hub, boards)
+        Deployer(self.hub, self.size).tag(boards, fall_back(to), known)
+
+    # -- direct methods
+
+    def _invoke(
+        self,
+        boards: Sequence[Board],
+        method: str,
+        payload: Callable[[str], Mapping[str, Any]],
+        deadline: float,
+    ) -> Iterator[Reply]:
+        with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+            jobs = [
+                pool.submit(self._ask, board.name, method, payload(board.name), deadline) for board in boards
+            ]
+            for job in concurrent.futures.as_completed(jobs):
+                yield job.result()
+
+    def _ask(self, board: str, method: str, payload: Mapping[str, Any], deadline: float) -> Reply:
+        try:
+            said = self.hub.invoke(board, MODULE, method, payload, deadline)
+            return Reply(board, ReplyStatus.OK, _checked(method, said))
+        except NotThere as error:
+            return Reply(board, ReplyStatus.UNREACHABLE, error=f"its module is not connected ({error.code})")
+        except NoAnswer:
+            return Reply(board, ReplyStatus.TIMED_OUT, error=f"{method}: its module does not answer")
+        except BoardFault as fault:
+            return fault.reply(board)
+
+
+def _loads(orders: Sequence[Order]) -> list[tuple[Consignment, list[Order]]]:
+    """Orders that one deployment serves: the same consignment, for one kind of machine and accelerator."""
+    found: list[tuple[Consignment, list[Order]]] = []
+    for consignment, group in consignments(orders).values():
+        kinds: dict[tuple[Any, ...], list[Order]] = {}
+        for order in group:
+            board = order.board
+            kinds.setdefault((_machine(board), board.board.has_edge_tpu, board.attached), []).append(order)
+        found += [(consignment, each) for each in kinds.values()]
+    return found
+
+
+def _unfit(order: Order) -> Reply | None:
+    """A reply for an order that cannot be sent as it is."""
+    if order.signed is not None:
+        return Reply(
+            order.board.name,
+            ReplyStatus.FAILED,
+            error="its release is signed for it by name, and over IoT Hub boards share what they get",
+            hint="reach it via ansible, or leave it out with --on",
+        )
+    try:
+        check_whole(order)
+    except BuildError as error:
+        return Reply(order.board.name, ReplyStatus.FAILED, error=error.message, hint=error.hint)
+    return None
+
+
+def _has(order: Order, standing: Standing, deployment: str) -> bool:
+    """Whether the board follows the deployment and has proved that very release."""
+    return (
+        standing.tags.get("now") == deployment
+        and standing.is_online
+        and standing.observation.get("good") == order.release.digest
+        and standing.observation.get("current") == order.release.digest
+    )
+
+
+def _floor(boards: Iterable[Standing]) -> int:
+    """The latest time up to which one of these boards follows nothing: somebody sent it back."""
+    said = (board.said.get("floor") for board in boards)
+    return max((each for each in said if isinstance(each, int)), default=0)
+
+
+def _machine(board: Board) -> str:
+    """The instruction set of a board's container, as `uname -m` names it."""
+    by_kind = "x86_64" if board.board is BoardKind.GENERIC else "aarch64"
+    return board.runtime.get("machine") or by_kind
+
+
+def _checked(method: str, said: Any) -> Mapping[str, Any]:
+    """A module's reply to a method, of the form that boards' replies have."""
+    if not isinstance(said, dict) or not isinstance(said.get("ok"), bool):
+        excerpt = printable(json.dumps(said))[:120]
+        raise BoardFault(ReplyStatus.FAILED, f"{method}: the module's answer is not a reply: {excerpt}")
+    if not said["ok"]:
+        raise BoardSaidNo(method, printable(said.get("code")), printable(said.get("error")))
+    return said

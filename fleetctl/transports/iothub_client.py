@@ -1,0 +1,270 @@
+"""The hub's service side through Microsoft's SDK: patient where the hub asks for it, plain about the rest."""
+
+import email.utils
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from fleetctl.errors import OverQuota, Refused, ToolchainMissing, TransportError
+from fleetctl.transports.iothub_signin import SignIn
+
+BULK = 100  # devices that one call changes at most
+PAGE = 1000  # twins that one call reads at most
+QUERY_LIMIT = 8000  # characters; a hub takes 8 KiB
+_TRIES = 8
+_LONGEST_WAIT = 120.0  # seconds
+_SKEW = 300.0  # seconds between two clocks that are more than chance
+_PASSING = {408, 429, 500, 502, 503, 504}
+
+Row = Mapping[str, Any]
+
+
+class Conflict(Exception):
+    """Somebody else was faster: read again, and try again."""
+
+
+class NotThere(Exception):
+    """There is no such thing, or nobody is connected; `code` is the hub's name for it."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class NoAnswer(Exception):
+    """A device or module was reached and did not answer in time."""
+
+
+class HubClient:
+    """Calls a hub, one at a time; `calls` counts them.
+
+    Raises, from every method: TransportError, Refused, OverQuota.
+    """
+
+    def __init__(
+        self,
+        sign_in: SignIn,
+        sleep: Callable[[float], None] = time.sleep,
+        credential: Any = None,
+    ) -> None:
+        """
+        Args:
+            credential: of azure-identity; None makes the default one where there is no connection string.
+
+        Raises:
+            ToolchainMissing: the SDK is not installed.
+        """
+        self.host = sign_in.host
+        self.calls = 0
+        self._sleep = sleep
+        self._protocol = _protocol(sign_in, credential)
+        self._protocol.config.retry_policy.retries = 0  # ours knows what the hub says of when
+
+    def close(self) -> None:
+        self._protocol.close()
+
+    def rows(self, query: str) -> Iterator[Row]:
+        """All rows of a query, page by page, as the hub gave them: the SDK's own models know no columns."""
+        from azure.iot.hub.models import QuerySpecification
+
+        wish, continuation = QuerySpecification(query=query), None
+        while True:
+            page = self._call(self._protocol.query.get_twins, wish, continuation, PAGE, None, True)
+            yield from page.response.json()
+            continuation = page.headers["x-ms-continuation"]
+            if not continuation:
+                return
+
+    def tag(self, wishes: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
+        """Patch the tags of devices: name, the twin's etag, tags. Says which had another etag by now."""
+        from azure.iot.hub.models import ExportImportDevice
+
+        late: list[str] = []
+        for start in range(0, len(wishes), BULK):
+            changes = [
+                ExportImportDevice(
+                    id=name, import_mode="updateTwinIfMatchETag", twin_etag=etag, tags=dict(tags)
+                )
+                for name, etag, tags in wishes[start : start + BULK]
+            ]
+            late += self._bulk(changes)
+        return late
+
+    def _bulk(self, changes: Sequence[Any]) -> list[str]:
+        result = self._call(self._protocol.bulk_registry.update_registry, changes)
+        late = []
+        for error in result.errors or []:
+            if error.error_code == "PreconditionFailed":
+                late.append(str(error.device_id))
+            elif error.error_code != "DeviceNotFound":  # gone meanwhile: nothing to tag
+                raise TransportError(f"the hub would not tag {error.device_id}: {error.error_status}")
+        return late
+
+    def deployments(self) -> list[Any]:
+        """Every deployment and configuration there is."""
+        return list(self._call(self._protocol.configuration.get_configurations, 100))
+
+    def create_deployment(self, deployment: Any) -> None:
+        """Create it; one of its name that was there already is taken for it, since names tell contents."""
+        try:
+            self._call(self._protocol.configuration.create_or_update, deployment.id, deployment)
+        except Conflict:
+            return
+
+    def set_priority(self, name: str, priority: int) -> None:
+        """Change a deployment's priority, whoever else changes it."""
+        for _ in range(_TRIES):
+            found = self._call(self._protocol.configuration.get, name)
+            found.priority = priority
+            try:
+                self._call(self._protocol.configuration.create_or_update, name, found, f'"{found.etag}"')
+            except Conflict:
+                continue
+            return
+        raise TransportError(f"deployment {name} of hub {self.host} changes all the time")
+
+    def delete_deployment(self, name: str) -> None:
+        try:
+            self._call(self._protocol.configuration.delete, name, "*")
+        except NotThere:
+            return
+
+    def invoke(self, device: str, module: str, method: str, payload: Row, patience: float) -> Any:
+        """Call a direct method and give back its payload.
+
+        Raises:
+            NotThere: nobody is connected.
+            NoAnswer: nobody answered in time.
+        """
+        from azure.iot.hub.models import CloudToDeviceMethod
+
+        seconds = max(5, min(300, int(patience)))
+        wish = CloudToDeviceMethod(
+            method_name=method, payload=dict(payload), response_timeout_in_seconds=seconds
+        )
+        try:
+            answer = self._call(
+                self._protocol.modules.invoke_method, device, module, wish, passing=_PASSING - {504}
+            )
+        except _TimedOut as error:
+            raise NoAnswer(str(error)) from error
+        return answer.payload
+
+    def _call(
+        self,
+        operation: Callable[..., Any],
+        *arguments: Any,
+        passing: set[int] = _PASSING,
+    ) -> Any:
+        """Call the hub, again where that may help."""
+        from msrest.exceptions import ClientException, HttpOperationError
+
+        for attempt in range(_TRIES):
+            self.calls += 1
+            try:
+                return operation(*arguments)
+            except HttpOperationError as error:
+                response = error.response
+                if response.status_code not in passing or attempt == _TRIES - 1:
+                    raise self._translated(response) from error
+                self._sleep(_wait(response.headers.get("Retry-After"), attempt))
+            except ClientException as error:
+                if attempt == _TRIES - 1 or not _may_pass(error):
+                    raise self._unreachable(error) from error
+                self._sleep(_wait(None, attempt))
+        raise AssertionError("the last try returns or raises")
+
+    def _translated(self, response: Any) -> Exception:
+        """What a hub's refusal means."""
+        code = response.headers.get("iothub-errorcode", "")
+        match response.status_code:
+            case 401:
+                return self._unauthorized(response.headers.get("Date", ""))
+            case 403:
+                return Refused(
+                    f"hub {self.host} does not let us do that ({code})",
+                    hint="the policy or role needs registry write, service connect, and twin rights",
+                )
+            case 404:
+                return NotThere(code)
+            case 409 | 412:
+                return Conflict(code)
+            case 429:
+                return OverQuota(
+                    f"hub {self.host} is still throttled after {_TRIES} tries",
+                    hint="wait, or give the hub more units",
+                )
+            case 504:
+                return _TimedOut(code)
+            case status:
+                said = _said(response)
+                return TransportError(f"hub {self.host} declines with {status} {code}: {said}")
+
+    def _unauthorized(self, date: str) -> Exception:
+        """A key that is wrong, or clocks that differ: the hub's own date tells which."""
+        try:
+            apart = email.utils.parsedate_to_datetime(date).timestamp() - time.time()
+        except (TypeError, ValueError):
+            apart = 0.0
+        if abs(apart) > _SKEW:
+            return Refused(
+                f"the clock here and the one of hub {self.host} are {abs(apart) / 60:.0f} minutes apart",
+                hint="tokens are signed with a time: set this machine's clock",
+            )
+        return Refused(
+            f"hub {self.host} takes neither our key nor our token: wrong, revoked, or expired",
+            hint="look at the hub's shared access policies, or at the role of who signed in",
+        )
+
+    def _unreachable(self, error: Exception) -> Exception:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return Refused(
+                f"the certificate of hub {self.host} is not to be trusted",
+                hint="a lab's hub has a CA of its own: name its file in REQUESTS_CA_BUNDLE",
+            )
+        if "Name or service not known" in str(error) or "NameResolution" in str(error):
+            return TransportError(f"there is no hub {self.host}", hint="look at its host name")
+        return TransportError(
+            f"hub {self.host} cannot be reached", hint="look at its host name, the network, or the firewall"
+        )
+
+
+class _TimedOut(Exception):
+    """504."""
+
+
+def _protocol(sign_in: SignIn, credential: Any) -> Any:
+    try:
+        from azure.iot.hub import IoTHubConfigurationManager
+    except ImportError as error:
+        raise ToolchainMissing(
+            f"azure-iot-hub is not installed ({error.name})",
+            hint="pip install 'fleetctl[iothub]'; one of its packages, uamqp, comes for x86_64 alone",
+        ) from error
+    if sign_in.connection_string:
+        return IoTHubConfigurationManager.from_connection_string(sign_in.connection_string).protocol
+    if credential is None:
+        from azure.identity import DefaultAzureCredential
+
+        credential = DefaultAzureCredential()
+    return IoTHubConfigurationManager.from_token_credential(sign_in.host, credential).protocol
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether a call that never got an answer may get one later."""
+    text = str(error)
+    return not any(word in text for word in ("CERTIFICATE_VERIFY_FAILED", "NameResolution", "not known"))
+
+
+def _wait(retry_after: str | None, attempt: int) -> float:
+    """Seconds until the next try: as long as the hub says, else longer each time."""
+    if retry_after and retry_after.isdecimal():
+        return min(_LONGEST_WAIT, float(retry_after))
+    return float(min(30, 2**attempt)) / 2
+
+
+def _said(response: Any) -> str:
+    try:
+        return str(response.json()["Message"])[:300]
+    except (ValueError, KeyError, TypeError):
+        return str(response.text)[:300]

@@ -1,0 +1,192 @@
+"""Writing to a hub: deployments that bring consignments, and the tags that say which board follows which.
+
+A board's tag names the deployment it follows and the one it followed before; a deployment is for the boards
+whose tag names it either way, and a later one has the higher priority. So taking away the tag, or the
+deployment's priority, puts a board back, and nothing else has to be written.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fleetctl.errors import TransportError
+from fleetctl.manifest.schema import Board
+from fleetctl.store import canonical_json, sha256
+from fleetctl.transports.iothub_client import HubClient
+from fleetctl.transports.iothub_consignment import Consignment
+from fleetctl.transports.iothub_content import LABEL, MODULE, Surroundings, content
+from fleetctl.transports.iothub_fleet import TAG, Standing, standings
+from fleetctl.transports.iothub_quota import DEPLOYMENTS, Hub, Need, check
+
+_FIRST_PRIORITY = 1000  # above what people give theirs, and with room below
+_TRIES = 6
+_DESIRED = "properties.desired"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A deployment to have; its name tells its content."""
+
+    consignment: Consignment
+    modules: Mapping[str, Any]  # modulesContent
+
+    @property
+    def stem(self) -> str:
+        return f"fleetctl-{sha256(canonical_json(self.modules))[:24]}"
+
+
+def wanted(consignment: Consignment, image: str, boards: Sequence[Board], around: Surroundings) -> Wanted:
+    """The deployment that brings a consignment in that image."""
+    return Wanted(consignment, content(consignment, image, boards, around))
+
+
+class Deployer:
+    """Deployments and tags of one hub."""
+
+    def __init__(self, hub: HubClient, size: Hub) -> None:
+        self._hub = hub
+        self._size = size
+
+    def deploy(self, wishes: Sequence[Wanted], floors: Sequence[int], boards: int) -> list[str]:
+        """Have these deployments; gives their names, in order.
+
+        What is on top of all of ours is used again: by later waves, or after a controller that was killed.
+        What is not is made anew above them, since to raise it would turn boards that went on from it. So is
+        what was issued before one of its boards was sent back: `floors` says for each when that was.
+
+        Raises:
+            OverQuota: the hub has no room for them; nothing has been written.
+        """
+        present = self._hub.deployments()
+        ours = {each.id: int(each.priority) for each in present if LABEL in (each.labels or {})}
+        top = max(ours.values(), default=_FIRST_PRIORITY)
+        on_top = {each.id.rpartition(".")[0]: each for each in present if ours.get(each.id) == top}
+        usable = {
+            wish.stem: str(on_top[wish.stem].id)
+            for wish, floor in zip(wishes, floors, strict=True)
+            if wish.stem in on_top and _issued(on_top[wish.stem]) > floor
+        }
+        fresh = [wish for wish in wishes if wish.stem not in usable]
+        issued = max([time.time_ns() // 1_000_000, *(1 + _issued(each) for each in present)])
+        contents = tuple(wish.modules for wish in wishes)
+        if fresh and len(present) + len(fresh) > DEPLOYMENTS[self._size.tier]:
+            present = self._collected(present)
+        check(Need(boards, boards, len(fresh), contents), self._sized(len(present)))
+        for wish in fresh:
+            usable[wish.stem] = self._create(wish, top + 1, issued)
+        return [usable[wish.stem] for wish in wishes]
+
+    def collect(self) -> None:
+        """Delete deployments of ours that no board's tag names."""
+        self._collected(self._hub.deployments())
+
+    def tag(
+        self,
+        names: Sequence[str],
+        tags: Callable[[Standing], Mapping[str, Any] | None],
+        known: Mapping[str, Standing],
+    ) -> None:
+        """Give each board the tags that `tags` works out; boards that have them are left alone.
+
+        A board whose twin somebody else wrote meanwhile is read again, and tried again.
+        """
+        left = {name: known[name] for name in names}
+        for _ in range(_TRIES):
+            differing = {name: patch for name, each in left.items() if (patch := _patch(tags(each), each))}
+            if not differing:
+                return
+            wishes = [(name, left[name].etag, {TAG: patch}) for name, patch in differing.items()]
+            late = self._hub.tag(wishes)
+            if not late:
+                return
+            left = standings(self._hub, late)
+        raise TransportError(f"the tags of {', '.join(sorted(left)[:5])} change all the time")
+
+    def lower(self, name: str) -> None:
+        """Put every board back that follows this deployment: no priority is lower."""
+        self._hub.set_priority(name, 0)
+
+    def _sized(self, deployments: int) -> Hub:
+        return Hub(self._size.tier, self._size.units, deployments)
+
+    def _create(self, wish: Wanted, priority: int, issued: int) -> str:
+        from azure.iot.hub.models import Configuration, ConfigurationContent
+
+        name = f"{wish.stem}.{priority}"
+        modules = copy.deepcopy(dict(wish.modules))
+        modules[MODULE][_DESIRED]["issued"] = issued
+        self._hub.create_deployment(
+            Configuration(
+                id=name,
+                schema_version="1.0",
+                labels={LABEL: wish.consignment.digest[:12]},
+                content=ConfigurationContent(modules_content=modules),
+                target_condition=f"tags.{TAG}.now = '{name}' OR tags.{TAG}.before = '{name}'",
+                priority=priority,
+            )
+        )
+        return name
+
+    def _collected(self, present: Iterable[Any]) -> list[Any]:
+        """Those of `present` that stay."""
+        followed = self._followed()
+        ours = [each for each in present if LABEL in (each.labels or {})]
+        gone = {each.id for each in ours if each.id not in followed}
+        for name in gone:
+            self._hub.delete_deployment(name)
+        return [each for each in present if each.id not in gone]
+
+    def _followed(self) -> set[str]:
+        """Names of the deployments that boards' tags name."""
+        found: set[str] = set()
+        for part in ("now", "before"):
+            query = f"SELECT tags.{TAG}.{part} AS name, COUNT() AS n FROM devices GROUP BY tags.{TAG}.{part}"
+            found |= {str(row["name"]) for row in self._hub.rows(query) if row.get("name")}
+        return found
+
+
+def _issued(deployment: Any) -> int:
+    """When a deployment of ours was made, in milliseconds; 0 for others."""
+    modules = (deployment.content.modules_content or {}) if deployment.content else {}
+    issued = modules.get(MODULE, {}).get(_DESIRED, {}).get("issued")
+    return issued if isinstance(issued, int) else 0
+
+
+def follow(deployment: str) -> Callable[[Standing], Mapping[str, Any]]:
+    """Tags of a board that is to follow `deployment`, and to fall back on what it has proved before."""
+
+    def tags(board: Standing) -> Mapping[str, Any]:
+        now = board.tags.get("now")
+        if now == deployment:
+            return board.tags
+        has_proved = board.said.get("state") in ("confirmed", "unchanged") and now
+        before = {"before": now, "was": board.said.get("release")} if has_proved else {}
+        kept = {key: board.tags.get(key) for key in ("before", "was")}
+        return {"now": deployment, **(before or kept)}
+
+    return tags
+
+
+def fall_back(to: Mapping[str, str | None]) -> Callable[[Standing], Mapping[str, Any]]:
+    """Tags of a board that goes back to the release named (None: the one before).
+
+    Where that is what its former deployment brings it follows that again, else none: a board that no
+    deployment is for keeps its modules.
+    """
+
+    def tags(board: Standing) -> Mapping[str, Any]:
+        was = board.tags.get("was")
+        is_former = bool(was) and to.get(board.board) in (None, was)
+        return {"now": board.tags.get("before")} if is_former else {}
+
+    return tags
+
+
+def _patch(wanted_tags: Mapping[str, Any] | None, board: Standing) -> dict[str, Any]:
+    """What has to be written so that the board has these tags, with null for what goes."""
+    new = {key: value for key, value in (wanted_tags or {}).items() if value}
+    old = {key: value for key, value in board.tags.items() if value}
+    patch: dict[str, Any] = {key: None for key in old if key not in new}
+    return {**patch, **{key: value for key, value in new.items() if old.get(key) != value}}

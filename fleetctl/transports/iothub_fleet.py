@@ -1,0 +1,153 @@
+"""What a hub knows of boards: where each stands, read in a few queries however many there are."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fleetctl.device.edge_report import SECTION, unpack
+from fleetctl.transports.base import Reply, ReplyStatus
+from fleetctl.transports.iothub_client import QUERY_LIMIT, HubClient, Row
+from fleetctl.transports.iothub_content import AGENT, MODULE
+from fleetctl.transports.wire import printable
+
+TAG = "fleetctl"  # {"now", "before": deployments, "was": the release that `before` means}
+_CONNECTED = "Connected"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One board, as the hub knows it. What its module and agent say is untrusted."""
+
+    board: str
+    is_registered: bool = False
+    is_edge: bool = False
+    etag: str = ""
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    agent: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # what it says of the last deployment and of our module
+    is_online: bool = False  # by its agent
+    said: Mapping[str, Any] = field(default_factory=dict)  # by our module
+
+    @property
+    def observation(self) -> dict[str, Any]:
+        """What the board last told of itself; a board without our module runs nothing of ours."""
+        return unpack(self.said.get("observation")) or {"ok": True, "current": None}
+
+    @property
+    def answer(self) -> tuple[str, Any]:
+        """Which consignment the module answered last, and at which version of its twin."""
+        return str(self.said.get("consignment") or ""), self.said.get("answered")
+
+    def refusal(self) -> Reply | None:
+        """Why a person has to act before this board can be worked with."""
+        if not self.is_registered:
+            return Reply(
+                self.board,
+                ReplyStatus.REFUSED,
+                error="it is not registered in the hub",
+                hint=f"az iot hub device-identity create --edge-enabled --device-id {self.board} -n ...",
+            )
+        if not self.is_edge:
+            return Reply(
+                self.board,
+                ReplyStatus.REFUSED,
+                error="it is registered without edge capability",
+                hint="register it anew with --edge-enabled: deployments are for edge devices alone",
+            )
+        return None
+
+    def absence(self) -> Reply | None:
+        """A reply for a board whose agent is not connected."""
+        if self.is_online:
+            return None
+        return Reply(self.board, ReplyStatus.UNREACHABLE, error="its edge agent is not connected to the hub")
+
+    def complaint(self) -> str:
+        """Why the agent cannot run our module, by its own account; empty where it can."""
+        status = _object(self.agent.get("status"))
+        code = status.get("code")
+        if isinstance(code, int) and code >= 400:
+            return printable(status.get("description")) or f"the agent's status is {code}"
+        module = _object(self.agent.get("module"))
+        state = module.get("runtimeStatus")
+        if state in ("failed", "unhealthy"):
+            return printable(module.get("statusDescription")) or f"the module is {state}"
+        return ""
+
+
+def standings(hub: HubClient, names: Sequence[str]) -> dict[str, Standing]:
+    """Where each of these boards stands."""
+    devices = {row.get("deviceId"): row for row in _rows(hub, _DEVICES, names)}
+    modules: dict[tuple[Any, Any], Row] = {
+        (row.get("deviceId"), row.get("moduleId")): row for row in _rows(hub, _MODULES, names)
+    }
+    return {
+        name: _standing(name, devices.get(name), modules.get((name, AGENT)), modules.get((name, MODULE)))
+        for name in names
+    }
+
+
+def answers(hub: HubClient, names: Sequence[str]) -> dict[str, Standing]:
+    """The same without devices' own twins: enough for who waits for answers."""
+    modules: dict[tuple[Any, Any], Row] = {
+        (row.get("deviceId"), row.get("moduleId")): row for row in _rows(hub, _MODULES, names)
+    }
+    return {
+        name: _standing(name, None, modules.get((name, AGENT)), modules.get((name, MODULE))) for name in names
+    }
+
+
+def answered(hub: HubClient, consignment: str) -> int:
+    """How many modules have answered a consignment, whichever way."""
+    where = f"moduleId = '{MODULE}' AND properties.reported.{SECTION}.consignment = '{consignment}'"
+    where += f" AND is_defined(properties.reported.{SECTION}.answered)"
+    rows = list(hub.rows(f"SELECT COUNT() AS n FROM devices.modules WHERE {where}"))
+    number = rows[0].get("n") if rows else 0
+    return number if isinstance(number, int) else 0
+
+
+_DEVICES = f"SELECT deviceId, etag, tags.{TAG} AS tags, capabilities.iotEdge AS edge FROM devices"
+_DEVICES += " WHERE deviceId IN ["
+_MODULES = (
+    f"SELECT deviceId, moduleId, connectionState, properties.reported.{SECTION} AS said, "
+    f"properties.reported.lastDesiredStatus AS status, properties.reported.modules.{MODULE} AS module, "
+    "properties.reported.lastDesiredVersion AS version "
+    f"FROM devices.modules WHERE moduleId IN ['{AGENT}', '{MODULE}'] AND deviceId IN ["
+)
+
+
+def _rows(hub: HubClient, head: str, names: Sequence[str]) -> Iterator[Row]:
+    for share in _shares(names, QUERY_LIMIT - len(head)):
+        yield from hub.rows(f"{head}{share}]")
+
+
+def _shares(names: Iterable[str], room: int) -> Iterator[str]:
+    """Quoted names with commas between, in lines no longer than `room`."""
+    line = ""
+    for name in names:
+        quoted = "'" + name.replace("'", "''") + "'"
+        if line and len(line) + len(quoted) + 1 > room:
+            yield line
+            line = ""
+        line += f",{quoted}" if line else quoted
+    if line:
+        yield line
+
+
+def _standing(name: str, device: Row | None, agent: Row | None, module: Row | None) -> Standing:
+    device, agent, module = device or {}, agent or {}, module or {}
+    return Standing(
+        board=name,
+        is_registered=bool(device),
+        is_edge=device.get("edge") is True,
+        etag=str(device.get("etag") or ""),
+        tags=_object(device.get("tags")),
+        agent={key: agent.get(key) for key in ("status", "version", "module")},
+        is_online=agent.get("connectionState") == _CONNECTED,
+        said=_object(module.get("said")),
+    )
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
