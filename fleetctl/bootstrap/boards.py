@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetctl.bootstrap.wheelhouse import Platform, packages_for, request_of
-from fleetctl.manifest.schema import Board, ServiceManager
+from fleetctl.manifest.schema import Accelerator, Board, ServiceManager
 from fleetctl.transports.orders import Preparation
 
 SERVICE_USER = "fleetctl"
@@ -60,6 +60,14 @@ class Trust:
 NOBODY = Trust()
 
 
+def exposure_of(said: Mapping[str, Any]) -> float | None:
+    """How exposed a board says its service is, from 0 to 10; None where it does not say so."""
+    score = said.get("exposure")
+    if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 10:
+        return None
+    return float(score)
+
+
 def checks(
     board: Board, said: Mapping[str, Any], trust: Trust = NOBODY, now: float | None = None
 ) -> list[Check]:
@@ -75,6 +83,8 @@ def checks(
         _room(said.get("free_bytes"), made=_is_made(said)),
         _clock(said.get("clock"), time.time() if now is None else now),
     ]
+    if board.accelerator is Accelerator.REQUIRED:
+        found.append(_edge_tpu_library(said.get("libedgetpu")))
     if trust.keys:
         openssl = said.get("openssl") is True
         found.append(Check("openssl", openssl, "it verifies signatures", "install the package openssl"))
@@ -118,6 +128,16 @@ def _room(free: object, *, made: bool) -> Check:
     enough = made or (isinstance(free, int) and known and free >= MIN_FREE)
     shown = f"{free >> 20} MiB free" if isinstance(free, int) else "unknown"
     return Check("disk", enough, shown, f"free {MIN_FREE >> 20} MiB where the root lies")
+
+
+def _edge_tpu_library(files: object) -> Check:
+    present = isinstance(files, list) and bool(files)
+    return Check(
+        "libedgetpu",
+        present,
+        "installed" if present else "not installed, and the accelerator is required",
+        "install it: docs/bootstrap.md#coral-boards",
+    )
 
 
 def _clock(clock: object, now: float) -> Check:

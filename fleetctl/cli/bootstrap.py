@@ -20,6 +20,7 @@ from fleetctl.cli.result import show
 if TYPE_CHECKING:
     from fleetctl.bootstrap.boards import Check, Trust
     from fleetctl.bootstrap.wheelhouse import Platform
+    from fleetctl.cli.session import Session
     from fleetctl.manifest.schema import Board
     from fleetctl.transports.ansible import AnsibleTransport
     from fleetctl.transports.orders import Preparation
@@ -35,6 +36,7 @@ class Outcome:
     board: str
     platform: "Platform | None" = None
     changed: list[str] = field(default_factory=list)
+    exposure: float | None = None  # of the service's unit: 0 to 10, less is better
     checks: list["Check"] = field(default_factory=list)
     error: str = ""
     hint: str = ""
@@ -71,7 +73,7 @@ def bootstrap(
         raise UsageError("only boards that Ansible reaches can be prepared", hint="select them with --on")
     keys = trusted_keys(session.project.trust)
     trust = Trust(session.fleet.name, tuple(key.pem for key in keys.values()))
-    outcomes = _look(session.transport, session.boards, trust)
+    outcomes = _look(session, session.transport, trust)
     if not check:
         wheelhouse = session.project.state / "wheelhouse"
         _prepare(session.transport, session.boards, outcomes, wheelhouse, trust)
@@ -80,26 +82,31 @@ def bootstrap(
         output,
         schema=BOOTSTRAP_SCHEMA,
         data={"boards": [_json(outcome) for outcome in ordered]},
-        columns=["board", "platform", "changed", "wrong"],
+        columns=["board", "platform", "exposure", "changed", "wrong"],
         rows=[_row(outcome) for outcome in ordered],
     )
     if not all(outcome.ok for outcome in ordered):
         raise typer.Exit(1)
 
 
-def _look(transport: "AnsibleTransport", boards: "list[Board]", trust: "Trust") -> dict[str, Outcome]:
-    from fleetctl.bootstrap.boards import SERVICE_USER, checks, platform_of
+def _look(session: "Session", transport: "AnsibleTransport", trust: "Trust") -> dict[str, Outcome]:
+    from fleetctl.bootstrap.boards import SERVICE_USER, checks, exposure_of, platform_of
+    from fleetctl.bootstrap.units import unit_of
+    from fleetctl.render.renderer import Renderer
     from fleetctl.report.console import talk
 
+    boards, renderer = session.boards, Renderer.of(session.project.templates)
     named = {board.name: board for board in boards}
+    units = {board.name: unit_of(renderer, session.fleet, board) for board in boards}
     outcomes = {}
     with talk.progress("asking boards what they are", total=len(boards)) as advance:
-        for reply in transport.describe(boards, user=SERVICE_USER, deadline=120.0):
+        for reply in transport.describe(boards, user=SERVICE_USER, units=units, deadline=120.0):
             advance(1)
             platform = platform_of(reply.data) if reply.ok else None
             outcomes[reply.board] = Outcome(
                 reply.board,
                 platform=platform,
+                exposure=exposure_of(reply.data),
                 checks=checks(named[reply.board], reply.data, trust) if reply.ok else [],
                 error=reply.error,
                 hint=reply.hint,
@@ -164,7 +171,8 @@ def _row(outcome: Outcome) -> list[str]:
     if outcome.error:
         wrong.append(". ".join(filter(None, (outcome.error, outcome.hint))))
     platform = outcome.platform.name if outcome.platform else "-"
-    return [outcome.board, platform, ", ".join(outcome.changed) or "nothing", "; ".join(wrong)]
+    exposure = "-" if outcome.exposure is None else f"{outcome.exposure:.1f}"
+    return [outcome.board, platform, exposure, ", ".join(outcome.changed) or "nothing", "; ".join(wrong)]
 
 
 def _json(outcome: Outcome) -> dict[str, Any]:

@@ -8,12 +8,14 @@ import re
 import shutil
 import sys
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
+from .board_error import BoardError
 from .call import Call
 from .durable import free_bytes
 from .environment import described_environment
-from .files import names
+from .exposure import exposure_of
+from .files import Json, names
 from .service_user import described_user
 from .trust import described_trust
 from .vitals import has_edge_tpu
@@ -37,7 +39,15 @@ def describe(call: Call) -> Dict[str, Any]:
         "trust": described_trust(call.board),
         "environment": described_environment(call.board),
         "user": described_user(call.request),
+        "exposure": described_exposure(call.request),
     }
+
+
+def described_exposure(request: Json) -> Optional[float]:
+    unit = request.get("unit", "")
+    if not isinstance(unit, str):
+        raise BoardError("bad-request", "unit is not the text of a unit")
+    return exposure_of(unit, "fleetctl-serve.service")
 
 
 def operating_system() -> Dict[str, str]:

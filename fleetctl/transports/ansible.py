@@ -64,7 +64,9 @@ class Reader(Protocol):
 
     def history(self, boards: Sequence[Board], *, last: int, deadline: float) -> Iterator[Reply]: ...
 
-    def describe(self, boards: Sequence[Board], *, user: str, deadline: float) -> Iterator[Reply]: ...
+    def describe(
+        self, boards: Sequence[Board], *, user: str, units: Mapping[str, str], deadline: float
+    ) -> Iterator[Reply]: ...
 
     def examine(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]: ...
 
@@ -152,9 +154,11 @@ class AnsibleTransport:
             ],
         )
 
-    def describe(self, boards: Sequence[Board], *, user: str, deadline: float) -> Iterator[Reply]:
-        """What each board is: the reply of the board verb `describe`."""
-        return self.reader.describe(boards, user=user, deadline=deadline)
+    def describe(
+        self, boards: Sequence[Board], *, user: str, units: Mapping[str, str], deadline: float
+    ) -> Iterator[Reply]:
+        """What each board is: the reply of the board verb `describe`; `units` is the text of each one's."""
+        return self.reader.describe(boards, user=user, units=units, deadline=deadline)
 
     def examine(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
         """What each board lives with: the reply of the board verb `examine`."""

@@ -70,9 +70,18 @@ class SshReader:
         """Each board's last receipts, as `{"receipts": [...]}`."""
         return self._ask(boards, "history", {"last": last}, deadline)
 
-    def describe(self, boards: Sequence[Board], *, user: str, deadline: float) -> Iterator[Reply]:
-        """What each board is, by a script that is always sent: a release on it may be older than the verb."""
-        return self._sent(boards, "describe", {"user": user}, deadline)
+    def describe(
+        self, boards: Sequence[Board], *, user: str, units: Mapping[str, str], deadline: float
+    ) -> Iterator[Reply]:
+        """What each board is, by a script that is always sent: a release on it may be older than the verb.
+
+        `units` holds the text of the unit that each board is to run, by board.
+        """
+
+        def request(board: Board) -> Mapping[str, Any]:
+            return {"user": user, "unit": units.get(board.name, "")}
+
+        return self._sent(boards, "describe", request, deadline)
 
     def examine(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
         """What `fleetctl doctor` looks at; the script is always sent, as for `describe`."""
@@ -83,10 +92,11 @@ class SshReader:
         return self._sent(boards, "remedy", {"step": step}, deadline)
 
     def _sent(
-        self, boards: Sequence[Board], verb: str, request: Mapping[str, Any], deadline: float
+        self, boards: Sequence[Board], verb: str, request: "Request", deadline: float
     ) -> Iterator[Reply]:
         def converse(board: Board, run: Run) -> Mapping[str, Any]:
-            return _parsed(board, verb, _send(board, verb, request, run))
+            asked = request(board) if callable(request) else request
+            return _parsed(board, verb, _send(board, verb, asked, run))
 
         return self._each(boards, converse, deadline)
 

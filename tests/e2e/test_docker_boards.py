@@ -28,6 +28,8 @@ def fleet(
         yield made
 
 
+WELL_HARDENED = 2.0  # of 10, by `systemd-analyze security`, which calls anything below 2.6 OK
+
 BEFORE = """
 set -e
 mkdir -p /opt/fleetctl/counter-2.1
@@ -81,6 +83,9 @@ def test_a_fresh_board_becomes_one_that_takes_releases(fleet: QuadrantFleet) -> 
     wanted = {"service user fleetctl", "python environment"}
     assert [wanted, wanted] == [set(board["changed"]) for board in first.json["boards"]]
     assert [[], []] == [board["changed"] for board in second.json["boards"]]
+    assert [True, True] == [0 < board["exposure"] < WELL_HARDENED for board in second.json["boards"]], (
+        second.out
+    )
 
 
 def test_a_release_proves_itself_in_a_service_without_rights(fleet: QuadrantFleet) -> None:

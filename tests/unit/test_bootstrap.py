@@ -10,10 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetctl.bootstrap.boards import checks, platform_of, preparation
+from fleetctl.bootstrap.boards import checks, exposure_of, platform_of, preparation
+from fleetctl.bootstrap.units import unit_of
 from fleetctl.bootstrap.wheelhouse import Platform, fetch
 from fleetctl.errors import FleetError, ToolchainMissing
+from fleetctl.manifest.loader import load
 from fleetctl.manifest.schema import Accelerator, Board, BoardKind, ServiceManager, VariantName
+from fleetctl.project import Project
+from fleetctl.render.renderer import Renderer
 
 PI = Platform("aarch64", (3, 11), (2, 36))
 BOARD = Board("luxor-01", BoardKind.RASPBERRYPI4, "reader", VariantName.INT8)
@@ -155,3 +159,33 @@ def test_what_only_systemd_boards_need_is_asked_of_them_alone() -> None:
 
     assert ("fleetctl", True) == (system["user"], system["udev"])
     assert ("", False) == (process["user"], process["udev"])
+
+
+def test_a_board_that_must_use_an_edge_tpu_needs_its_library() -> None:
+    """Without libedgetpu such a board is not fit, and the message says where to read on."""
+    board = replace(BOARD, accelerator=Accelerator.REQUIRED)
+    lacking, having = ({**SAID, "libedgetpu": files} for files in ([], ["libedgetpu.so.1"]))
+
+    (failed,) = [check for check in checks(board, lacking, now=1000.0) if not check.ok]
+    assert ("libedgetpu", "install it: docs/bootstrap.md#coral-boards") == (failed.name, failed.hint)
+    assert all(check.ok for check in checks(board, having, now=1000.0))
+
+
+@pytest.mark.parametrize(
+    ("said", "score"),
+    [(1.4, 1.4), (0, 0.0), (10, 10.0), (11, None), (-1, None), (True, None), ("1.4", None), (None, None)],
+)
+def test_an_exposure_is_a_number_or_nothing(said: object, score: float | None) -> None:
+    """A board's own words are believed only where they are a score."""
+    assert exposure_of({"exposure": said}) == score
+
+
+def test_a_unit_needs_no_model() -> None:
+    """The unit that a board's releases will bring can be judged before anything is built."""
+    manifest = Path(__file__).parents[2] / "inventory" / "fleet.yaml"
+    fleet = load(manifest)
+    board = next(iter(fleet.boards.values()))
+    renderer = Renderer.of(Project(manifest).templates)
+
+    assert "ExecStart=" in unit_of(renderer, fleet, board)
+    assert "" == unit_of(renderer, fleet, replace(board, service=ServiceManager.PROCESS))
