@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from fleetctl.children import environment
 from fleetctl.errors import FleetError, UsageError
 from fleetctl.project import Project
 
@@ -69,9 +70,10 @@ class Commits:
         )
         return [os.fsdecode(entry[3:]) for entry in status.stdout.split(b"\0") if entry]
 
-    def up_to(self, commit: str) -> set[str]:
-        """This commit and all that came before it."""
-        return set(self._run("rev-list", commit).stdout.decode().split())
+    def up_to(self, commit: str) -> dict[str, int]:
+        """This commit (0) and all that came before it, numbered from the nearest on."""
+        found = self._must("rev-list", "--topo-order", commit).decode().split()
+        return {each: place for place, each in enumerate(found)}
 
     def demand_signature(self, commit: str) -> None:
         """Raise unless git verifies the commit's signature, by the keys it was told to trust.
@@ -150,10 +152,10 @@ class Commits:
 
     def _run(self, *arguments: str, data: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
         argv = ["git", "-C", str(self.root), "--no-optional-locks", "--literal-pathspecs", *arguments]
-        environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+        settings = environment(GIT_TERMINAL_PROMPT="0", LC_ALL="C")
         try:
             return subprocess.run(
-                argv, input=data, capture_output=True, timeout=_TIMEOUT, check=False, env=environment
+                argv, input=data, capture_output=True, timeout=_TIMEOUT, check=False, env=settings
             )
         except FileNotFoundError:
             return subprocess.CompletedProcess(argv, 127, b"", b"git is not installed")
@@ -180,4 +182,4 @@ def project_at(project: Project, commit: str, folder: Path, *, whole: bool) -> P
         commits.write_out(commit, folder)
     else:
         commits.write_out(commit, folder, ["inventory", "model_artifacts/fleet.lock"], without=_PICTURES)
-    return Project(folder / "inventory" / project.manifest.name, home=project.root)
+    return Project(folder / "inventory" / project.manifest.name, home=project.root, commit=commit)

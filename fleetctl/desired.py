@@ -34,11 +34,19 @@ class Desired:
     configs: Mapping[str, Mapping[str, Any]]  # the parsed config/serve.json of each
     needs: Mapping[str, Requirements]  # what loading the model of each takes
 
-    def plan(self, observed: Mapping[str, Observed], signing: Signing | None = None) -> Plan:
-        """What would have to change on the boards observed; which could not load, or take, their release."""
+    def plan(
+        self,
+        observed: Mapping[str, Observed],
+        signing: Signing | None = None,
+        strangers: Mapping[str, Barred] | None = None,
+    ) -> Plan:
+        """What would have to change on the boards observed; which could not load, or take, their release.
+
+        `strangers` run what must not be overwritten in passing, and why.
+        """
         refusals = self.refusals({name: seen.platform for name, seen in observed.items()})
         bars = {name: self._bar(seen, signing) for name, seen in observed.items()}
-        barred = {name: bar for name, bar in bars.items() if bar}
+        barred = {**(strangers or {}), **{name: bar for name, bar in bars.items() if bar}}
         return make_plan(self.fleet, self.releases, observed, self.configs, refusals, barred)
 
     def _bar(self, seen: Observed, signing: Signing | None) -> Barred | None:

@@ -10,11 +10,12 @@ DEFAULT_MANIFEST = Path("inventory/fleet.yaml")
 class Project:
     """Folders around `inventory/fleet.yaml`. `root` is the folder that holds `inventory/`.
 
-    `home` is where store and state lie, if not there: what a commit says may be read from elsewhere.
+    `home` is where store and state lie, if not there: what a `commit` says may be read from elsewhere.
     """
 
     manifest: Path
     home: Path | None = None
+    commit: str = ""  # that all of it was read from; empty: the files are as they lie here
 
     @property
     def inventory(self) -> Path:

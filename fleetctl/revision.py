@@ -3,6 +3,9 @@
 import subprocess
 from pathlib import Path
 
+from fleetctl.children import environment
+from fleetctl.project import Project
+
 UNKNOWN = "none"
 
 
@@ -18,21 +21,31 @@ def commit_of(root: Path) -> str:
     return f"{head}-dirty" if changed else head
 
 
-def serial_of(root: Path) -> int | None:
-    """How many commits lead to the one checked out, along first parents: it grows with every merge.
+def working_commit(project: Project) -> str:
+    """The commit that a project was read from, or else `commit_of` where it lies."""
+    return project.commit or commit_of(project.root)
+
+
+def serial_of(root: Path, commit: str = "HEAD") -> int | None:
+    """How many commits lead to this one, along first parents: it grows with every merge.
 
     None outside a git repository, and in a clone whose history is cut short, where counting would mislead.
     """
     if _git(root, "rev-parse", "--is-shallow-repository") != "false":
         return None
-    count = _git(root, "rev-list", "--count", "--first-parent", "HEAD")
+    count = _git(root, "rev-list", "--count", "--first-parent", commit)
     return int(count) if count.isdigit() else None
 
 
 def _git(root: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30, check=False
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env=environment(),
         )
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return ""

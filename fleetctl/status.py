@@ -131,13 +131,17 @@ class BoardStatus:
         }
 
 
-def assess(board: Board, desired: str | None, seen: Observed, *, signing: bool = False) -> BoardStatus:
+def assess(
+    board: Board, desired: str | None, seen: Observed, *, signing: bool = False, stranger: str = ""
+) -> BoardStatus:
     """Hold one board against the release that git says it should run.
 
     Args:
         signing: releases are signed, so a board that trusts nobody is one to see to.
+        stranger: why git does not know the release that it runs, where that is so.
     """
-    troubles = tuple(_troubles(board, desired, seen))
+    unknown = [f"git does not know its release: {stranger}"] if stranger else []
+    troubles = (*_troubles(board, desired, seen), *unknown)
     strains = tuple(_strains(seen, signing)) if seen.reach is Reach.REACHED else ()
     return BoardStatus(board.name, desired, seen, troubles, strains)
 

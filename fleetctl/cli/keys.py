@@ -45,9 +45,10 @@ def new(
     The public half goes into inventory/trust, to be committed. The private half goes to a file outside the
     repository that only you can read, encrypted if FLEETCTL_SIGNING_PASSPHRASE is set.
     """
+    from fleetctl.children import SIGNING_KEY, SIGNING_PASSPHRASE
     from fleetctl.manifest.loader import load
     from fleetctl.report.console import talk
-    from fleetctl.signing.keys import KEY_VARIABLE, PASSPHRASE_VARIABLE, make_key
+    from fleetctl.signing.keys import make_key
     from fleetctl.signing.trusted_keys import add_trusted_key, key_path
     from fleetctl.store import atomic_write
 
@@ -56,12 +57,12 @@ def new(
     secret = _outside(project, private or _config() / f"{fleet.name}-{name}.pem")
     key = make_key()
     secret.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    passphrase = os.environ.get(PASSPHRASE_VARIABLE, "")
+    passphrase = os.environ.get(SIGNING_PASSPHRASE, "")
     atomic_write(secret, key.to_pem(passphrase), mode=0o600)
     add_trusted_key(project.trust, name, key.public)
-    unprotected = "" if passphrase else f", not encrypted: {PASSPHRASE_VARIABLE} is unset"
+    unprotected = "" if passphrase else f", not encrypted: {SIGNING_PASSPHRASE} is unset"
     talk.done(f"private half: {secret}{unprotected}")
-    talk.note(f"keep a copy where it is safe, and set {KEY_VARIABLE} to its path to sign with it")
+    talk.note(f"keep a copy where it is safe, and set {SIGNING_KEY} to its path to sign with it")
     talk.note(f"commit inventory/trust/{name}.pem; `fleetctl bootstrap` then has boards trust it")
     _show({name: key.public}, "", output)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli.committed import AdoptOption
 from fleetctl.cli.options import (
     DEFAULT_MANIFEST,
     BackOption,
@@ -26,6 +27,7 @@ def plan(
     transport: TransportOption = TransportKind.MANIFEST,
     faults: FaultsOption = None,
     back: BackOption = False,
+    adopt: AdoptOption = False,
     save: Annotated[Path | None, typer.Option("--save", help="Keep the plan for `rollout --plan`.")] = None,
     base: Annotated[
         str, typer.Option("--base", metavar="REV", help="Hold the change since this commit against it.")
@@ -62,7 +64,9 @@ def plan(
     if signing and signing.refusal:  # a pull request is planned where no key should ever be
         talk.warn(f"this can be planned here, not rolled out: {signing.refusal.message}")
     desired = desired_fleet(session.project, session.fleet, session.selection.boards)
-    made = desired.plan(session.observe(), signing)
+    observed = session.observe()
+    strangers = {} if adopt else session.strangers(observed, desired.releases)
+    made = desired.plan(observed, signing, strangers)
     if save is not None:
         atomic_write(save, json.dumps({"schema": PLAN_SCHEMA, **made.to_json()}, indent=2) + "\n")
         talk.done(f"plan saved to {save}; `fleetctl rollout --plan {save}` does exactly this or refuses")

@@ -1,6 +1,7 @@
 """`fleetctl rollback`: put boards back on a release they still have."""
 
 import os
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 def rollback(
     file: FileOption = DEFAULT_MANIFEST,
     on: OnOption = "",
-    to: Annotated[str, typer.Option("--to", help="Digest, or its start, of a release the boards have.")] = "",
+    to: Annotated[
+        str, typer.Option("--to", help="A release they have, by the start of its digest, or a commit.")
+    ] = "",
     transport: TransportOption = TransportKind.MANIFEST,
     faults: FaultsOption = None,
     yes: YesOption = False,
@@ -37,6 +40,7 @@ def rollback(
     """Put boards back on a release they still have.
 
     Without --to each board goes back to the release it ran before; where releases are signed, so is that.
+    With a commit each goes to what it ran as of that commit, by git's history and its own receipts.
     Git still says what it said: revert the commit too, or the next rollout brings the release back.
     """
     from fleetctl.cli.rollout import ask
@@ -51,8 +55,9 @@ def rollback(
     ask(yes, f"Roll back {session.selection}?")
     with Lock(session.project.state / "lock", f"rollback of {session.fleet.name}"):
         targets = _targets(session, to, READ_DEADLINE)
+        boards = [board for board in session.boards if board.name in targets]
         replies = session.transport.revert(
-            session.boards,
+            boards,
             targets,
             signed=_permissions(session, signing, targets, READ_DEADLINE) if signing else {},
             reason="asked for by `fleetctl rollback`",
@@ -84,20 +89,57 @@ def rollback(
         )
 
 
-def _targets(session: Any, to: str, deadline: float) -> dict[str, str | None]:
-    """The full digest for each board, from the start of one: looked up in what the board says it ran."""
-    names = [board.name for board in session.boards]
+def _targets(session: "Session", to: str, deadline: float) -> dict[str, str | None]:
+    """The full digest for each board that is to go back, looked up in what it says it ran."""
     if not to:
-        return dict.fromkeys(names)
-    if len(to) < 6 or any(c not in "0123456789abcdef" for c in to):
-        raise UsageError(f"{to!r} is not the start of a digest", hint="give at least six hexadecimal digits")
-    found: dict[str, str | None] = {}
+        return {board.name: None for board in session.boards}
+    receipts = _receipts(session, deadline)
+    is_digest = len(to) >= 6 and set(to) <= set("0123456789abcdef")
+    if is_digest and any(_matching(to, said) for said in receipts.values()):
+        return {board: _match(board, to, said) for board, said in receipts.items()}
+    return _as_of(session, to, receipts)
+
+
+def _receipts(session: "Session", deadline: float) -> dict[str, list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
     for reply in session.transport.history(session.boards, last=1000, deadline=deadline):
         if not reply.ok:
             raise TransportError(
                 f"{reply.board}: {reply.error or reply.status.value}", hint="leave it out with --on"
             )
-        found[reply.board] = _match(reply.board, to, reply.data.get("receipts"))
+        said = reply.data.get("receipts")
+        found[reply.board] = [r for r in said if isinstance(r, dict)] if isinstance(said, list) else []
+    return found
+
+
+def _as_of(
+    session: "Session", rev: str, receipts: Mapping[str, list[Mapping[str, Any]]]
+) -> dict[str, str | None]:
+    """What each board ran as of a commit; boards that run it now are told, and left out."""
+    from fleetctl.commits import Commits
+    from fleetctl.origins import release_at
+    from fleetctl.report.console import talk
+
+    commits = Commits(session.project.root)
+    if not commits.exist:
+        raise UsageError(
+            f"{rev!r} is not the start of a digest that these boards know, and there is no git repository",
+            hint="see `fleetctl history`; give at least six hexadecimal digits",
+        )
+    commit = commits.resolve(rev)
+    order, seen = commits.up_to(commit), session.observe()
+    found: dict[str, str | None] = {}
+    for board, said in receipts.items():
+        release = release_at(said, order)
+        if release is None:
+            raise UsageError(
+                f"{board} has no receipt of anything from commit {commit[:12]} or before",
+                hint=f"see `fleetctl history --on {board}`, or leave it out with --on '!{board}'",
+            )
+        if release == seen[board].current:
+            talk.note(f"{board} runs what it ran as of {commit[:12]}")
+        else:
+            found[board] = release
     return found
 
 
@@ -106,7 +148,8 @@ def _permissions(
 ) -> "dict[str, Signed]":
     """Signatures that let boards go back. Each has to name a release, so `targets` is filled in."""
     seen = session.observe()
-    unnamed = [b for b in session.boards if targets[b.name] is None and not seen[b.name].pending]
+    boards = [b for b in session.boards if b.name in targets]
+    unnamed = [b for b in boards if targets[b.name] is None and not seen[b.name].pending]
     for reply in session.transport.history(unnamed, last=1000, deadline=deadline):
         targets[reply.board] = _before(reply.data.get("receipts"), seen[reply.board].current)
     return {name: signing.permission(seen[name], target) for name, target in targets.items() if target}
@@ -122,9 +165,13 @@ def _before(receipts: object, current: str | None) -> str | None:
     return None
 
 
-def _match(board: str, prefix: str, receipts: object) -> str:
-    said = [r.get("release") for r in receipts if isinstance(r, dict)] if isinstance(receipts, list) else []
-    matches = {release for release in said if isinstance(release, str) and release.startswith(prefix)}
+def _matching(prefix: str, receipts: Iterable[Mapping[str, Any]]) -> set[str]:
+    said = (receipt.get("release") for receipt in receipts)
+    return {release for release in said if isinstance(release, str) and release.startswith(prefix)}
+
+
+def _match(board: str, prefix: str, receipts: Iterable[Mapping[str, Any]]) -> str:
+    matches = _matching(prefix, receipts)
     if len(matches) != 1:
         what = "no release" if not matches else "several releases"
         raise UsageError(

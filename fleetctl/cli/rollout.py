@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fleetctl.cli.committed import (
+    AdoptOption,
+    AllowDirtyOption,
+    AllowUnpushedOption,
+    CommitOption,
+    SignedOption,
+    project_of,
+)
 from fleetctl.cli.options import (
     DEFAULT_MANIFEST,
     BackOption,
@@ -41,6 +49,11 @@ def rollout(
         Path | None, typer.Option("--plan", help="Do this saved plan, or refuse if it is stale.")
     ] = None,
     back: BackOption = False,
+    commit: CommitOption = "",
+    allow_dirty: AllowDirtyOption = False,
+    allow_unpushed: AllowUnpushedOption = False,
+    signed: SignedOption = False,
+    adopt: AdoptOption = False,
     yes: YesOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -51,23 +64,39 @@ def rollout(
     Boards that are interrupted go back by themselves too: running this again goes on from there.
 
     Boards that demand signatures refuse a commit from before the one they confirmed, unless --back signs it.
+
+    With --commit it is that commit that is rolled out, read from git, whatever the files here say; refused
+    while they differ from git or no remote has it. A board whose release this repository's history does not
+    know is left alone, unless --adopt says to overwrite it.
     """
     from fleetctl.cli.session import open_session
+    from fleetctl.rollout import failure
+
+    with project_of(file, commit, dirty=allow_dirty, unpushed=allow_unpushed, signed=signed) as project:
+        session = open_session(project, on, transport, faults)
+        state = _roll_out(session, saved, output, back=back, adopt=adopt, yes=yes)
+    if error := failure(state):
+        raise error
+
+
+def _roll_out(
+    session: "Session", saved: Path | None, output: Output, *, back: bool, adopt: bool, yes: bool
+) -> "Rollout":
+    """Plan, ask, do and tell."""
     from fleetctl.desired import desired_fleet, sealed_by
     from fleetctl.report.console import talk
     from fleetctl.report.plan import plan_summary
-    from fleetctl.revision import commit_of
-    from fleetctl.rollout import failure
+    from fleetctl.revision import working_commit
     from fleetctl.signing.signing import open_signing
     from fleetctl.store import Lock
 
-    session = open_session(file, on, transport, faults)
     if signing := open_signing(session.project, session.fleet, os.environ, back=back):
         signing.require_key()
     with Lock(session.project.state / "lock", f"rollout of {session.fleet.name}"):
         desired = desired_fleet(session.project, session.fleet, session.selection.boards)
         observed = session.observe()
-        made = desired.plan(observed, signing)
+        strangers = {} if adopt else session.strangers(observed, desired.releases)
+        made = desired.plan(observed, signing, strangers)
         if saved is not None:
             refuse_if_stale(_read_plan(saved), made)
         _refuse_incompatible(made)
@@ -77,14 +106,13 @@ def rollout(
             talk.done(f"nothing to do: {plan_summary(made)}")
         else:
             _show_and_ask(made, output, yes)
-        commit = commit_of(session.project.root)
+        commit = working_commit(session.project)
         touched = [step.board for step in made.steps if step.action.touches]
         orders = desired.orders(touched, commit, sealed_by(signing, observed))
         state = _carry_out(session, made, orders, commit)
     _emit(state, commit, output, talked=made.is_empty)
     _tell_github(state, commit)
-    if error := failure(state):
-        raise error
+    return state
 
 
 def _show_and_ask(made: Plan, output: Output, yes: bool) -> None:

@@ -1,16 +1,20 @@
 """What every verb that talks to boards starts from: the fleet, the boards, a way to reach them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fleetctl.cli.options import TransportKind
+from fleetctl.commits import Commits
 from fleetctl.errors import UsageError
 from fleetctl.manifest.schema import Board, Fleet, Via
 from fleetctl.observation import Observed
 from fleetctl.project import Project
+from fleetctl.release import Release
 from fleetctl.rollout import observe
 from fleetctl.selector import Selection, select
+from fleetctl.signing.signing import Barred
 from fleetctl.transports.base import Examines, Transport
 
 # Reading should not wait for a whole release's deadline.
@@ -35,9 +39,31 @@ class Session:
         """What each selected board runs now."""
         return observe(self.transport, self.boards, deadline=READ_DEADLINE)
 
+    def receipts(self, boards: Collection[str]) -> dict[str, list[Mapping[str, Any]]]:
+        """The receipts that boards have, oldest first; one that does not answer is left out."""
+        asked = [self.fleet.boards[name] for name in boards]
+        replies = self.transport.history(asked, last=1000, deadline=READ_DEADLINE) if asked else ()
+        said = {reply.board: reply.data.get("receipts") for reply in replies if reply.ok}
+        return {
+            board: [each for each in receipts if isinstance(each, dict)]
+            for board, receipts in said.items()
+            if isinstance(receipts, list)
+        }
 
-def open_session(file: Path, on: str, kind: TransportKind, faults: Path | None = None) -> Session:
-    """Load the manifest, select boards, and make the transport that `kind` names.
+    def strangers(
+        self, observed: Mapping[str, Observed], releases: Mapping[str, Release]
+    ) -> dict[str, Barred]:
+        """Boards that would lose a release which this repository's history does not know."""
+        from fleetctl.origins import strangers
+        from fleetctl.revision import working_commit
+
+        desired = {board: release.digest for board, release in releases.items()}
+        commits = Commits(self.project.home or self.project.root)
+        return strangers(observed, desired, commits, self.receipts, working=working_commit(self.project))
+
+
+def open_session(file: Path | Project, on: str, kind: TransportKind, faults: Path | None = None) -> Session:
+    """Load the manifest (or a project's), select boards, and make the transport that `kind` names.
 
     Raises:
         ManifestError, UsageError: the manifest, the selection, or the lab is not as it must be.
@@ -46,8 +72,8 @@ def open_session(file: Path, on: str, kind: TransportKind, faults: Path | None =
 
     if faults is not None and kind is not TransportKind.FAKE:
         raise UsageError("--faults needs --transport fake", hint="real and virtual boards bring their own")
-    fleet = load(file)
-    project = Project(file)
+    project = file if isinstance(file, Project) else Project(file)
+    fleet = load(project.manifest)
     selection = select(fleet, on)
     match kind:
         case TransportKind.FAKE:

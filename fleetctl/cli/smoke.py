@@ -32,11 +32,11 @@ def smoke(
     """
     from fleetctl.cli.session import READ_DEADLINE, open_session
     from fleetctl.desired import desired_fleet
-    from fleetctl.revision import commit_of
+    from fleetctl.revision import working_commit
 
     session = open_session(file, on, transport, faults)
     desired = desired_fleet(session.project, session.fleet, session.selection.boards)
-    orders = desired.orders(session.selection.boards, commit_of(session.project.root))
+    orders = desired.orders(session.selection.boards, working_commit(session.project))
     replies = session.transport.probe(session.boards, deadline=READ_DEADLINE)
     results = [_judged(orders[reply.board], reply) for reply in replies if reply.board in orders]
     results.sort(key=lambda result: result["outcome"] == "passed")

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fleetctl.children import SIGNING_KEY, SIGNING_PASSPHRASE
 from fleetctl.errors import SigningError
 
-KEY_VARIABLE = "FLEETCTL_SIGNING_KEY"  # a PEM, or the path of one
-PASSPHRASE_VARIABLE = "FLEETCTL_SIGNING_PASSPHRASE"
-_HINT = f"set {KEY_VARIABLE} to the path of a private key in PEM, or to the PEM itself"
+_HINT = f"set {SIGNING_KEY} to the path of a private key in PEM, or to the PEM itself"
 _MAKE_HINT = "make a pair with `fleetctl keys new`"
 
 
@@ -60,10 +59,10 @@ def key_from(environment: Mapping[str, str]) -> PrivateKey | None:
     Raises:
         SigningError: it cannot be read, opened with the passphrase, or is of another kind.
     """
-    said = environment.get(KEY_VARIABLE, "")
+    said = environment.get(SIGNING_KEY, "")
     if not said.strip():
         return None
-    return parse_private(_pem_of(said), environment.get(PASSPHRASE_VARIABLE, ""), KEY_VARIABLE)
+    return parse_private(_pem_of(said), environment.get(SIGNING_PASSPHRASE, ""), SIGNING_KEY)
 
 
 def parse_private(pem: bytes, passphrase: str, source: str) -> PrivateKey:
@@ -79,7 +78,7 @@ def parse_private(pem: bytes, passphrase: str, source: str) -> PrivateKey:
         key = load_pem_private_key(pem, passphrase.encode() or None)
     except TypeError:  # encrypted and no passphrase given, or the other way round
         needs, do = ("no", "unset") if passphrase else ("a", "set")
-        hint = f"{do} {PASSPHRASE_VARIABLE}"
+        hint = f"{do} {SIGNING_PASSPHRASE}"
         raise SigningError(f"the key in {source} needs {needs} passphrase", hint=hint) from None
     except (ValueError, UnsupportedAlgorithm):
         what = "opens with no such passphrase, or is" if passphrase else "is"
@@ -129,7 +128,7 @@ def _pem_of(said: str) -> bytes:
         # What the variable holds is not repeated: it may be a key that was pasted without its head.
         reason = getattr(error, "strerror", None) or "it is no path"
         raise SigningError(
-            f"the key that {KEY_VARIABLE} points at cannot be read: {reason}", hint=_HINT
+            f"the key that {SIGNING_KEY} points at cannot be read: {reason}", hint=_HINT
         ) from None
 
 

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from fleetctl.children import SIGNING_KEY
 from fleetctl.errors import SigningError
 from fleetctl.manifest.schema import Fleet
 from fleetctl.manifest.schema import Signing as Policy
 from fleetctl.project import Project
-from fleetctl.revision import UNKNOWN, commit_of, serial_of
-from fleetctl.signing.keys import KEY_VARIABLE, PrivateKey, PublicKey, key_from
+from fleetctl.revision import UNKNOWN, serial_of, working_commit
+from fleetctl.signing.keys import PrivateKey, PublicKey, key_from
 from fleetctl.signing.statement import Signed, Statement
 from fleetctl.signing.trusted_keys import trusted_keys
 
@@ -138,10 +139,13 @@ def open_signing(
     key = key_from(environment)
     if key and key.public not in trusted.values():
         raise SigningError(
-            f"the key in {KEY_VARIABLE} is none of those in inventory/trust ({', '.join(trusted)})",
+            f"the key in {SIGNING_KEY} is none of those in inventory/trust ({', '.join(trusted)})",
             hint="use one of them, or commit this one's public half and run `fleetctl bootstrap`",
         )
-    commit, serial = commit_of(project.root), serial_of(project.root)
+    commit, serial = (
+        working_commit(project),
+        serial_of(project.home or project.root, project.commit or "HEAD"),
+    )
     return Signing(fleet.name, commit, serial or 0, trusted, key, back, _refusal(key, commit, serial))
 
 
@@ -149,7 +153,7 @@ def _refusal(key: PrivateKey | None, commit: str, serial: int | None) -> Signing
     if key is None:
         return SigningError(
             "the manifest demands signed releases, and there is no key to sign with",
-            hint=f"set {KEY_VARIABLE} to the path of the private key, or to its PEM",
+            hint=f"set {SIGNING_KEY} to the path of the private key, or to its PEM",
         )
     if commit == UNKNOWN:
         return SigningError("only what is in git can be signed", hint="`git init`, and commit the fleet")

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "fleetctl"
 
 # From the bottom of the house to its roof. Modules on one line may know each other.
 LAYERS = [
-    "errors",
+    "errors children",
     "schemas",
     "device",
     "store checked_json",
@@ -38,6 +38,7 @@ LAYERS = [
     "examination",
     "doctor",
     "desired",
+    "origins",
     "proposal",
     "report",
     "lab",

@@ -1,0 +1,88 @@
+"""The fleet of one exact commit, for verbs that write to boards: `--commit`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from fleetctl.commits import Commits, project_at
+from fleetctl.errors import ManifestError, Refused
+from fleetctl.project import Project
+
+CommitOption = Annotated[
+    str, typer.Option("--commit", metavar="REV", help="What this very commit says, not the files here.")
+]
+AllowDirtyOption = Annotated[
+    bool, typer.Option("--allow-dirty", help="With --commit: though the files here differ from git.")
+]
+AllowUnpushedOption = Annotated[
+    bool, typer.Option("--allow-unpushed", help="With --commit: though no remote has it.")
+]
+SignedOption = Annotated[
+    bool,
+    typer.Option(
+        "--signed",
+        envvar="FLEETCTL_REQUIRE_SIGNED_COMMIT",
+        help="With --commit: refuse it unless git trusts its signature.",
+    ),
+]
+AdoptOption = Annotated[
+    bool, typer.Option("--adopt", help="Overwrite releases that this repository's history does not know.")
+]
+
+
+@contextmanager
+def project_of(file: Path, rev: str, *, dirty: bool, unpushed: bool, signed: bool) -> Iterator[Project]:
+    """The project as `rev` has it, in a folder that goes with the block; the files here where `rev` is empty.
+
+    Raises:
+        UsageError: git knows no such commit, or trusts no signature of it.
+        Refused: files here differ from git, or no remote has the commit, and that was not allowed.
+    """
+    project = Project(file)
+    if not rev:
+        yield project
+        return
+    commits = Commits(project.root)
+    commit = commits.resolve(rev)
+    _demand_clean(commits, dirty)
+    _demand_pushed(commits, commit, unpushed)
+    if signed:
+        commits.demand_signature(commit)
+    with TemporaryDirectory(prefix="fleetctl-commit-") as folder:
+        then = project_at(project, commit, Path(folder).resolve(), whole=True)
+        try:
+            yield then
+        except ManifestError as error:
+            raise _at_home(error, then.root) from None
+
+
+def _demand_clean(commits: Commits, allowed: bool) -> None:
+    changed = commits.changed_files()
+    if changed and not allowed:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise Refused(
+            f"files here differ from git: {', '.join(changed[:3])}{more}; nothing was changed",
+            hint="commit them, or say --allow-dirty to go on with the commit alone",
+        )
+
+
+def _demand_pushed(commits: Commits, commit: str, allowed: bool) -> None:
+    if allowed or commits.is_pushed(commit):
+        return
+    raise Refused(
+        f"no remote has commit {commit[:12]}: nobody else could say what boards run; nothing was changed",
+        hint="push it, or say --allow-unpushed",
+    )
+
+
+def _at_home(error: ManifestError, folder: Path) -> ManifestError:
+    """The same problems under the paths that the repository has."""
+    inside = f"{folder}/"
+    return ManifestError(
+        [replace(problem, file=problem.file.removeprefix(inside)) for problem in error.problems]
+    )

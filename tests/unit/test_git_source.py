@@ -1,0 +1,266 @@
+"""Git as the source: an exact commit is rolled out, and what git does not know is not overwritten."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from git_fleet import GitFleet
+
+from fleetctl.cli import main
+from fleetctl.commits import Commits
+from fleetctl.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Said:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Fleetctl = Callable[..., Said]
+
+
+@pytest.fixture(scope="module")
+def _built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return GitFleet.make(tmp_path_factory.mktemp("built")).root.parent
+
+
+@pytest.fixture
+def fleet(_built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitFleet:
+    shutil.copytree(_built, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path / "fleet")
+    monkeypatch.setenv("FLEETCTL_TRANSPORT", "fake")
+    found = GitFleet(tmp_path / "fleet")
+    found.git("remote", "set-url", "origin", str(tmp_path / "origin.git"))
+    return found
+
+
+@pytest.fixture
+def fleetctl(fleet: GitFleet, capsys: pytest.CaptureFixture[str]) -> Fleetctl:
+    """Runs a command line in the checkout."""
+
+    def run(*arguments: str) -> Said:
+        capsys.readouterr()
+        status = main(arguments)
+        captured = capsys.readouterr()
+        return Said(status, captured.out, captured.err)
+
+    assert fleet.root == Path.cwd()
+    return run
+
+
+def commits_on_boards(fleetctl: Fleetctl) -> dict[str, str]:
+    return {board["board"]: board["commit"] for board in fleetctl("status", "-o", "json").json["boards"]}
+
+
+def test_a_commit_is_rolled_out_exactly(fleet: GitFleet, fleetctl: Fleetctl) -> None:
+    """What lies in the working tree has no part in it, and receipts carry the commit."""
+    first = fleet.head
+    fleet.edit("threshold: 0.6", "threshold: 0.9")
+    fleet.commit("Later")
+    fleet.push()
+    said = fleetctl("rollout", "--yes", "--commit", first)
+
+    assert 0 == said.status, said.err
+    assert {first} == set(commits_on_boards(fleetctl).values())
+    fleet.git("checkout", "-q", first)
+    assert 0 == fleetctl("plan").status
+
+
+def test_a_dirty_tree_is_refused(fleet: GitFleet, fleetctl: Fleetctl) -> None:
+    """Whoever edited a file and rolls out a commit may think the edit goes out: exit 31 unless told."""
+    fleet.edit("threshold: 0.6", "threshold: 0.9")
+    refused = fleetctl("rollout", "--yes", "--commit", "HEAD")
+    allowed = fleetctl("rollout", "--yes", "--commit", "HEAD", "--allow-dirty")
+
+    assert 31 == refused.status
+    assert "files here differ from git: inventory/fleet.yaml; nothing was changed" in refused.err
+    assert 0 == allowed.status
+    assert {fleet.head} == set(commits_on_boards(fleetctl).values())
+
+
+def test_an_unpushed_commit_is_refused(fleet: GitFleet, fleetctl: Fleetctl) -> None:
+    """A commit that only this machine has says nothing to anybody else: exit 31 unless told."""
+    fleet.edit("threshold: 0.6", "threshold: 0.9")
+    commit = fleet.commit("Mine alone")
+    refused = fleetctl("rollout", "--yes", "--commit", commit)
+    fleet.push()
+
+    assert 31 == refused.status
+    assert f"no remote has commit {commit[:12]}" in refused.err
+    assert 0 == fleetctl("rollout", "--yes", "--commit", commit).status
+
+
+def test_a_stale_lock_of_a_commit_is_refused(fleet: GitFleet, fleetctl: Fleetctl) -> None:
+    """Photos count too: the commit is read whole, so its lock is held against its own data."""
+    (fleet.root / "inventory" / "photos" / "000009_G17.png").write_bytes(b"another photo")
+    commit = fleet.commit("More photos")
+    fleet.push()
+
+    assert 11 == fleetctl("rollout", "--yes", "--commit", commit).status
+
+
+def test_problems_of_a_commit_have_the_paths_of_the_repository(fleet: GitFleet, fleetctl: Fleetctl) -> None:
+    """The folder that the commit is read into is nobody's business."""
+    fleet.edit("kind: Fleet\n", "kind: Fleet\nmodle: 1\n")
+    commit = fleet.commit("Typing mistake")
+    fleet.push()
+    said = fleetctl("rollout", "--yes", "--commit", commit)
+
+    assert 10 == said.status
+    assert said.err.startswith("inventory/fleet.yaml:3:1: modle: unknown key")
+
+
+def test_an_unsigned_commit_is_refused_where_signatures_are_asked_for(
+    fleet: GitFleet, fleetctl: Fleetctl, tmp_path: Path
+) -> None:
+    """`--signed` takes what git verifies, by the keys that git was told to trust, and nothing else."""
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    (tmp_path / "signers").write_text(f"ankh@fleet.invalid {key.with_suffix('.pub').read_text()}")
+    fleet.git("config", "gpg.format", "ssh")
+    fleet.git("config", "gpg.ssh.allowedSignersFile", str(tmp_path / "signers"))
+    unsigned = fleetctl("rollout", "--yes", "--commit", "HEAD", "--signed")
+    fleet.git("-c", f"user.signingkey={key}", "commit", "-q", "-S", "--allow-empty", "-m", "Signed")
+    fleet.push()
+    signed = fleetctl("rollout", "--yes", "--commit", "HEAD", "--signed")
+
+    assert 2 == unsigned.status
+    assert "has no signature that git trusts" in unsigned.err
+    assert 0 == signed.status, signed.err
+
+
+def elsewhere(fleet: GitFleet, fleetctl: Fleetctl, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Somebody else's repository brings a release to the same boards."""
+    fleetctl("rollout", "--yes")
+    other = fleet.root.parent / "other"
+    shutil.copytree(fleet.root, other)
+    monkeypatch.chdir(other)
+    theirs = GitFleet(other)
+    theirs.edit("threshold: 0.6", "threshold: 0.1")
+    commit = theirs.commit("Somebody else's idea")
+    assert 0 == fleetctl("rollout", "--yes").status
+    shutil.rmtree(fleet.root / ".fleetctl" / "fake")
+    shutil.copytree(other / ".fleetctl" / "fake", fleet.root / ".fleetctl" / "fake")
+    monkeypatch.chdir(fleet.root)
+    return commit
+
+
+def test_a_release_unknown_to_git_is_not_overwritten(
+    fleet: GitFleet, fleetctl: Fleetctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Status and plan say whose it is; rollout leaves every board alone, until it is told to adopt."""
+    commit = elsewhere(fleet, fleetctl, monkeypatch)
+    status, planned = fleetctl("status"), fleetctl("plan")
+    refused = fleetctl("rollout", "--yes")
+
+    why = f"this repository has no commit {commit[:12]}"
+    assert f"git does not know its release: {why}" in status.out
+    assert f"runs a release that git does not know: {why}" in planned.out
+    assert "say --adopt to overwrite it" in planned.out
+    assert (31, 31) == (planned.status, refused.status)
+    assert 0 == fleetctl("rollout", "--yes", "--adopt").status
+    assert 0 == fleetctl("plan").status
+
+
+def test_uncommitted_edits_are_not_overwritten_by_a_commit(fleet: GitFleet, fleetctl: Fleetctl) -> None:
+    """Somebody tried something on the boards; it may follow itself, but a clean checkout asks first."""
+    for old, new in (("0.6", "0.7"), ("0.7", "0.8")):
+        fleet.edit(f"threshold: {old}", f"threshold: {new}")
+        assert 0 == fleetctl("rollout", "--yes").status
+    fleet.git("checkout", "-q", "--", "inventory")
+    said = fleetctl("rollout", "--yes")
+
+    assert 31 == said.status
+    assert f"it was rolled out from uncommitted edits of {fleet.head[:12]}" in said.err
+
+
+def test_the_same_release_is_no_stranger(
+    fleet: GitFleet, fleetctl: Fleetctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once git says what the boards run, nothing is overwritten and nobody is asked."""
+    elsewhere(fleet, fleetctl, monkeypatch)
+    fleet.edit("threshold: 0.6", "threshold: 0.1")
+    fleet.commit("The same idea")
+
+    assert 0 == fleetctl("plan").status
+
+
+def test_outside_git_there_are_no_strangers(fleet: GitFleet, fleetctl: Fleetctl) -> None:
+    """Without a repository nobody can know, and the first commit makes the difference."""
+    shutil.rmtree(fleet.root / ".git")
+    assert 0 == fleetctl("rollout", "--yes").status
+    fleet.edit("threshold: 0.6", "threshold: 0.9")
+    assert 0 == fleetctl("rollout", "--yes").status
+    fleet.git("init", "-q")
+    fleet.edit("threshold: 0.9", "threshold: 0.8")
+    fleet.commit("Begin")
+
+    assert "it was rolled out from outside any repository" in fleetctl("rollout", "--yes").err
+
+
+def test_boards_go_back_to_a_commit(fleet: GitFleet, fleetctl: Fleetctl) -> None:
+    """By receipts and history alone each board goes to what it ran as of that commit."""
+    first = fleet.head
+    fleetctl("rollout", "--yes")
+    before = {b["board"]: b["loaded"] for b in fleetctl("status", "-o", "json").json["boards"]}
+    fleet.edit("threshold: 0.6", "threshold: 0.7")
+    second = fleet.commit("Karnak asks for more")
+    fleetctl("rollout", "--yes")
+    fleet.commit("Nothing for boards")
+    fleet.edit("metadata", "defaults: {config: {threshold: 0.2}}\nmetadata")
+    fleet.commit("All ask for less")
+    fleetctl("rollout", "--yes")
+    back = fleetctl("rollback", "--yes", "--to", "HEAD~1")
+    as_of_second = {b["board"]: b["commit"] for b in fleetctl("status", "-o", "json").json["boards"]}
+    further = fleetctl("rollback", "--yes", "--to", first[:10])
+    after = {b["board"]: b["loaded"] for b in fleetctl("status", "-o", "json").json["boards"]}
+
+    assert (0, 0) == (back.status, further.status), back.err + further.err
+    assert {"luxor-01": first, "luxor-02": first, "karnak-01": second} == as_of_second
+    assert "luxor-01 runs what it ran as of" in further.err
+    assert before == after
+
+
+def test_going_back_before_the_first_receipt_is_refused(fleet: GitFleet, fleetctl: Fleetctl) -> None:
+    """A board that ran nothing then is named, and nothing is changed."""
+    first = fleet.head
+    fleet.commit("Later")
+    fleetctl("rollout", "--yes")
+    said = fleetctl("rollback", "--yes", "--to", first)
+
+    assert 2 == said.status
+    assert f"luxor-01 has no receipt of anything from commit {first[:12]} or before" in said.err
+
+
+def test_what_git_holds_is_written_as_it_lies_there(fleet: GitFleet, tmp_path: Path) -> None:
+    """Attributes of the repository cannot hide a file from the plan or change it; links stay links."""
+    (fleet.root / "inventory" / "templates").mkdir()
+    (fleet.root / "inventory" / "templates" / "x.j2").write_text("$Format:%H$\r\n")
+    (fleet.root / "inventory" / "link").symlink_to("/etc/passwd")
+    (fleet.root / ".gitattributes").write_text("*.j2 export-ignore export-subst text eol=lf\n")
+    fleet.git("add", "-A")
+    fleet.git("-c", "core.autocrlf=false", "commit", "-q", "-m", "Hide")
+    Commits(fleet.root).write_out("HEAD", tmp_path / "out", ["inventory"])
+    written = tmp_path / "out" / "inventory"
+
+    assert b"$Format:%H$\n" == (written / "templates" / "x.j2").read_bytes()
+    assert (written / "link").is_symlink()
+    assert not (tmp_path / "out" / "model_artifacts").exists()
+
+
+@pytest.mark.parametrize("rev", ["", "nowhere", "--all", "HEAD:inventory", "a\0b", "HEAD^{tree}"])
+def test_only_a_commit_is_a_commit(fleet: GitFleet, rev: str) -> None:
+    """A file, a tree, an option of git or nothing at all is exit 2."""
+    with pytest.raises(UsageError):
+        Commits(fleet.root).resolve(rev)
