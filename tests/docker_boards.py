@@ -1,7 +1,7 @@
 """Docker boards as tests use them: only where one has booted, with the wheels that were fetched for them."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,16 @@ def container_of(client: Any, fleet: QuadrantFleet, board: str) -> Any:
     labels = [lab_label(fleet), f"fleetctl.board={board}"]
     (container,) = client.containers.list(all=True, filters={"label": labels})
     return container
+
+
+def said_on(container: Any, argv: Sequence[str]) -> str:
+    """What a program on a board says, which has to be something; asked again where a busy engine loses it."""
+    for _ in range(3):
+        ran = container.exec_run(list(argv), demux=True)
+        stdout, stderr = ran.output
+        if ran.exit_code == 0 and stdout:
+            return str(stdout.decode())
+    raise AssertionError(f"{argv[0]} on {container.name}: {ran.exit_code}, {stdout!r}, {stderr!r}")
 
 
 def _lab(fleet: QuadrantFleet) -> Path:

@@ -62,12 +62,20 @@ def _scene_agreement(smoke: Json, differences: Sequence[str]) -> Check:
 
 def _well_formed(pairs: Sequence[Any]) -> Check:
     broken = [
-        number
+        (number, got)
         for number, (_, got) in enumerate(pairs, 1)
         if not isinstance(got.get("label"), str) or finite(got.get("score")) is None
     ]
-    reason = f"answer {broken[0]} lacks a label or a finite score" if broken else ""
+    reason = _why_broken(*broken[0]) if broken else ""
     return Check("answers well-formed", not broken, len(broken), 0, reason)
+
+
+def _why_broken(number: int, got: Json) -> str:
+    """What the service said instead of an answer, if it said anything."""
+    said = got.get("error")
+    if not isinstance(said, str) or not said.strip():
+        return f"answer {number} lacks a label or a finite score"
+    return f"answer {number} could not be had: " + "".join(c if c.isprintable() else " " for c in said[:200])
 
 
 def _agreement(smoke: Json, pairs: Sequence[Any]) -> Check:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from bad_releases import REFUSED_WITH
-from docker_boards import client_of_engine, container_of, lab_of
+from docker_boards import client_of_engine, container_of, lab_of, said_on
 from quadrant_fleet import QuadrantFleet
 
 from fleetctl.manifest.schema import VariantName
@@ -108,9 +108,7 @@ def _everything_on(fleet: QuadrantFleet, board: str) -> str:
     """A digest of every file's name under the board's root, with its size and when it was written."""
     listing = r"find /opt/fleetctl -printf '%p %s %T@ %C@\n' | sort | sha256sum"
     with client_of_engine() as client:
-        said: bytes = container_of(client, fleet, board).exec_run(["sh", "-c", listing]).output
-    assert len(said.split()[0]) == 64
-    return said.decode()
+        return said_on(container_of(client, fleet, board), ["sh", "-c", listing])
 
 
 @pytest.mark.parametrize("kind", TRIED)

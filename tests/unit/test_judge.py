@@ -79,7 +79,7 @@ FAILURES: list[tuple[str, Callable[[Json], object], str]] = [
     ("no answers", lambda r: r.update(answers=[]), "0 of 4 golden samples were answered"),
     ("answers are text", lambda r: r.update(answers="G17"), "0 of 4 golden samples were answered"),
     ("too many answers", lambda r: r["answers"].append({}), "5 of 4 golden samples were answered"),
-    ("error answer", lambda r: r["answers"].__setitem__(2, {"error": "x"}), "answer 3 lacks a label"),
+    ("error answer", lambda r: r["answers"].__setitem__(2, {"error": "x"}), "answer 3 could not be had: x"),
     ("answer is null", lambda r: r["answers"].__setitem__(0, None), "answer 1 lacks a label"),
     ("NaN", answer(1, score=float("nan")), "answer 2 lacks a label or a finite score"),
     ("infinity", answer(1, score=float("inf")), "answer 2 lacks a label or a finite score"),
