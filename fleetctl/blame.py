@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from fleetctl.children import environment
+
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 _FORMAT = "%H%x1f%an%x1f%aI%x1f%s"
 _DECIDES = ("inventory", "model_artifacts/fleet.lock")  # what the releases of boards are made of
@@ -36,11 +38,16 @@ def first_change_after(root: Path, commit: str) -> Change | None:
     return newest[0] if newest else None
 
 
+def recent_changes(root: Path, most: int = 30) -> list[Change]:
+    """The last commits that decide about releases, newest first; none outside of git."""
+    return _log(root, f"--max-count={most}", "HEAD")
+
+
 def _log(root: Path, *what: str) -> list[Change]:
     """Newest first."""
     argv = ["git", "-C", str(root), "log", f"--format={_FORMAT}", *what, "--", *_DECIDES]
     try:
-        done = subprocess.run(argv, capture_output=True, timeout=_PATIENCE_S, check=False)
+        done = subprocess.run(argv, capture_output=True, timeout=_PATIENCE_S, check=False, env=environment())
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return []
     lines = done.stdout.decode(errors="replace").splitlines() if done.returncode == 0 else []

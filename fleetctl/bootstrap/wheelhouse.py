@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleetctl.children import environment
 from fleetctl.errors import FleetError, ToolchainMissing
 from fleetctl.store import sha256_file
 
@@ -117,5 +118,11 @@ def _download(platform: Platform, packages: Packages, place: Path, run: Run) -> 
 
 def _run(argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE, check=False
+        argv,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE,
+        check=False,
+        env=environment(),
     )

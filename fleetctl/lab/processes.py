@@ -13,6 +13,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from fleetctl import children
 from fleetctl.errors import FleetError
 
 _MARK = "FLEETCTL_LAB_BOARD"
@@ -82,7 +83,11 @@ def _marked_in_proc() -> Iterator[tuple[int, str]]:
 def _marked_by_ps() -> Iterator[tuple[int, str]]:
     """As above for macOS and the BSDs; a home runs to the next variable, since it may hold spaces."""
     listing = subprocess.run(
-        ["ps", "-axEww", "-o", "pid=,command="], capture_output=True, text=True, check=True
+        ["ps", "-axEww", "-o", "pid=,command="],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=children.environment(),
     )
     for line in listing.stdout.splitlines():
         pid, _, command = line.strip().partition(" ")

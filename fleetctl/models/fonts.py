@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from fleetctl.children import environment
 from fleetctl.errors import ToolchainMissing
 
 _PLACES = (
@@ -65,6 +66,7 @@ def _fontconfig(environ: Mapping[str, str]) -> Iterator[Path]:
             text=True,
             check=False,
             timeout=_PATIENCE,
+            env=environment(),
         )
     except subprocess.TimeoutExpired:
         return  # as good as not installed: a first run over thousands of fonts may take that long
@@ -81,8 +83,10 @@ def install() -> Path:
         return find()
     except ToolchainMissing:
         for command in _INSTALLERS:
-            if shutil.which(command[0]) and subprocess.run(command, check=False).returncode == 0:
-                break
+            if shutil.which(command[0]):
+                done = subprocess.run(command, check=False, env=environment())
+                if done.returncode == 0:
+                    break
         return find()
 
 

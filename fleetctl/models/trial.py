@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE
+from fleetctl.children import environment
 from fleetctl.errors import BuildError
 from fleetctl.models.progress import Progress, silent
 
@@ -62,7 +63,12 @@ def _child(folders: Sequence[Path]) -> Iterator[Said]:
     command = [sys.executable, "-m", "fleetctl.models.trial", *map(str, folders)]
     try:
         ended = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=_SECONDS * len(folders)
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_SECONDS * len(folders),
+            env=environment(),
         )
     except subprocess.TimeoutExpired as expired:
         raise BuildError(f"the models gave no answer within {expired.timeout:.0f} seconds") from None

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from signatures import KEY, OTHER_KEY, STRANGER
 
+from fleetctl.children import SIGNING_KEY, SIGNING_PASSPHRASE
 from fleetctl.errors import SigningError, UsageError
 from fleetctl.manifest.loader import load
 from fleetctl.observation import Observed
 from fleetctl.project import Project
 from fleetctl.revision import serial_of
-from fleetctl.signing.keys import KEY_VARIABLE, PASSPHRASE_VARIABLE, key_from, verifies
+from fleetctl.signing.keys import key_from, verifies
 from fleetctl.signing.signing import BoardTrust, Signing, open_signing
 from fleetctl.signing.trusted_keys import add_trusted_key, trusted_keys
 
@@ -56,7 +57,7 @@ def commit(root: Path, message: str) -> None:
 
 
 def opened(project: Project, pem: str | None = KEY.to_pem("").decode()) -> Signing:
-    environment = {} if pem is None else {KEY_VARIABLE: pem}
+    environment = {} if pem is None else {SIGNING_KEY: pem}
     signing = open_signing(project, load(project.manifest), environment)
     assert signing is not None
     return signing
@@ -69,7 +70,7 @@ def test_a_key_comes_from_the_environment(tmp_path: Path, passphrase: str, by_pa
     pem = KEY.to_pem(passphrase)
     (tmp_path / "key.pem").write_bytes(pem)
     said = str(tmp_path / "key.pem") if by_path else pem.decode()
-    key = key_from({KEY_VARIABLE: said, PASSPHRASE_VARIABLE: passphrase})
+    key = key_from({SIGNING_KEY: said, SIGNING_PASSPHRASE: passphrase})
 
     assert key is not None
     assert verifies(KEY.public, b"words", key.sign(b"words"))
@@ -84,20 +85,20 @@ MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
 """
 SECRET = "c29tZSBzZWNyZXQ="
 BROKEN = {
-    "no PEM at all": ({KEY_VARIABLE: SECRET}, "cannot be read"),
+    "no PEM at all": ({SIGNING_KEY: SECRET}, "cannot be read"),
     "an empty PEM": (
-        {KEY_VARIABLE: f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----"},
+        {SIGNING_KEY: f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----"},
         "no private key",
     ),
-    "a public key": ({KEY_VARIABLE: KEY.public.pem}, "no private key"),
-    "another curve": ({KEY_VARIABLE: OTHER_CURVE}, "not on the curve P-256"),
-    "no passphrase": ({KEY_VARIABLE: KEY.to_pem("x").decode()}, "needs a passphrase"),
+    "a public key": ({SIGNING_KEY: KEY.public.pem}, "no private key"),
+    "another curve": ({SIGNING_KEY: OTHER_CURVE}, "not on the curve P-256"),
+    "no passphrase": ({SIGNING_KEY: KEY.to_pem("x").decode()}, "needs a passphrase"),
     "a wrong passphrase": (
-        {KEY_VARIABLE: KEY.to_pem("x").decode(), PASSPHRASE_VARIABLE: SECRET},
+        {SIGNING_KEY: KEY.to_pem("x").decode(), SIGNING_PASSPHRASE: SECRET},
         "passphrase",
     ),
     "a needless passphrase": (
-        {KEY_VARIABLE: KEY.to_pem("").decode(), PASSPHRASE_VARIABLE: SECRET},
+        {SIGNING_KEY: KEY.to_pem("").decode(), SIGNING_PASSPHRASE: SECRET},
         "needs no passphrase",
     ),
 }
@@ -153,7 +154,7 @@ def test_a_fleet_that_does_not_ask_for_it_is_not_signed(project: Project) -> Non
     """The manifest decides, not what happens to be in the environment."""
     project.manifest.write_text(MANIFEST.replace("required", "none"))
 
-    assert open_signing(project, load(project.manifest), {KEY_VARIABLE: "nonsense"}) is None
+    assert open_signing(project, load(project.manifest), {SIGNING_KEY: "nonsense"}) is None
 
 
 def test_without_a_key_there_is_a_plan_and_nothing_is_signed(project: Project) -> None:
@@ -163,7 +164,7 @@ def test_without_a_key_there_is_a_plan_and_nothing_is_signed(project: Project) -
     assert signing.bar(replace(SEEN, trust=replace(TRUST, serial=1)), NEW) is None
     with pytest.raises(SigningError, match="no key to sign with") as refused:
         signing.sign("luxor-01", NEW)
-    assert KEY_VARIABLE in refused.value.hint
+    assert SIGNING_KEY in refused.value.hint
 
 
 def test_what_is_not_in_git_is_not_signed(project: Project) -> None:

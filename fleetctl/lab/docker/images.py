@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fleetctl.children import environment
 from fleetctl.errors import FleetError, ToolchainMissing
 
 ARCHITECTURES = ("amd64", "arm64")  # in Debian's names
@@ -165,6 +166,7 @@ def _run(argv: list[str]) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
+        env=environment(),
     )
     if done.returncode:
         last = next((line for line in reversed(done.stdout.splitlines()) if line.strip()), "it said nothing")

@@ -8,6 +8,8 @@ import subprocess
 import time
 from dataclasses import dataclass
 
+from fleetctl.children import environment
+
 MAX_OUTPUT = 4 * 1024 * 1024  # bytes; the compiler prints a few kilobytes
 
 TIMEOUT = "time-out"
@@ -34,6 +36,7 @@ def run(argv: list[str], *, timeout: float) -> Ended:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        env=environment(),
     )
     deadline = time.monotonic() + timeout
     try:
