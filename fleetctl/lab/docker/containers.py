@@ -7,7 +7,7 @@ A container gets what systemd needs as PID 1 (SYS_ADMIN, the cgroup tree, no sec
 import io
 import tarfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fleetctl.lab.keys import public_half
@@ -55,12 +55,12 @@ def create(client: Any, files: LabFiles, name: str, board: VirtualBoard, image: 
     return container
 
 
-def wait_for_ssh(board: VirtualBoard, patience: float) -> bool:
-    """Whether the board's sshd greets within `patience` seconds."""
+def wait_for_ssh(board: VirtualBoard, patience: float, lives: Callable[[], bool] = lambda: True) -> bool:
+    """Whether the board's sshd greets within `patience` seconds, and while the board `lives`."""
     import socket
 
     give_up = time.monotonic() + patience
-    while time.monotonic() < give_up:
+    while time.monotonic() < give_up and lives():
         try:
             with socket.create_connection((LOOPBACK, board.port), timeout=2) as connection:
                 if connection.recv(16).startswith(_BANNER):
@@ -69,6 +69,18 @@ def wait_for_ssh(board: VirtualBoard, patience: float) -> bool:
             pass  # Docker's proxy takes connections before the board does
         time.sleep(_POLL)
     return False
+
+
+def is_running(container: Any) -> bool:
+    """Whether its first process lives, asked of the engine anew."""
+    container.reload()
+    return bool(container.status == "running")
+
+
+def last_words(container: Any) -> str:
+    """The last line that a container wrote before it ended."""
+    lines = container.logs(tail=5).decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
 
 def cut_power(container: Any) -> None:

@@ -42,9 +42,10 @@ def up(files: LabFiles, boards: Collection[Wanted], say: Say) -> Up:
         missing = {name: board for name, board in wanted.boards.items() if name not in existing}
         made = _create(client, files, missing, say)
         say(f"booting {len(wanted.boards)} boards")
-        for container in {**existing, **made}.values():
+        all_of_them = {**existing, **made}
+        for container in all_of_them.values():
             container.start()
-        _wait(wanted.boards)
+        _wait(wanted.boards, all_of_them)
     wanted.write(files.state)
     return Up(wanted, tuple(wish.name for wish in added), was_running=bool(existing) and not missing)
 
@@ -75,7 +76,7 @@ def switch(files: LabFiles, state: LabState, boards: Collection[str], *, online:
             else:
                 containers.cut_power(found[name])
         if online:
-            _wait({name: state.boards[name] for name in boards})
+            _wait({name: state.boards[name] for name in boards}, found)
     return status(files) or state
 
 
@@ -136,15 +137,34 @@ def _network_name(files: LabFiles) -> str:
     return f"fleetctl-lab-{sha256(containers.lab_id(files).encode()).hexdigest()[:12]}"
 
 
-def _wait(boards: Mapping[str, VirtualBoard]) -> None:
-    def booted(board: VirtualBoard) -> bool:
-        return containers.wait_for_ssh(board, _BOOT_PATIENCE)
+def _wait(boards: Mapping[str, VirtualBoard], made: Mapping[str, Any]) -> None:
+    """Until every board's sshd greets; `made` are their containers.
+
+    Raises:
+        ToolchainMissing: an emulated board cannot run here.
+        FleetError: a board ended, or stays silent.
+    """
+
+    def booted(name: str) -> bool:
+        return containers.wait_for_ssh(
+            boards[name], _BOOT_PATIENCE, lambda: containers.is_running(made[name])
+        )
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        silent = [name for name, up in zip(boards, pool.map(booted, boards.values()), strict=True) if not up]
+        silent = [name for name, up in zip(boards, pool.map(booted, boards), strict=True) if not up]
     if silent:
-        raise FleetError(
-            f"{silent[0]} did not boot within {_BOOT_PATIENCE:.0f} s"
-            + (f" (and {len(silent) - 1} more)" if silent[1:] else ""),
+        raise _why_silent(silent, boards[silent[0]], made[silent[0]])
+
+
+def _why_silent(silent: list[str], board: VirtualBoard, container: Any) -> FleetError:
+    """Of the first of the boards that did not boot; the others will not be different."""
+    more = f" (and {len(silent) - 1} more)" if silent[1:] else ""
+    if containers.is_running(container):
+        return FleetError(
+            f"{silent[0]} did not boot within {_BOOT_PATIENCE:.0f} s{more}",
             hint="`docker logs` of its container may say why; `fleetctl lab down` removes all",
         )
+    said = containers.last_words(container)
+    if "exec format error" in said:
+        return images.no_emulation(board.architecture)
+    return FleetError(f"{silent[0]} ended at once{more}: {said}", hint="`fleetctl lab down` removes all")

@@ -101,13 +101,18 @@ def _build(client: Any, recipe: str, name: str, architecture: str) -> None:
     except BuildError as error:
         said = "".join(str(line.get("stream", "")) for line in error.build_log)
         if "exec format error" in f"{error}{said}":
-            raise ToolchainMissing(
-                f"this machine cannot run {architecture} programs",
-                hint="set up emulation: `apt-get install qemu-user-static binfmt-support`, "
-                "or ask for `--arch` of this machine alone",
-            ) from None
+            raise no_emulation(architecture) from None
         tail = " / ".join(said.split("\n")[-4:]).strip(" /")
         raise FleetError(f"the image of {architecture} boards could not be made: {tail or error}") from None
+
+
+def no_emulation(architecture: str) -> ToolchainMissing:
+    """What to say where programs of that processor do not run."""
+    return ToolchainMissing(
+        f"this machine cannot run {architecture} programs",
+        hint="set up emulation: `apt-get install qemu-user-static binfmt-support`, "
+        "or ask for `--arch` of this machine alone",
+    )
 
 
 def _context(recipe: str) -> io.BytesIO:
