@@ -34,6 +34,7 @@ VERBS: dict[str, str] = {
     "status": "Say whether each board does what git says, how we know, and since when.",
     "drift": "Say what differs between git, the files on boards, and what their processes have loaded.",
     "doctor": "Examine one board, and say what to do about each thing that is wrong.",
+    "dashboard": "Serve a page of the fleet on this machine, which moves with boards and rollouts.",
     "report": "Summarize the fleet today, or a rollout, for a pull request or an email.",
     "smoke": "Ask the serving processes the golden questions, changing nothing.",
     "history": "List the releases that boards ran, with their proof.",

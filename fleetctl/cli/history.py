@@ -31,6 +31,7 @@ def history(
     The boards themselves keep this record; it does not depend on who rolled out from where.
     """
     from fleetctl.cli.session import READ_DEADLINE, open_session
+    from fleetctl.receipts import settled
     from fleetctl.report.console import talk
 
     session = open_session(file, on, transport, faults)
@@ -43,7 +44,7 @@ def history(
             silent += 1
             continue
         receipts += [
-            {**receipt, "board": reply.board} for receipt in _settled(reply.data.get("receipts"))[-last:]
+            {**receipt, "board": reply.board} for receipt in settled(reply.data.get("receipts"))[-last:]
         ]
     receipts.sort(key=lambda receipt: str(receipt.get("time")), reverse=True)
     show(
@@ -55,17 +56,6 @@ def history(
     )
     if silent:
         raise typer.Exit(1)
-
-
-def _settled(said: object) -> list[dict[str, Any]]:
-    """A board's receipts without those that a later one about the same activation replaces."""
-    receipts = [r for r in said if isinstance(r, dict)] if isinstance(said, list) else []
-    following: list[dict[str, Any]] = [*receipts, {}][1:]
-    return [
-        receipt
-        for receipt, after in zip(receipts, following, strict=False)
-        if receipt.get("state") != "pending" or after.get("release") != receipt.get("release")
-    ]
 
 
 def _row(receipt: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ LAYERS = [
     "schemas",
     "device",
     "store checked_json",
-    "project revision events blame",
+    "project revision events blame receipts",
     "commits",
     "artifact release",
     "manifest.schema",
@@ -41,6 +41,7 @@ LAYERS = [
     "origins",
     "proposal",
     "report",
+    "dashboard",
     "lab",
     "cli",
 ]

@@ -11,11 +11,10 @@ class Sparkline:
     """`points` is what an SVG polyline takes; `label` says it in words."""
 
     points: str
-    last_x: float
-    last_y: float
     label: str
     low: float
     high: float
+    last: float
     width: float = _WIDTH
     height: float = _HEIGHT
 
@@ -26,13 +25,16 @@ def sparkline(values: Sequence[float | None], what: str, unit: str) -> Sparkline
     if len(known) < 2:
         return None
     low, high = min(value for _, value in known), max(value for _, value in known)
-    span = high - low or 1.0
+    if high == low:
+        low, high = low - 0.5, high + 0.5  # a flat line runs through the middle
+    span = high - low
     step = (_WIDTH - 2 * _PAD) / (len(values) - 1)
     places = [
         (_PAD + index * step, _HEIGHT - _PAD - (value - low) / span * (_HEIGHT - 2 * _PAD))
         for index, value in known
     ]
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    last = known[-1][1]
-    label = f"{what}: {len(known)} values from {low:g} to {high:g} {unit}, the last {last:g} {unit}"
-    return Sparkline(points, *places[-1], label, low, high)
+    values_known = [value for _, value in known]
+    least, most, last = min(values_known), max(values_known), values_known[-1]
+    label = f"{what}: {len(known)} values from {least:g} to {most:g} {unit}, the last {last:g} {unit}"
+    return Sparkline(points, label, least, most, last)

@@ -1,0 +1,130 @@
+"""What the dashboard knows: boards asked every so often, and the journal of the rollout at work."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from fleetctl.desired import Desired, desired_fleet
+from fleetctl.errors import FleetError, ManifestError
+from fleetctl.manifest.schema import Board, Fleet
+from fleetctl.observation import Observed
+from fleetctl.project import Project
+from fleetctl.rollout import observe
+from fleetctl.status import BoardStatus, assess
+from fleetctl.store import Journal
+from fleetctl.tale import Tale, tell
+from fleetctl.transports.base import Transport
+
+ASK_DEADLINE_S = 30.0
+_LOOK_S = 0.5  # seconds between two looks at the journal
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A fleet and a way to ask its boards, as a verb opened them."""
+
+    project: Project
+    fleet: Fleet
+    boards: tuple[str, ...]
+    transport: Transport
+
+    @property
+    def asked(self) -> list[Board]:
+        return [self.fleet.boards[name] for name in self.boards]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is known of the boards at one time. `note` says what is not: the lock is stale, say."""
+
+    source: Source
+    statuses: tuple[BoardStatus, ...] = ()
+    observed: Mapping[str, Observed] = field(default_factory=dict)
+    desired: Desired | None = None
+    asked_at: float | None = None  # seconds since 1970; None before the first answers
+    note: str = ""
+
+
+def take(source: Source) -> Snapshot:
+    """Ask every board, and hold the answers against git."""
+    desired, note = None, ""
+    try:
+        desired = desired_fleet(source.project, source.fleet, source.boards)
+    except FleetError as error:
+        note = f"what git says is not known: {error.message}"
+    observed = observe(source.transport, source.asked, deadline=ASK_DEADLINE_S)
+    digests = {name: release.digest for name, release in desired.releases.items()} if desired else {}
+    statuses = tuple(assess(board, digests.get(board.name), observed[board.name]) for board in source.asked)
+    return Snapshot(source, statuses, observed, desired, time.time(), note)
+
+
+class Watch:
+    """Keeps a snapshot fresh in threads of its own. `versions` counts what changed, for who follows."""
+
+    def __init__(self, open_source: Callable[[], Source], every: float) -> None:
+        """
+        Args:
+            open_source: reads git anew; its errors are shown, and what was known before holds.
+            every: seconds between the end of one asking and the begin of the next.
+
+        Raises:
+            FleetError: git cannot be read now.
+        """
+        self._open = open_source
+        self._every = every
+        self._stop = threading.Event()
+        self.snapshot = Snapshot(open_source())
+        self.tale: Tale | None = None
+        self.versions = {"fleet": 0, "rollout": 0}
+
+    def start(self) -> None:
+        for work in (self._ask_on, self._read_on):
+            threading.Thread(target=work, daemon=True).start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def ask(self) -> None:
+        """Take one snapshot now."""
+        try:
+            source = self._open()
+            self.snapshot = take(source)
+        except FleetError as error:
+            self.snapshot = replace(self.snapshot, note=f"git cannot be read: {_told(error)}")
+        self.versions["fleet"] += 1
+
+    def read_journal(self) -> None:
+        """Read the newest journal, if it grew."""
+        path = newest_journal(self.snapshot.source.project)
+        tale = tell(Journal(path).read()) if path else None
+        if tale != self.tale:
+            self.tale = tale
+            self.versions["rollout"] += 1
+
+    def _ask_on(self) -> None:
+        while not self._stop.is_set():
+            self.ask()
+            self._stop.wait(self._every)
+
+    def _read_on(self) -> None:
+        seen: tuple[Path | None, int] = (None, -1)
+        while not self._stop.is_set():
+            path = newest_journal(self.snapshot.source.project)
+            now = (path, path.stat().st_size if path and path.exists() else -1)
+            if now != seen:
+                seen = now
+                self.read_journal()
+            self._stop.wait(_LOOK_S)
+
+
+def _told(error: FleetError) -> str:
+    """The error in one line: of many problems the first, for it is the one to mend."""
+    return str(error.problems[0]) if isinstance(error, ManifestError) and error.problems else error.message
+
+
+def newest_journal(project: Project) -> Path | None:
+    """The journal of the last rollout that was made from here."""
+    kept = sorted((project.state / "journal").glob("*.jsonl"))
+    return kept[-1] if kept else None

@@ -1,0 +1,179 @@
+"""The dashboard as people use it, in a real Chromium: by mouse, by keyboard, on a phone, by ear."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from many_boards import fleet_of, statuses
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from quadrant_fleet import QuadrantFleet
+
+from fleetctl.report.web.report import report_html
+from fleetctl.tale import tell
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("chromium")]
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+PAGES = ["/", "/rollout", "/plan", "/models", "/models/quadrants", "/boards/karnak-01", "/boards/nobody"]
+CARD = """# quadrants
+
+Says which quadrant is the brightest.
+
+| variant | accuracy |
+|---|---|
+| int8 | 100 % |
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> QuadrantFleet:
+    """Three simulated boards, one of which was rolled back."""
+    made = QuadrantFleet.make(tmp_path_factory.mktemp("fleet"))
+    assert 0 == made.run("rollout", "--yes", transport="fake").status
+    made.edit("threshold: 0.6", "threshold: 0.7")
+    (made.root / "faults.yaml").write_text("karnak-01: {bad_answers: 0.5}\n")
+    assert 40 == made.run("rollout", "--yes", "--faults", "faults.yaml", transport="fake").status
+    folder = made.root / "model_artifacts" / "quadrants"
+    folder.mkdir(exist_ok=True)
+    (folder / "card.md").write_text(CARD)
+    return made
+
+
+@pytest.fixture(scope="module")
+def address(fleet: QuadrantFleet) -> Iterator[str]:
+    """Where `fleetctl dashboard` says that it listens; it ends well on Ctrl-C."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "fleetctl", "dashboard", "--port", "0", "--every", "1"],
+        cwd=fleet.root,
+        env={**os.environ, "FLEETCTL_TRANSPORT": "fake", "NO_COLOR": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        found = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())
+        assert found
+        yield found[0]
+        process.send_signal(signal.SIGINT)
+        assert (0, "") == (process.wait(20), process.stderr.read())
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """A fresh window; whatever it asks for must come from the dashboard, and nothing may go wrong in it."""
+    asked: list[str] = []
+    wrong: list[str] = []
+    context = browser.new_context(base_url=address, viewport={"width": 1100, "height": 900})
+    window = context.new_page()
+    window.on("request", lambda request: asked.append(request.url))
+    window.on("pageerror", lambda error: wrong.append(str(error)))
+    window.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    yield window
+    context.close()
+    assert [] == [url for url in asked if not url.startswith(f"{address}/")]
+    assert [] == [text for text in wrong if "404" not in text]
+
+
+def open_fleet(page: Page) -> None:
+    page.goto("/")
+    expect(page.locator(".chips")).to_be_visible(timeout=15_000)
+
+
+def test_from_the_fleet_to_a_wrong_answer(page: Page) -> None:
+    """Choose what is wrong, open the board, and see which golden sample it took for what."""
+    open_fleet(page)
+    page.get_by_role("link", name="1 wrong", exact=True).click()
+    expect(page.locator(".boards tbody tr")).to_have_count(1)
+    page.get_by_role("link", name="karnak-01").click()
+
+    expect(page.get_by_role("heading", level=1)).to_contain_text("karnak-01")
+    expect(page.locator(".golden .no")).to_have_count(2)
+    picture = page.get_by_alt_text("Golden sample 1")
+    assert picture.evaluate("each => each.complete && each.naturalWidth") == 16
+
+
+def test_the_page_moves_with_a_rollout(page: Page, fleet: QuadrantFleet) -> None:
+    """Nobody reloads: a rollout made meanwhile shows, and the fleet's page follows."""
+    page.goto("/rollout")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("failed")
+    assert 0 == fleet.run("rollout", "--yes", transport="fake").status
+    expect(page.get_by_role("heading", level=1)).to_contain_text("done", timeout=15_000)
+
+    open_fleet(page)
+    expect(page.locator("#main .lead")).to_contain_text("3 of 3 boards healthy", timeout=15_000)
+    (fleet.root / "inventory" / "fleet.yaml").rename(fleet.root / "away.yaml")
+    expect(page.locator("#main")).to_contain_text("git cannot be read", timeout=15_000)
+    (fleet.root / "away.yaml").rename(fleet.root / "inventory" / "fleet.yaml")
+    expect(page.locator("#main")).not_to_contain_text("git cannot be read", timeout=15_000)
+
+
+def test_by_keyboard(page: Page) -> None:
+    """Tab leads to the skip link, that to the content, and choosing by keys keeps its place while boards are
+    asked again."""
+    open_fleet(page)
+    page.keyboard.press("Tab")
+    assert "Skip to content" == page.evaluate("document.activeElement.textContent")
+    page.keyboard.press("Enter")
+    assert "main" == page.evaluate("document.activeElement.id")
+    page.locator("#q").focus()
+    page.keyboard.type("luxor-*")
+    page.wait_for_timeout(2500)
+    assert "luxor-*" == page.locator("#q").input_value()
+    page.keyboard.press("Enter")
+    expect(page.locator(".boards tbody tr")).to_have_count(2)
+    link = page.get_by_role("link", name="luxor-02")
+    link.focus()
+    page.wait_for_timeout(2500)
+    assert "luxor-02" == page.evaluate("document.activeElement.textContent")
+
+
+@pytest.mark.parametrize("where", PAGES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_by_ear_and_eye(page: Page, where: str, scheme: str) -> None:
+    """axe finds nothing to object to, whatever the colours; on a phone nothing is cut off sideways."""
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.goto(where)
+    page.wait_for_timeout(300)
+    found = Axe().run(page)
+    page.set_viewport_size({"width": 360, "height": 740})
+    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+    assert 0 == found.violations_count, found.generate_report()
+    assert 0 == overflow
+
+
+def test_the_report_needs_nobody(browser: Browser, tmp_path: Path) -> None:
+    """The file opens from disk with its looks, asks for nothing, and axe has nothing to object to."""
+    many = fleet_of(60)
+    (tmp_path / "report.html").write_text(report_html(many, statuses(many, 4), tell([]), 1.7e9))
+    context = browser.new_context(viewport={"width": 360, "height": 740})
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((tmp_path / "report.html").as_uri())
+    found = Axe().run(page)
+
+    assert 0 == found.violations_count, found.generate_report()
+    assert "rgb(250, 247, 241)" == page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert {"file", "data"} >= {url.partition(":")[0] for url in asked}
+    context.close()

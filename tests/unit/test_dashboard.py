@@ -1,0 +1,192 @@
+"""The dashboard's addresses: what each shows, and what keeps everybody else out."""
+
+import base64
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from dashboards import Served, serving
+from many_boards import fleet_of, statuses
+from prometheus_client.parser import text_string_to_metric_families
+from quadrant_fleet import QuadrantFleet
+from test_report_html import parsed
+
+from fleetctl.artifact import Contract, GoldenAnswer, Tensor
+from fleetctl.dashboard.golden import agreement, compare
+from fleetctl.dashboard.png import grey_png
+from fleetctl.dashboard.snapshot import Snapshot, Source, Watch
+from fleetctl.manifest.loader import load
+from fleetctl.project import Project
+from fleetctl.selector import select
+from fleetctl.transports.fake import FakeTransport
+from fleetctl.transports.faults import Faults
+
+CARD = """# A <b>reader</b>
+
+| plot | <script>alert(1)</script> |
+|---|---|
+| ![confusion](confusion.png) | ![x](../../secret.png) |
+"""
+PNG = base64.b64decode(
+    b"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuadrantFleet]:
+    """Three simulated boards that run what git says, one of them away since, and a card."""
+    made = QuadrantFleet.make(tmp_path_factory.mktemp("fleet"))
+    assert 0 == made.run("rollout", "--yes", transport="fake").status
+    folder = made.root / "model_artifacts" / "quadrants"
+    folder.mkdir(exist_ok=True)
+    (folder / "card.md").write_text(CARD)
+    (folder / "confusion.png").write_bytes(PNG)
+    (made.root / "secret.png").write_bytes(b"secret")
+    yield made
+
+
+@pytest.fixture(scope="module")
+def site(fleet: QuadrantFleet) -> Iterator[Served]:
+    project = Project(fleet.root / "inventory" / "fleet.yaml")
+
+    def source() -> Source:
+        known = load(project.manifest)
+        faults = Faults({"luxor-02": {"unreachable": True}})
+        transport = FakeTransport(project.state / "fake", faults)
+        return Source(project, known, select(known, "").boards, transport)
+
+    watch = Watch(source, every=3600)
+    watch.ask()
+    watch.read_journal()
+    with serving(watch) as served:
+        yield served
+
+
+@pytest.mark.parametrize(
+    ("address", "shows"),
+    [
+        ("/", ["2 of 3 boards healthy, 1 offline", 'href="/boards/karnak-01"', "simulated: no connection"]),
+        ("/?standing=offline", ["luxor-02", "1 board</span>"]),
+        ("/?q=nobody", ["No board is like that."]),
+        ("/?page=-1&wave=x&site=%00", ["No board is like that."]),
+        ("/rollout", ["Wave 1: canary", "done", "at most 0 boards may fail. 1 board verified"]),
+        ("/plan", ["1 board offline, deferred"]),
+        ("/plan?commit=HEAD", ["1 board offline, deferred"]),
+        ("/plan?commit=--output=x", ["names no commit"]),
+        ("/models", ["quadrants", "/models/quadrants"]),
+        ("/boards/luxor-01", ["Golden samples", "north-west", "passed", "confirmed"]),
+        ("/boards/luxor-02", ["It could not be asked: simulated: no connection."]),
+    ],
+)
+def test_pages(site: Served, address: str, shows: list[str]) -> None:
+    """Each page is well-formed, leads nowhere else, and shows what it is for."""
+    answer = site.get(address)
+
+    assert 200 == answer.status
+    assert [] == [text for text in shows if text not in answer.text]
+    assert all(where.startswith(("/", "#")) for where in parsed(answer.text).addresses)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/nothing",
+        "/boards/nobody",
+        "/boards/..%2f..%2fsecret",
+        "/models/nobody",
+        "/models/..%2f..",
+        "/models/quadrants/files/..%2f..%2fsecret.png",
+        "/models/quadrants/files/card.md",
+        "/boards/luxor-01/golden/99.png",
+        "/static/..%2fpages.py",
+    ],
+)
+def test_what_is_not_there(site: Served, address: str) -> None:
+    """Names that lead nowhere, or out of the folder, are answered with a page that says so."""
+    answer = site.get(address)
+
+    assert 404 == answer.status
+    assert "secret" not in answer.text.replace("%2fsecret", "")
+
+
+def test_a_card_is_shown_and_not_obeyed(site: Served) -> None:
+    """Tables and plots show; HTML is text; pictures are looked for in the card's own folder alone."""
+    card = site.get("/models/quadrants").text
+
+    assert "&lt;script&gt;" in card
+    assert "<script>" not in card
+    assert '<img src="/models/quadrants/files/confusion.png"' in card
+    assert PNG == site.get("/models/quadrants/files/confusion.png").body
+    assert 404 == site.get("/models/quadrants/files/secret.png").status
+
+
+def test_the_walls(site: Served) -> None:
+    """Another name, another method and another site are kept out; every answer carries the policy."""
+    assert 400 == site.get("/", host="fleet.example").status
+    assert 200 == site.get("/", host=f"localhost:{site.port}").status
+    assert [405, 405] == [site.get("/", method=method).status for method in ("POST", "DELETE")]
+    for address in ("/", "/nothing", "/static/live.js", "/metrics"):
+        headers = site.get(address).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert ("nosniff", "no-store") == (headers["x-content-type-options"], headers["cache-control"])
+        assert "access-control-allow-origin" not in headers
+
+
+def test_machines_may_look_too(site: Served) -> None:
+    """Prometheus scrapes the same metrics that `status` writes; the stream begins with what there is."""
+    families = text_string_to_metric_families(site.get("/metrics").text)
+
+    assert "fleetctl_board_healthy" in {family.name for family in families}
+    assert site.first_event().startswith('event: versions\ndata: {"fleet": 1, "rollout": 1}\n')
+
+
+def test_golden_pictures_are_png(site: Served) -> None:
+    """The first sample of the contract, decoded, is the bright quadrant that it should be."""
+    data = site.get("/boards/luxor-01/golden/0.png").body
+    rows = zlib.decompress(data[data.index(b"IDAT") + 4 : -16])
+
+    assert data.startswith(b"\x89PNG")
+    assert 17 * 16 == len(rows)
+    with pytest.raises(ValueError, match="no picture"):
+        grey_png(3, 3, b"12345678")
+
+
+def test_ten_thousand_boards(tmp_path: Path) -> None:
+    """A page stays a page: fifty boards, a grid of thirty sites, and every board reachable by choosing."""
+    fleet = fleet_of(10_000, sites=400)
+    source = Source(Project(tmp_path / "inventory" / "f.yaml"), fleet, tuple(fleet.boards), FakeTransport())
+    watch = Watch(lambda: source, 3600)
+    watch.snapshot = Snapshot(source, tuple(statuses(fleet, 7)), asked_at=1.7e9)
+    with serving(watch) as site:
+        page = site.get("/")
+        last = site.get("/?page=200")
+        found = site.get("/?q=b09999")
+
+    assert len(page.body) < 300_000
+    assert "9993 of 10000 boards healthy, 7 offline" in page.text
+    assert "370 sites more, none worse than these." in page.text
+    assert 50 == page.text.count('<th scope="row"><a href="/boards/')
+    assert "b09999" in last.text
+    assert "1 board</span>" in found.text
+
+
+def contract(*labels: str) -> Contract:
+    tensor = Tensor((1, 2), "uint8", 1.0, 0)
+    golden = tuple(GoldenAnswer(label, 0.9) for label in labels)
+    return Contract("m", "int8", "classification", ("A1", "B1"), {}, tensor, tensor, golden, 0.1)
+
+
+def test_answers_beside_what_was_expected() -> None:
+    """Answers are held against golden ones place by place; what is garbled or left out was not said."""
+    receipt = {"answers": [{"label": "A1", "score": 0.8, "elapsed_ms": 4}, {"label": 7}, {"error": "late"}]}
+    compared = compare(contract("A1", "B1", "A1", "B1"), receipt)
+
+    assert [True, None, None, None] == [each.agrees for each in compared]
+    assert ["A1", "no answer", "late", "no answer"] == [each.answer for each in compared]
+    assert 0.5 == agreement(contract("A1", "B1"), {"answers": [{"label": "A1"}, {"label": "A1"}]})
+    assert None is agreement(contract("A1"), {"answers": "yes"})
+    assert None is agreement(None, receipt)
+    assert replace(compared[0], index=1).index == 1
