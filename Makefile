@@ -33,10 +33,12 @@ test-full: $(READY) ## the suite with its long matrices
 boards: $(READY) ## make the images and wheels that tests of docker boards need (as root, once)
 	$(BIN)/python tests/prepare_boards.py $(BOARDS)
 
-lint: $(READY) ## style, types, playbooks
+lint: $(READY) ## style, types, playbooks, workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy fleetctl
+	$(BIN)/zizmor --offline --quiet --no-progress .github
+	.ci/actionlint/run
 
 format: $(READY) ## put the code into the one form
 	$(BIN)/ruff check --fix .

@@ -80,7 +80,7 @@ def build(
         BuildError: a model could not be built, or something could not be written.
         LockHeld: another build of this fleet is running.
     """
-    chosen = _choose(fleet, models)
+    chosen = choose(fleet, models)
     with _refusals_of_the_system(), Lock(project.state / "build.lock", f"build of {fleet.name}"):
         before = lockfile.read(project.lockfile)
         results = [
@@ -118,14 +118,19 @@ def check(fleet: Fleet, project: Project, *, models: Collection[str] = ()) -> Bu
         LockStale, GateRefused: as `resolve`; the card of a model is missing or about another build.
         BuildError: a blob is absent or was altered.
     """
-    current = current_models(fleet, project, [model.name for model in _choose(fleet, models)])
+    current = current_models(fleet, project, [model.name for model in choose(fleet, models)])
     for name, locked in current.items():
         _verify(locked, BlobStore(project.store))
         demand_card(fleet.models[name], locked, project)
     return BuildResult(tuple(BuiltModel(name, locked) for name, locked in current.items()), False)
 
 
-def _choose(fleet: Fleet, names: Collection[str]) -> list[Model]:
+def choose(fleet: Fleet, names: Collection[str]) -> list[Model]:
+    """The models of these names in the order of the manifest; none: all.
+
+    Raises:
+        UsageError: the manifest has no such model.
+    """
     unknown = [name for name in names if name not in fleet.models]
     if unknown:
         raise UsageError(

@@ -40,6 +40,7 @@ VERBS: dict[str, str] = {
     "history": "List the releases that boards ran, with their proof.",
     "logs": "Print the last lines of a board's service.",
     "exec": "Run a command on boards.",
+    "github": "Keep one comment or one issue up to date, from a workflow.",
     "lab": "Start and stop virtual boards on this machine.",
 }
 

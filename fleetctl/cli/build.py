@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +28,10 @@ def build(
     check: Annotated[
         bool, typer.Option("--check", help="Build nothing: fail unless all is up to date.")
     ] = False,
+    changed: Annotated[
+        bool,
+        typer.Option("--changed", help="Build nothing: name the models that the lock does not describe."),
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Build the models that changed, and hold them against their gates.
@@ -41,6 +46,11 @@ def build(
 
     if force and check:
         raise UsageError("--force builds and --check does not", hint="give one of them")
+    if changed and (force or check):
+        raise UsageError("--changed only names models", hint="give it alone")
+    if changed:
+        _show_changed(file, models or [], output)
+        return
     fleet, project, names = load(file), Project(file), models or []
     if check:
         result = library.check(fleet, project, models=names)
@@ -61,6 +71,30 @@ def build(
     rows = list(_rows(result))
     show(output, schema=BUILD_SCHEMA, data=_json(result), columns=COLUMNS, rows=rows)
     _tell_github(result, rows)
+
+
+def _show_changed(file: Path, names: list[str], output: Output) -> None:
+    """Models whose recipe or data are not those in the lock, and why: what a pipeline builds in a matrix."""
+    import json
+
+    from fleetctl import lockfile
+    from fleetctl.build.builder import choose
+    from fleetctl.build.inputs import model_inputs
+    from fleetctl.build.resolve import staleness
+    from fleetctl.manifest.loader import load
+    from fleetctl.project import Project
+    from fleetctl.report import github
+
+    fleet, project = load(file), Project(file)
+    lock = lockfile.read(project.lockfile)
+    stale = {
+        model.name: why
+        for model in choose(fleet, names)
+        if (why := staleness(model, lock.models.get(model.name), model_inputs(model, fleet, project)[1]))
+    }
+    data, rows = {"models": stale}, [[name, why] for name, why in stale.items()]
+    show(output, schema="fleetctl.changed/v1", data=data, columns=["model", "why"], rows=rows)
+    github.set_outputs({"models": json.dumps(list(stale)), "any": bool(stale)})
 
 
 def _tell_github(result: "BuildResult", rows: list[list[str]]) -> None:

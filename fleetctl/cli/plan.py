@@ -32,6 +32,10 @@ def plan(
     base: Annotated[
         str, typer.Option("--base", metavar="REV", help="Hold the change since this commit against it.")
     ] = "",
+    changes_ok: Annotated[
+        bool,
+        typer.Option("--changes-ok", help="With --base: exit 0 for a change that nothing speaks against."),
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Say what a rollout would change, board by board, and why.
@@ -47,7 +51,7 @@ def plan(
         _refuse_board_options(on, save)
         from fleetctl.cli.proposed import show_proposal
 
-        show_proposal(file, base, output)
+        show_proposal(file, base, output, changes_ok=changes_ok)
         return
     from fleetctl.cli.session import open_session
     from fleetctl.desired import desired_fleet

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from fleetctl.proposal.compare import Proposal
 
 
-def show_proposal(file: Path, rev: str, output: Output) -> None:
-    """Show what the files here change against the commit `rev`; exit as `plan` does.
+def show_proposal(file: Path, rev: str, output: Output, *, changes_ok: bool) -> None:
+    """Show what the files here change against the commit `rev`; exit as `plan` does, or 0 for `changes_ok`.
 
     Raises:
         Dangerous: the change does what is seldom meant, and does not say that it is.
@@ -32,7 +32,7 @@ def show_proposal(file: Path, rev: str, output: Output) -> None:
     refuse(proposal)
     if proposal.plan.refused:
         raise typer.Exit(Incompatible.exit_code)
-    if not proposal.is_empty:
+    if not (proposal.is_empty or changes_ok):
         raise typer.Exit(1)
 
 

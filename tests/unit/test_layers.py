@@ -24,7 +24,7 @@ LAYERS = [
     "lockfile",
     "models",
     "build",
-    "remotes",
+    "remotes forge",
     "render",
     "observation",
     "plan",

@@ -1,0 +1,96 @@
+"""GitHub's REST interface on loopback, as far as workflows use it: comments, issues, and who may write."""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request, Response
+
+REPOSITORY = "temples/unas"
+TOKEN = "ghs_papyrus"
+
+
+@dataclass
+class GitHubStandIn:
+    """What the repository holds; `writable`: the token may write; `busy`: so many answers are 503."""
+
+    comments: list[dict[str, Any]] = field(default_factory=list)
+    issues: list[dict[str, Any]] = field(default_factory=list)
+    writable: bool = True
+    busy: int = 0
+    asked: list[str] = field(default_factory=list)
+    address: str = ""
+
+    @Request.application
+    def __call__(self, request: Request) -> Response:
+        path = request.path.removeprefix(f"/repos/{REPOSITORY}")
+        self.asked.append(f"{request.method} {path}")
+        if self.busy:
+            self.busy -= 1
+            return Response("busy", 503)
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return Response('{"message": "Bad credentials"}', 401)
+        if request.method != "GET" and not self.writable:
+            return Response('{"message": "Resource not accessible by integration"}', 403)
+        return self._answer(request, path)
+
+    def _answer(self, request: Request, path: str) -> Response:
+        import json
+
+        said = request.get_json() if request.method != "GET" else {}
+        if re.fullmatch(r"/issues/\d+/comments", path):
+            where = int(path.split("/")[2])
+            if request.method == "GET":
+                found = [each for each in self.comments if each["on"] == where]
+                return Response(json.dumps(_page(found, request)))
+            return Response(json.dumps(self.add_comment(where, said["body"])), 201)
+        if match := re.fullmatch(r"/issues/comments/(\d+)", path):
+            comment = next(each for each in self.comments if each["id"] == int(match.group(1)))
+            comment.update(said)
+            return Response(json.dumps(comment))
+        if path == "/issues" and request.method == "GET":
+            found = [each for each in self.issues if each["state"] == request.args["state"]]
+            return Response(json.dumps(_page(found, request)))
+        if path == "/issues":
+            return Response(json.dumps(self.add_issue(said["title"], said["body"])), 201)
+        if match := re.fullmatch(r"/issues/(\d+)", path):
+            issue = next(each for each in self.issues if each["number"] == int(match.group(1)))
+            issue.update(said)
+            return Response(json.dumps(issue))
+        return Response('{"message": "Not Found"}', 404)
+
+    def add_comment(self, on: int, body: str, kind: str = "Bot") -> dict[str, Any]:
+        made = {"id": len(self.comments) + 1, "on": on, "body": body, "user": {"type": kind}}
+        made["html_url"] = f"https://github.example/{on}#{made['id']}"
+        self.comments.append(made)
+        return made
+
+    def add_issue(self, title: str, body: str, kind: str = "Bot") -> dict[str, Any]:
+        made = {"number": len(self.issues) + 1, "title": title, "body": body, "user": {"type": kind}}
+        made |= {"state": "open", "html_url": f"https://github.example/issues/{made['number']}"}
+        self.issues.append(made)
+        return made
+
+
+def _page(found: list[dict[str, Any]], request: Request) -> list[dict[str, Any]]:
+    size, page = int(request.args["per_page"]), int(request.args["page"])
+    return found[size * (page - 1) : size * page]
+
+
+@contextmanager
+def standing_in() -> Iterator[GitHubStandIn]:
+    made = GitHubStandIn()
+    server = make_server("127.0.0.1", 0, made, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    made.address = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield made
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

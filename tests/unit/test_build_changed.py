@@ -1,0 +1,30 @@
+"""`fleetctl build --changed`: what a pipeline has to build."""
+
+import json
+from pathlib import Path
+
+import pytest
+from git_fleet import GitFleet
+
+from fleetctl.cli import main
+
+
+def test_models_that_the_lock_does_not_describe_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is built; GitHub gets a list for a matrix, and a word to skip it by."""
+    fleet = GitFleet.make(tmp_path)
+    monkeypatch.chdir(fleet.root)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
+    assert 0 == main(["build", "--changed", "-o", "json"])
+    none = json.loads(capsys.readouterr().out)["models"]
+    fleet.edit("samples: 6", "samples: 7")
+    assert 0 == main(["build", "--changed", "-o", "json"])
+    one = json.loads(capsys.readouterr().out)["models"]
+    outputs = (tmp_path / "outputs").read_text().splitlines()
+
+    assert {} == none
+    assert {"toy": "its recipe or its data changed since it was built"} == one
+    assert ["[]", "false", '["toy"]', "true"] == [outputs[index] for index in (1, 4, 7, 10)]
+    assert 2 == main(["build", "--changed", "--check"])
