@@ -8,6 +8,7 @@ It refuses to start rather than serve something other than what the release says
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import json
 import os
 import signal
@@ -233,10 +234,20 @@ def _listen(config: Mapping[str, Any], service: Service) -> Server:
     host, port = config.get("host", "127.0.0.1"), config.get("port")
     if isinstance(port, bool) or not isinstance(port, int) or not isinstance(host, str):
         raise ReleaseRefused("config/serve.json gives no host and port")
+    if not _is_loopback(host):
+        raise ReleaseRefused("it listens on this board alone, never on %.60s" % host)
     try:
         return Server(host, port, service)
     except (OSError, OverflowError) as error:
         raise ReleaseRefused("cannot listen on %s:%d: %s" % (host, port, error)) from None
+
+
+def _is_loopback(host: str) -> bool:
+    """Whoever wants others to ask puts something in front that knows who they are."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def main(argv: Sequence[str]) -> int:

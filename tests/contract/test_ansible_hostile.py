@@ -1,6 +1,7 @@
 """Boards that do not keep to the protocol: what they say is data, and none can hold the others up."""
 
 import contextlib
+import json
 import os
 import resource
 import shutil
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from contract_worlds import DEADLINE, LabWorld, Releases, by_board
@@ -70,6 +72,52 @@ def test_hostile_boards_are_failures_and_hold_up_nobody(lab: LabWorld, releases:
     assert (
         resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1 << 20
     )  # KiB: the endless talker was cut short
+    lab.retire()
+
+
+LIAR = """
+import json, sys
+request = json.loads(sys.stdin.buffer.readline())
+sys.stdin.buffer.read()
+with open({asked!r}, "a") as asked:
+    print(sys.argv[1], file=asked)
+receipt = json.loads({receipt!r})
+print(json.dumps({{
+    "missing": {{"ok": True, "missing": []}},
+    "activate": {{"ok": True, "state": "pending", "receipt": receipt, "contract": {{}}, "smoke": {{}}}},
+    "confirm": {{"ok": True, "state": "confirmed", "current": receipt["release"]}},
+    "revert": {{"ok": True, "state": "reverted", "current": None, "receipt": receipt}},
+}}[sys.argv[1]]))
+sys.exit(0)
+"""
+
+LIES: list[dict[str, Any]] = [
+    {"board": "another"},  # a receipt that was recorded elsewhere
+    {"release": "0" * 64},
+    {"loaded": {"release": "0" * 64}},  # it still serves the old one
+    {"loaded": {"model_sha256": "0" * 64}},
+    {"answers": []},
+    {"answers": "all of them"},
+    {},  # no lie that anybody could tell: the control
+]
+
+
+def test_lies_in_a_receipt_are_never_a_proof(lab: LabWorld, releases: Releases) -> None:
+    """Another board's receipt, another release, another model, no answers: told to go back."""
+    honest, *liars = lab.boards(len(LIES) + 1)
+    (reply,) = lab.transport.release([releases.order(honest)])
+    for liar, lie in zip(liars, LIES, strict=True):
+        release = releases.order(liar).release.digest
+        said = {**reply.data["receipt"], "board": liar.name, "release": release}
+        loaded = {**said["loaded"], "release": release, **lie.get("loaded", {})}
+        receipt = json.dumps({**said, **lie, "loaded": loaded})
+        take_over(liar, LIAR.format(asked=f"{liar.root}/asked", receipt=receipt))
+    replies = by_board(lab.transport.release([releases.order(liar) for liar in liars]))
+
+    *caught, believed = [(Path(liar.root) / "asked").read_text().split() for liar in liars]
+    assert [["missing", "activate", "revert"]] * len(caught) == caught
+    assert ["missing", "activate", "confirm"] == believed
+    assert {"failed"} == {replies[liar.name].data["judgement"]["outcome"] for liar in liars[:-1]}
     lab.retire()
 
 

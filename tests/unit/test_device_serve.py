@@ -102,6 +102,10 @@ def test_malformed_pictures_are_refused(
         (b"GET /../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", 404),
         (b"BREW /pot HTTP/1.1\r\nHost: x\r\n\r\n", 501),
         (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET /healthz HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET /healthz HTTP/1.1\r\nA: " + b"b" * 70_000 + b"\r\n\r\n", 431),
+        (b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % ((16 << 20) + 1), 413),
     ],
 )
 def test_malformed_requests_are_refused(served: Served, head: bytes, status: int) -> None:
@@ -109,6 +113,24 @@ def test_malformed_requests_are_refused(served: Served, head: bytes, status: int
     reply = served.raw(head)
     assert b"%d" % status in reply.split(b"\r\n")[0]
     assert served.http("GET", "/healthz")[0] == 200
+
+
+def test_nobody_else_can_ask(served: Served) -> None:
+    """Of all sockets that listen, the service has one, and that is on loopback."""
+    if not Path("/proc/net/tcp").exists():
+        pytest.skip("looks into the kernel's table of sockets, which this system does not show")
+    links = [link for link in Path(f"/proc/{served.process.pid}/fd").iterdir() if link.is_symlink()]
+    inodes = {
+        str(link.readlink())[len("socket:[") : -1] for link in links if "socket:" in str(link.readlink())
+    }
+    listening = {
+        line.split()[1]
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+        if line.split()[3] == "0A" and line.split()[9] in inodes
+    }
+
+    assert listening == {f"0100007F:{served.port:04X}"}
 
 
 def test_metrics_are_prometheus_text(served: Served) -> None:
@@ -204,6 +226,11 @@ def test_a_contract_of_another_model_is_refused(tmp_path: Path, change: dict[str
         ({"accelerator": "gpu"}, "serve: accelerator must be none, preferred or required"),
         ({"accelerator": "required"}, "serve: the Edge TPU is required: the model was not compiled for it"),
         ({"port": 99999}, "serve: cannot listen on 127.0.0.1:99999"),
+        ({"host": "0.0.0.0"}, "serve: it listens on this board alone, never on 0.0.0.0"),
+        ({"host": "::"}, "serve: it listens on this board alone, never on ::"),
+        ({"host": ""}, "serve: it listens on this board alone, never on "),
+        ({"host": "192.0.2.1"}, "serve: it listens on this board alone, never on 192.0.2.1"),
+        ({"host": "board.example"}, "serve: it listens on this board alone, never on board.example"),
     ],
 )
 def test_a_wrong_config_is_refused(tmp_path: Path, config: dict[str, Any], said: str) -> None:
