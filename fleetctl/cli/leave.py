@@ -1,6 +1,7 @@
 """`fleetctl leave`: give boards back to what ran on them before fleetctl."""
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 from fleetctl.cli.options import (
     DEFAULT_MANIFEST,
@@ -13,6 +14,10 @@ from fleetctl.cli.options import (
     YesOption,
 )
 from fleetctl.cli.result import show
+
+if TYPE_CHECKING:
+    from fleetctl.cli.session import Session
+    from fleetctl.signing.statement import Signed
 
 LEAVE_SCHEMA = "fleetctl.leave/v1"
 
@@ -44,7 +49,10 @@ def leave(
     results: list[dict[str, Any]] = []
     with Lock(session.project.state / "lock", f"leaving boards of {session.fleet.name}"):
         replies = session.transport.leave(
-            session.boards, reason="asked for by `fleetctl leave`", deadline=session.fleet.rollout.deadline
+            session.boards,
+            reason="asked for by `fleetctl leave`",
+            deadline=session.fleet.rollout.deadline,
+            signed=_permissions(session),
         )
         for reply in replies:
             left = reply.ok and reply.data.get("state") == "left"
@@ -62,6 +70,18 @@ def leave(
     )
     if failed := [r["board"] for r in results if not r["left"]]:
         raise RollbackFailed(f"not left: {', '.join(failed)}", hint="`fleetctl status` says what they run")
+
+
+def _permissions(session: "Session") -> "dict[str, Signed]":
+    """What lets boards leave that demand signatures; nothing where releases are not signed."""
+    from fleetctl.device.trust import NOTHING
+    from fleetctl.signing.signing import open_signing
+
+    signing = open_signing(session.project, session.fleet, os.environ)
+    if signing is None:
+        return {}
+    signing.require_key()
+    return {board: signing.permission(seen, NOTHING) for board, seen in session.observe().items()}
 
 
 def _result(board: str, left: bool, said: Any, error: str) -> dict[str, Any]:

@@ -14,19 +14,22 @@ from .files import read_json
 from .layout import Board
 from .pending import REVERTING
 from .recovery import recover, revert_lapsed
+from .trust import NOTHING, demand_return
 
 
 def leave(call: Call) -> Dict[str, Any]:
     """Undo the first adoption; what was cut short is finished by giving the verb again.
 
     Raises:
-        BoardError: `never-adopted`, or `revert-failed` where the service of before does not come up.
+        BoardError: `never-adopted`; `untrusted` or `older`, where leaving has to be signed for; or
+            `revert-failed`, where the service of before does not come up.
     """
     reason = call.request.get("reason")
     said = reason[:500] if isinstance(reason, str) else "asked to leave"
     with call.lock("leave"):
         activation = Activation.of(call)
         recover(activation)
+        demand_return(call.board, call.request, NOTHING)
         adopted = read_json(call.board.in_state("adopted.json"))
         if not adopted:
             raise BoardError("never-adopted", "no release was ever put on this board")

@@ -14,7 +14,7 @@ from .locks import locked
 from .recovery import recover as finish_or_undo
 from .recovery import revert_lapsed, settle_link
 from .release_files import altered_files
-from .trust import demand_statement, highest_serial, may_go_back
+from .trust import demand_return
 
 
 def confirm(call: Call) -> Dict[str, Any]:
@@ -48,17 +48,7 @@ def go_back(activation: Activation, to: Optional[str], reason: str, request: Jso
     if recovered in ("reverted", "revert_failed") and to in (None, board.current):
         return {"state": recovered, "current": board.current, "receipt": activation.records.receipt}
     digest = to or last_before(activation)
-    return go_back_to(activation, digest, reason, signed_return(activation, digest, request))
-
-
-def signed_return(activation: Activation, digest: str, request: Json) -> Optional[Dict[str, Any]]:
-    """Who signed that this board may leave a confirmed release for an older one; None where nobody has to."""
-    signed = demand_statement(activation.board, request, digest)
-    if signed is not None and not may_go_back(highest_serial(activation.board), signed):
-        raise BoardError(
-            "older", "release %s was signed, but not for going back to it from here" % digest[:12]
-        )
-    return signed
+    return go_back_to(activation, digest, reason, demand_return(board, request, digest))
 
 
 def last_before(activation: Activation) -> str:

@@ -23,6 +23,7 @@ from .layout import Board
 STATEMENT_LIMIT = 4096  # characters
 SIGNATURE_LIMIT = 72  # bytes: the longest a DER signature on P-256 can be
 SERIAL_LIMIT = 1 << 53
+NOTHING = "nothing"  # the release of a board that is given back to what ran on it before
 PATIENCE_S = 30.0
 
 # How every public key on the curve P-256 begins in DER (RFC 5480); 64 bytes of a point follow.
@@ -110,6 +111,21 @@ def refuse_older(board: Board, signed: Optional[Json], digest: str) -> None:
             "release %s was signed as number %d of the history, and this board has confirmed number %d"
             % (digest[:12], signed["serial"], highest),
         )
+
+
+def demand_return(board: Board, request: Json, digest: str) -> Optional[Dict[str, Any]]:
+    """Who signed that this board may leave a confirmed release for another; None where nobody has to.
+
+    Args:
+        digest: of the release that it goes to, or `NOTHING`.
+
+    Raises:
+        BoardError: `untrusted`, or `older` where it was not signed for going back from here.
+    """
+    signed = demand_statement(board, request, digest)
+    if signed is not None and not may_go_back(highest_serial(board), signed):
+        raise BoardError("older", "%s was signed, but not for going back to it from here" % digest[:12])
+    return signed
 
 
 def may_go_back(highest: Optional[int], signed: Json) -> bool:

@@ -180,10 +180,21 @@ class AnsibleTransport:
             ],
         )
 
-    def leave(self, boards: Sequence[Board], *, reason: str, deadline: float) -> Iterator[Reply]:
+    def leave(
+        self,
+        boards: Sequence[Board],
+        *,
+        reason: str,
+        deadline: float,
+        signed: Mapping[str, Signed] = NOTHING_SIGNED,
+    ) -> Iterator[Reply]:
         """Give boards back to what ran on them before: the reply of the board verb `leave`."""
         return self._play(
-            Goal.LEFT, [Work(b, Goal.LEFT, deadline, self.known_hosts, reason=reason) for b in boards]
+            Goal.LEFT,
+            [
+                Work(b, Goal.LEFT, deadline, self.known_hosts, reason=reason, signed=signed.get(b.name))
+                for b in boards
+            ],
         )
 
     def _play(self, goal: Goal, work: Sequence[Work]) -> Iterator[Reply]:

@@ -46,14 +46,17 @@ def _do(work: Work, ask: Ask) -> Mapping[str, Any]:
         case Goal.CONFIRMED:
             return ask("confirm", {"release": work.release})
         case Goal.REVERTED:
-            signature = work.signed.request if work.signed else {}
-            return ask("revert", {"to": work.release, "reason": work.reason, **signature})
+            return ask("revert", {"to": work.release, "reason": work.reason, **_signature(work)})
         case Goal.LEFT:
-            return ask("leave", {"reason": work.reason})
+            return ask("leave", {"reason": work.reason, **_signature(work)})
         case Goal.PREPARED:
             if work.preparation is None:
                 raise ValueError("preparing a board needs to know what for")
             return prepare(work.preparation, ask)
+
+
+def _signature(work: Work) -> dict[str, str]:
+    return work.signed.request if work.signed else {}
 
 
 def release_to(order: Order, ask: Ask) -> dict[str, Any]:

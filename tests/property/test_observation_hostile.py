@@ -38,7 +38,7 @@ BOARD = Board("b", BoardKind.RASPBERRYPI4, "reader", VariantName.INT8, host="192
 
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(HONEST, NOISE)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_observation_is_too_strange(noise: dict[str, Any]) -> None:
     """Any field may be anything: there is a status, it is one, and a terminal is not moved by it."""
     said = json.loads(json.dumps({**HONEST, **noise}))

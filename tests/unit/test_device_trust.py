@@ -297,3 +297,16 @@ if "FLEETCTL_TEST_FULL" in os.environ:
 
 def flip(text: str, index: int, bit: int) -> str:
     return text[:index] + chr(ord(text[index]) ^ (1 << bit)) + text[index + 1 :]
+
+
+def test_a_board_is_given_back_only_if_that_was_signed(board: TinyBoard) -> None:
+    """`leave` ends what was confirmed, so it takes a statement about nothing, made for going back."""
+    wanted = release(board)
+    bring(board, wanted, serial=10)
+    other = signed("nothing", serial=10, back_from=9).request
+    codes = [board.ask("leave", words).get("code") for words in ({}, other, signed(wanted.digest).request)]
+    assert codes == ["untrusted", "older", "untrusted"]
+    assert board.serves() == wanted.digest
+
+    reply = board.ask("leave", signed("nothing", serial=10, back_from=10).request)
+    assert (reply.get("state"), board.serves()) == ("left", None), reply
