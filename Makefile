@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BOARDS := amd64 arm64
 
-.PHONY: help setup demo test test-full boards lint format bench lock clean
+.PHONY: help setup demo test test-full boards lint format bench lock docs clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,5 +53,8 @@ lock: $(READY) ## resolve the dependencies again
 	  --extra build --extra dashboard --extra docs --extra iothub --extra lab --extra dev \
 	  --output-file .ci/requirements.lock pyproject.toml
 
+docs: $(READY) ## the manual as a site, built strictly into .site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 clean: ## remove everything that was made here
-	rm -rf .venv .demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .demo .site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

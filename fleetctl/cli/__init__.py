@@ -41,6 +41,7 @@ VERBS: dict[str, str] = {
     "logs": "Print the last lines of a board's service.",
     "exec": "Run a command on boards.",
     "github": "Keep one comment or one issue up to date, from a workflow.",
+    "manual": "Print the man page, or a page of the reference.",
     "lab": "Start and stop virtual boards on this machine.",
 }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetctl.cli.bars import Bars
+from fleetctl.cli import complete
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 from fleetctl.cli.result import show
 
@@ -20,7 +21,10 @@ COLUMNS = ["model", "variant", "top-1", "drop", "worst sign", "size", "samples",
 
 
 def build(
-    models: Annotated[list[str] | None, typer.Argument(help="Models to build. Default: all.")] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Models to build. Default: all.", autocompletion=complete.models),
+    ] = None,
     file: FileOption = DEFAULT_MANIFEST,
     force: Annotated[
         bool, typer.Option("--force", help="Build from scratch, whatever the lock says.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fleetctl.cli import complete
 from fleetctl.cli.options import (
     DEFAULT_MANIFEST,
     FaultsOption,
@@ -30,7 +31,9 @@ _LOOK_S = 3.0  # seconds between two looks whether it is back
 
 
 def doctor(
-    board: Annotated[str, typer.Argument(metavar="BOARD", help="One board.")],
+    board: Annotated[
+        str, typer.Argument(metavar="BOARD", help="One board.", autocompletion=complete.boards)
+    ],
     file: FileOption = DEFAULT_MANIFEST,
     remedy: Annotated[
         Remedy | None, typer.Option("--remedy", help="Take this rung of the ladder first, after asking.")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli import complete
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 from fleetctl.cli.result import show
 
@@ -13,7 +14,9 @@ EXPLAIN_SCHEMA = "fleetctl.explain/v1"
 
 
 def explain(
-    board: Annotated[str, typer.Argument(help="The board's name.", show_default=False)],
+    board: Annotated[
+        str, typer.Argument(help="The board's name.", show_default=False, autocompletion=complete.boards)
+    ],
     key: Annotated[
         str | None, typer.Argument(help="A setting such as config.threshold. Default: all.")
     ] = None,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli import complete
 from fleetctl.cli.options import (
     DEFAULT_MANIFEST,
     FaultsOption,
@@ -14,7 +15,12 @@ from fleetctl.cli.options import (
     TransportOption,
 )
 
-BoardArgument = Annotated[str, typer.Argument(metavar="BOARD", help="A board, or several as for --on.")]
+BoardArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="BOARD", help="A board, or several as for --on.", autocompletion=complete.selections
+    ),
+]
 LinesOption = Annotated[
     int, typer.Option("-n", "--lines", min=1, max=10_000, help="Lines to show of each board.")
 ]

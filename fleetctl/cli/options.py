@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli import complete
 from fleetctl.project import DEFAULT_MANIFEST as DEFAULT_MANIFEST
 
 
@@ -27,7 +28,12 @@ class TransportKind(StrEnum):
 
 FileOption = Annotated[Path, typer.Option("-f", "--file", help="The fleet manifest.", show_default=True)]
 OnOption = Annotated[
-    str, typer.Option("--on", help="Boards: names, globs, @groups, label=value, !not. Default: all.")
+    str,
+    typer.Option(
+        "--on",
+        help="Boards: names, globs, @groups, label=value, !not. Default: all.",
+        autocompletion=complete.selections,
+    ),
 ]
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="Form of the result on stdout.")]
 TransportOption = Annotated[
