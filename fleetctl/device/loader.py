@@ -35,7 +35,7 @@ class TextImporter:
 
     def exec_module(self, module: ModuleType) -> None:
         name = module.__name__.rpartition(".")[2]
-        exec(compile(self._texts.get(name, ""), name + ".py", "exec"), module.__dict__)
+        exec(compile(self._texts.get(name, ""), name + ".py", "exec"), module.__dict__)  # noqa: S102 - our own
 
 
 def packed(data: str) -> Mapping[str, str]:

@@ -264,7 +264,8 @@ def _unanswered(board: str, run: "_Run") -> Reply:
 def _private_folder() -> Iterator[Path]:
     """Where Ansible keeps its files and ssh its sockets, for the time of one run."""
     base = tempfile.gettempdir()
-    folder = Path(tempfile.mkdtemp(prefix="fleetctl-", dir=base if len(base) <= _SOCKET_ROOM else "/tmp"))
+    place = base if len(base) <= _SOCKET_ROOM else "/tmp"  # noqa: S108 - mkdtemp makes one nobody else has
+    folder = Path(tempfile.mkdtemp(prefix="fleetctl-", dir=place))
     try:
         yield folder
     finally:

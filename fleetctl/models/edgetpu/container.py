@@ -112,7 +112,7 @@ def _run(engine: Any, command: list[str], mounts: dict[str, dict[str, str]], pat
         user=f"{os.getuid()}:{os.getgid()}",
         network_mode="none",
         read_only=True,
-        tmpfs={"/tmp": "size=256m"},
+        tmpfs={"/tmp": "size=256m"},  # noqa: S108 - of the container
         mem_limit=MEMORY,
         memswap_limit=MEMORY,
         pids_limit=PROCESSES,
