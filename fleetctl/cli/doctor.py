@@ -31,9 +31,7 @@ _LOOK_S = 3.0  # seconds between two looks whether it is back
 
 
 def doctor(
-    board: Annotated[
-        str, typer.Argument(metavar="BOARD", help="One board.", autocompletion=complete.boards)
-    ],
+    board: Annotated[str, typer.Argument(metavar="BOARD", help="One board.", autocompletion=complete.boards)],
     file: FileOption = DEFAULT_MANIFEST,
     remedy: Annotated[
         Remedy | None, typer.Option("--remedy", help="Take this rung of the ladder first, after asking.")
