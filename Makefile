@@ -33,12 +33,13 @@ test-full: $(READY) ## the suite with its long matrices
 boards: $(READY) ## make the images and wheels that tests of docker boards need (as root, once)
 	$(BIN)/python tests/prepare_boards.py $(BOARDS)
 
-lint: $(READY) ## style, types, playbooks, workflows
+lint: $(READY) ## style, types, insecure calls, playbooks, workflows, advisories
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy fleetctl
 	$(BIN)/zizmor --offline --quiet --no-progress .github
 	.ci/actionlint/run
+	$(BIN)/python .ci/audit $(BIN)/pip-audit .ci/requirements.lock .ci/advisories.toml
 
 format: $(READY) ## put the code into the one form
 	$(BIN)/ruff check --fix .
