@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
-from fleetctl.schemas import boards
+from fleetctl.schemas import boards, fleet
 from fleetctl.schemas.words import JsonSchema
 
-SCHEMAS: Mapping[str, JsonSchema] = {
-    schema["title"]: schema for schema in (boards.STATUS, boards.DRIFT, boards.DOCTOR)
-}
+_ALL = (
+    *(boards.STATUS, boards.DRIFT, boards.DOCTOR, boards.SMOKE, boards.HISTORY, boards.LOGS, boards.EXEC),
+    *(fleet.VALIDATE, fleet.EXPLAIN, fleet.RENDER, fleet.PLAN, fleet.ROLLOUT, fleet.ROLLBACK),
+)
+SCHEMAS: Mapping[str, JsonSchema] = {schema["title"]: schema for schema in _ALL}
 
 
 def short_name(schema: str) -> str:

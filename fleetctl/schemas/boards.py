@@ -4,6 +4,7 @@ from fleetctl.schemas.words import (
     digest,
     document,
     items,
+    mapping,
     maybe,
     number,
     record,
@@ -95,6 +96,46 @@ DOCTOR = document(
                 "rungs of the ladder for a stuck accelerator, in the order in which to try them",
                 word("a value of `--remedy`", "restart-service", "reset-usb", "reboot"),
             ),
+        ),
+    ),
+)
+
+SMOKE = document(
+    "fleetctl.smoke/v1",
+    "`fleetctl smoke`: the golden questions asked anew, trouble first.",
+    boards=items(
+        "each that answered",
+        record(
+            board=text("name"),
+            outcome=text("`passed`, `failed`, `inconclusive`, or how asking it ended"),
+            agreement=maybe(number("share of golden samples that agree, 0 to 1")),
+            p95_ms=maybe(number("latency, 95th percentile")),
+            reasons=texts("why it did not pass"),
+        ),
+    ),
+)
+HISTORY = document(
+    "fleetctl.history/v1",
+    "`fleetctl history`: what boards ran and proved, newest first.",
+    receipts=items("as the boards keep them, untrusted; see the board protocol", {"type": "object"}),
+)
+LOGS = document(
+    "fleetctl.logs/v1",
+    "`fleetctl logs`: the last lines of services.",
+    boards=mapping("name to lines; a board that did not answer is left out", texts("oldest first")),
+)
+EXEC = document(
+    "fleetctl.exec/v1",
+    "`fleetctl exec`: a command on each board.",
+    command=text("as a shell line"),
+    boards=items(
+        "in the order of the manifest",
+        record(
+            board=text("name"),
+            exit=maybe(whole("null where a signal ended it, or the board did not answer")),
+            stdout=maybe(text("what it wrote")),
+            stderr=maybe(text("what it complained about")),
+            error=text("why the board did not answer, or empty"),
         ),
     ),
 )
