@@ -10,17 +10,23 @@ def init(
     folder: Annotated[
         Path, typer.Argument(metavar="[DIR]", help="Where the fleet's repository is.")
     ] = Path(),
+    github: Annotated[
+        bool, typer.Option("--github", help="And workflows for GitHub Actions, with a checklist.")
+    ] = False,
 ) -> None:
     """Write a small commented fleet to start from.
 
-    Files that are there already are left as they are.
+    Files that are there already are left as they are. With --github, also the workflows that plan, build and
+    roll out from pull requests, and .github/CHECKLIST.md, which says what to set on GitHub.
     """
+    from fleetctl.forge.adoption import CHECKLIST, adoption_files
     from fleetctl.manifest.starter import starter_files, unignored, write_missing
     from fleetctl.project import DEFAULT_MANIFEST
     from fleetctl.render.renderer import packaged_templates
     from fleetctl.report.console import emit_text, talk
 
-    written, kept = write_missing(folder, starter_files(packaged_templates()))
+    wanted = starter_files(packaged_templates()) | (adoption_files() if github else {})
+    written, kept = write_missing(folder, wanted)
     for path in kept:
         talk.note(f"{path} is there already: left as it is")
     if (ignore := folder / ".gitignore") in kept:
@@ -35,3 +41,7 @@ def init(
     talk.note(f"fleetctl validate{option}    checks it")
     talk.note(f"fleetctl build{option}       builds its models")
     talk.note(f"fleetctl plan{option}        says what a rollout would change")
+    if github:
+        talk.step(
+            f"on GitHub: {folder / CHECKLIST} lists the environments, variables, secrets and branch rules"
+        )

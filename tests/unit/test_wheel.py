@@ -40,10 +40,15 @@ def test_the_wheel_holds_playbooks_templates_and_board_runtime(wheel: Path) -> N
     templates = {
         f"fleetctl/_templates/{path.name}" for path in (REPOSITORY / "inventory/templates").iterdir()
     }
+    workflows = {
+        f"fleetctl/_github/{path.relative_to(REPOSITORY / '.github')}"
+        for part in ("workflows", "actions")
+        for path in (REPOSITORY / ".github" / part).rglob("*.yml")
+    }
     runtime = {f"fleetctl/device/{path.name}" for path in (REPOSITORY / "fleetctl/device").glob("*.py")}
 
-    assert playbooks and templates and runtime
-    assert set() == (playbooks | templates | runtime) - shipped
+    assert playbooks and templates and runtime and workflows
+    assert set() == (playbooks | templates | runtime | workflows) - shipped
 
 
 def test_the_wheel_starts_a_fleet(wheel: Path, tmp_path: Path) -> None:
@@ -54,7 +59,7 @@ def test_the_wheel_starts_a_fleet(wheel: Path, tmp_path: Path) -> None:
         f"import sys; sys.path.insert(0, {str(unpacked)!r})\n"
         "import fleetctl; assert fleetctl.__file__.startswith(sys.path[0]), fleetctl.__file__\n"
         "from fleetctl.cli import main\n"
-        "sys.exit(main(['init', '.']) or main(['validate']))\n"
+        "sys.exit(main(['init', '.', '--github']) or main(['validate']))\n"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -1,0 +1,195 @@
+"""From a pull request to a proven fleet to an issue: every step of the workflows, run without GitHub.
+
+The boards are the process lab's, the model is real and tiny. `fleetctl build` is played by the stages of
+`quadrant_fleet`, which do not train; everything else is the command line that workflows call.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from github_stand_in import REPOSITORY, GitHubStandIn, standing_in
+from quadrant_fleet import QuadrantFleet
+from workflow_runner import ELSEWHERE, FOLDER, ROOT, JobResult, Runner, all_steps, name_of, programs
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("workflows")]
+
+
+@dataclass
+class Team:
+    """A team's repository, its boards, and GitHub as far as it takes part."""
+
+    fleet: QuadrantFleet
+    origin: Path
+    runner: Runner
+    github: GitHubStandIn
+
+    def branch(self, name: str) -> None:
+        self.fleet.git("checkout", "-q", "-B", name, "main")
+
+    def push(self, name: str) -> None:
+        self.fleet.git("push", "-q", "--force", "origin", name)
+
+    def pull_request(self, name: str) -> dict[str, JobResult]:
+        """Push a branch and open a pull request: GitHub makes the commit that merges it."""
+        self.push(name)
+        self.fleet.git("checkout", "-q", "--detach", "main")
+        self.fleet.git("merge", "-q", "--no-ff", "--no-edit", name)
+        self.fleet.git("push", "-q", "--force", "origin", "HEAD:refs/pull/7/merge")
+        self.fleet.git("checkout", "-q", name)
+        pull = {
+            "number": 7,
+            "base": {"sha": self.sha("main")},
+            "head": {"repo": {"full_name": REPOSITORY}},
+            "title": "`$(touch /tmp/owned)`",
+        }
+        return self.runner.run("plan", "pull_request", "refs/pull/7/merge", {"pull_request": pull})
+
+    def merge(self, name: str) -> dict[str, JobResult]:
+        self.fleet.git("checkout", "-q", "main")
+        self.fleet.git("merge", "-q", "--no-ff", "--no-edit", name)
+        self.push("main")
+        return self.runner.run("rollout", "push", "refs/heads/main", {})
+
+    def drift(self) -> dict[str, JobResult]:
+        return self.runner.run("drift", "schedule", "refs/heads/main", {})
+
+    def sha(self, name: str) -> str:
+        argv = ["git", "-C", self.origin, "rev-parse", name]
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Iterator[Team]:
+    """Three virtual boards that run nothing yet, and a repository with our workflows in it."""
+    fleet = QuadrantFleet.make(tmp_path / "fleet")
+    for part in ("workflows", "actions"):
+        shutil.copytree(ROOT / ".github" / part, fleet.root / ".github" / part)
+    fleet.commit("Adopt the workflows")
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", tmp_path / "origin"], check=True)
+    fleet.git("remote", "add", "origin", str(tmp_path / "origin"))
+    fleet.git("push", "-q", "origin", "main")
+    with standing_in() as github:
+        runner = Runner(
+            origin=tmp_path / "origin",
+            folder=tmp_path / "runs",
+            state=fleet.root / ".fleetctl",
+            api=github.address,
+            programs=programs(tmp_path / "bin"),
+            variables={"FLEETCTL_ARTIFACTS": str(tmp_path / "shared"), "FLEET_SELF_HEAL": "true"},
+            environment={"FLEETCTL_TRANSPORT": "lab", "JITTER_S": "1"},
+        )
+        try:
+            assert 0 == fleet.run("lab", "up").status
+            assert 0 == fleet.run("artifacts", "push", str(tmp_path / "shared")).status
+            yield Team(fleet, tmp_path / "origin", runner, github)
+        finally:
+            fleet.run("lab", "down")
+
+
+def ok(jobs: dict[str, JobResult]) -> dict[str, JobResult]:
+    assert not [job for job in jobs.values() if job.failed], "\n".join(job.log for job in jobs.values())
+    return jobs
+
+
+def loaded(team: Team) -> dict[str, Any]:
+    return {name: (board["healthy"], board["commit"]) for name, board in team.fleet.boards().items()}
+
+
+def test_from_pull_request_to_proven_fleet_to_issue(team: Team) -> None:
+    """Plan, refuse, build, merge, prove, drift, issue, heal, close; and no step was left out."""
+    # A change of one value: the comment names the board and the value, and a second push replaces it.
+    team.branch("surer")
+    team.fleet.edit("threshold: 0.6", "threshold: 0.7")
+    planned = ok(team.pull_request("surer"))
+    ok(team.pull_request("surer"))
+    assert 1 == len(team.github.comments)
+    assert "threshold: 0.6 -> 0.7" in team.github.comments[0]["body"]
+    assert "karnak-01" in planned["plan"].summary
+    assert not Path("/tmp/owned").exists()
+
+    # A gate that is lowered: the check fails, and the comment says why.
+    team.branch("lax")
+    team.fleet.edit("samples: 4,", "samples: 4, min_agreement: 0.5,")
+    refused = team.pull_request("lax")
+    assert refused["plan"].failed
+    assert "`lower-gate`: quadrants: smoke.min_agreement" in team.github.comments[0]["body"]
+
+    # A recipe that changed: a matrix builds it, and the lock is committed to the branch.
+    team.branch("recipe")
+    team.fleet.edit("samples: 4,", "samples: 3,")
+    team.push("recipe")
+    built = ok(team.runner.run("build", "push", "refs/heads/recipe", {}))
+    assert ["changed", "build", "lock"] == [key for key, job in built.items() if not job.skipped]
+    assert "Lock what was built" == _subject(team, "recipe")
+
+    # Merged: the canary, then everybody, each board proved, receipts with the commit of main.
+    rolled = ok(team.merge("surer"))
+    assert {(True, team.sha("main"))} == set(loaded(team).values())
+    assert "1 verified" in rolled["canary"].summary
+    assert "2 verified" in rolled["fleet"].summary
+
+    # All is well: no issue.
+    assert ok(team.drift())["heal"].skipped
+    assert [] == team.github.issues
+
+    # Somebody edits a file on a board: an issue, and the pipeline puts it right.
+    config = team.fleet.root / ".fleetctl/lab/boards/luxor-02/opt/fleetctl/current/config/serve.json"
+    wanted = config.read_text()
+    config.unlink()
+    config.write_text(wanted.replace('"threads": 1', '"threads": 3'))
+    healed = ok(team.drift())
+    assert ["open"] == [issue["state"] for issue in team.github.issues]
+    assert "luxor-02" in team.github.issues[0]["body"]
+    assert not healed["heal"].skipped
+    assert wanted == config.read_text()
+    ok(team.drift())
+    assert ["closed"] == [issue["state"] for issue in team.github.issues]
+
+    _nothing_left_out(team)
+
+
+def _subject(team: Team, branch: str) -> str:
+    argv = ["git", "-C", team.origin, "log", "-1", "--format=%s", branch]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _nothing_left_out(team: Team) -> None:
+    """Every step was run or played, or is listed with the reason why it is run elsewhere."""
+    files = [*FOLDER.glob("*.yml"), *(ROOT / ".github" / "actions").glob("*/action.yml")]
+    named = {name_of(step) for path in files for step in all_steps(path) if "./" not in name_of(step)}
+    ran = {name for _, name in team.runner.ran}
+
+    assert set() == named - ran - set(ELSEWHERE)
+
+
+@pytest.mark.skipif("FLEETCTL_TEST_FULL" not in os.environ, reason="long: set FLEETCTL_TEST_FULL=1")
+def test_a_rollout_that_fails_stops_and_is_taken_up_again(team: Team) -> None:
+    """A bad model is refused by the canary: the second job never starts, and the next merge goes on."""
+    ok(team.runner.run("rollout", "push", "refs/heads/main", {}))
+    before = {name: board["loaded"] for name, board in team.fleet.boards().items()}
+    team.branch("faster")
+    team.fleet.mix_up_labels()
+    subprocess.run(
+        [sys.executable, "-m", "fleetctl", "artifacts", "push", team.runner.variables["FLEETCTL_ARTIFACTS"]],
+        cwd=team.fleet.root,
+        check=True,
+        capture_output=True,
+    )
+    failed = team.merge("faster")
+    assert failed["canary"].failed
+    assert failed["fleet"].skipped
+    assert "rolled back" in failed["canary"].summary
+    assert before == {name: board["loaded"] for name, board in team.fleet.boards().items()}
+
+    team.fleet.git("checkout", "-q", "main")
+    team.fleet.git("revert", "--no-edit", "-m", "1", "HEAD")
+    team.push("main")
+    ok(team.runner.run("rollout", "push", "refs/heads/main", {}))
+    assert {True} == {healthy for healthy, _ in loaded(team).values()}

@@ -1,0 +1,135 @@
+"""What holds for every workflow, without running one: rights, pins, time-outs, and no way into a shell."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from workflow_expressions import Expressions
+from workflow_runner import ELSEWHERE, FOLDER, PLAYED, ROOT, all_steps, name_of
+
+WORKFLOWS = sorted(FOLDER.glob("*.yml"))
+ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
+EVERY = [*WORKFLOWS, *ACTIONS]
+
+each_file = pytest.mark.parametrize("path", EVERY, ids=lambda path: f"{path.parent.name}/{path.name}")
+each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+
+
+def jobs(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(path.read_text())["jobs"]
+    return found
+
+
+@each_file
+def test_no_expression_reaches_a_shell(path: Path) -> None:
+    """What a branch, a title or a matrix says comes into a step by its environment, never by its text."""
+    assert [] == [name_of(step) for step in all_steps(path) if "${{" in step.get("run", "")]
+
+
+@each_file
+def test_every_action_is_pinned_by_commit(path: Path) -> None:
+    """A tag can be moved to other code; a commit cannot. The version stands beside it for people."""
+    lines = [line for line in path.read_text().splitlines() if "uses:" in line and "uses: ./" not in line]
+
+    assert [] == [line for line in lines if not re.search(r"uses: \S+@[0-9a-f]{40} # v\d+\.\d+", line)]
+
+
+@each_workflow
+def test_a_job_has_the_rights_it_names_and_an_end(path: Path) -> None:
+    """No right by default, time-outs everywhere, and no two runs that get into each other's way."""
+    document = yaml.safe_load(path.read_text())
+
+    assert {} == document["permissions"]
+    assert document["concurrency"]["group"]
+    assert all(job["permissions"] and job["timeout-minutes"] <= 180 for job in document["jobs"].values())
+
+
+@each_workflow
+def test_the_code_of_a_pull_request_gets_no_secret(path: Path) -> None:
+    """`pull_request_target` runs with the base's rights, and is nowhere; `pull_request` reads no secret."""
+    text = path.read_text()
+    triggers = yaml.safe_load(text)[True]  # YAML 1.1 takes `on` for a boolean
+
+    assert "pull_request_target" not in triggers
+    assert "pull_request" not in triggers or "secrets." not in text
+
+
+def test_code_of_a_pull_request_never_runs_with_a_right_to_write() -> None:
+    """In plan.yml the job that may comment checks out the base, and only it may write."""
+    found = jobs(FOLDER / "plan.yml")
+    writers = [
+        key for key, job in found.items() if "write" in job["permissions"].values() or job.get("secrets")
+    ]
+    checkout = next(step for step in found["comment"]["steps"] if "checkout" in step["uses"])
+
+    assert ["comment"] == writers
+    assert "${{ github.event.pull_request.base.sha }}" == checkout["with"]["ref"]
+
+
+def test_a_rollout_is_never_cut_off_by_the_next() -> None:
+    """Two merges in a second: the second waits, and holds all of both."""
+    for name in ("rollout", "drift"):
+        assert (
+            yaml.safe_load((FOLDER / f"{name}.yml").read_text())["concurrency"]["cancel-in-progress"] is False
+        )
+    assert "rollout" == jobs(FOLDER / "drift.yml")["heal"]["concurrency"]["group"]
+
+
+def test_what_is_run_elsewhere_is_in_a_workflow() -> None:
+    """The list of steps that no test runs has no entry that nobody has."""
+    named = {name_of(step) for path in EVERY for step in all_steps(path)}
+
+    assert set() == set(ELSEWHERE) - named
+    assert set() == set(PLAYED) - named
+
+
+@each_file
+def test_every_step_can_be_told_from_others(path: Path) -> None:
+    """A `run:` step has a name: the list of exceptions and the log are read by it."""
+    assert [] == [step for step in all_steps(path) if "uses" not in step and not step.get("name")]
+
+
+def test_workflows_call_and_do_not_think() -> None:
+    """Thin: a step is a few lines, and none of them is a loop, a function or an `if`."""
+    for path in EVERY:
+        for step in all_steps(path):
+            lines = [line for line in step.get("run", "").splitlines() if not line.lstrip().startswith("#")]
+            assert len(lines) <= 5, name_of(step)
+            assert not re.search(r"\b(for|while|if|case|function)\b .*(;|$)", step.get("run", "")), name_of(
+                step
+            )
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("github.event.pull_request.head.repo.full_name == github.repository", True),
+        ("vars.none || 'ubuntu-24.04'", "ubuntu-24.04"),
+        ("!cancelled() && needs.a.outputs.any != 'true'", False),
+        ("(steps.drift.outcome == 'failure')", True),
+        ("fromJSON(needs.a.outputs.models)", ["x"]),
+        ("github.event.nothing.at.all", None),
+    ],
+)
+def test_expressions_mean_what_they_mean_on_github(text: str, value: object) -> None:
+    """The little evaluator that runs workflows in tests agrees with GitHub's manual."""
+    event = {"pull_request": {"head": {"repo": {"full_name": "a/b"}}}}
+    contexts = {
+        "github": {"event": event, "repository": "a/b"},
+        "vars": {},
+        "steps": {"drift": {"outcome": "failure"}},
+        "needs": {"a": {"outputs": {"any": "true", "models": '["x"]'}}},
+    }
+
+    assert value == Expressions(contexts).value(text)
+
+
+def test_a_condition_without_a_word_about_failure_means_success() -> None:
+    """As on GitHub: `if: x` is not looked at once a step has failed."""
+    failed = Expressions({"vars": {"x": "1"}}, failed=True)
+
+    assert [False, True, False] == [
+        failed.condition(said) for said in ("vars.x == '1'", "${{ !cancelled() && vars.x == '1' }}", None)
+    ]
