@@ -13,9 +13,10 @@ from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, MethodRespo
 from azure.iot.hub import IoTHubConfigurationManager, IoTHubRegistryManager
 from azure.iot.hub.models import Configuration, ConfigurationContent, Device, DeviceCapabilities
 
+from fleetctl.lab.iothub.agent import Place
 from fleetctl.lab.iothub.emulator import Emulator, Settings, running
 
-PATIENCE = 10.0  # seconds
+PATIENCE = 30.0  # seconds
 
 
 def own_address() -> str:
@@ -100,6 +101,16 @@ def _trusting(certificate: Path) -> Iterator[None]:
             del os.environ["REQUESTS_CA_BUNDLE"]
         else:
             os.environ["REQUESTS_CA_BUNDLE"] = before
+
+
+def agent_place(clients: Clients, device: str) -> Place:
+    """What the agent of a registered device needs to know."""
+    hub = clients.hub
+
+    def key_of(module: str) -> str:
+        return str(clients.registry.get_module(device, module).authentication.symmetric_key.primary_key)
+
+    return Place(device, hub.settings.host, hub.authority.root.certificate, key_of)
 
 
 def deployment(

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from contract_worlds import Releases, interrupt_once
-from iothub_hub import Clients, hub_with_clients, settings
+from iothub_hub import Clients, agent_place, hub_with_clients, settings
 
-from fleetctl.lab.iothub.agent import Agent, Place
+from fleetctl.lab.iothub.agent import Agent
 from fleetctl.lab.iothub.runners import ProcessRunner
 from fleetctl.lab.ports import free_ports
 from fleetctl.manifest.schema import Board, BoardKind, ServiceManager, VariantName, Via
@@ -70,13 +70,8 @@ class IotHubWorld:
         )
 
     def start_agent(self, name: str, runner: Any) -> None:
-        hub = self.clients.hub
-        place = Place(name, hub.settings.host, hub.authority.root.certificate, lambda m: self._key(name, m))
-        self.agents[name] = Agent(place, runner)
+        self.agents[name] = Agent(agent_place(self.clients, name), runner)
         self.agents[name].start()
-
-    def _key(self, device: str, module: str) -> str:
-        return str(self.clients.registry.get_module(device, module).authentication.symmetric_key.primary_key)
 
     def bad_order(self, releases: Releases, board: Board) -> Order:
         return releases.order(board, is_good=False)

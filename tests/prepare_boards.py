@@ -12,6 +12,7 @@ from typing import Any
 
 from fleetctl.bootstrap.wheelhouse import Platform, fetch
 from fleetctl.errors import FleetError
+from fleetctl.images.wheels import module_wheels
 from fleetctl.lab import control
 from fleetctl.lab.docker.engine import engine
 from fleetctl.lab.docker.images import ensure
@@ -48,6 +49,7 @@ def prepare(client: Any, architecture: str) -> None:
     for user in USERS:
         print(ensure(client, architecture, user, _say))
     print(*fetch(Platform(MACHINES[architecture], **BOOKWORM), WHEELHOUSE), sep="\n")
+    print(*module_wheels(MACHINES[architecture], WHEELHOUSE), sep="\n")
     boot(architecture)
 
 

@@ -40,6 +40,7 @@ from .talk import complain, say
 RELEASE_SCHEMA = "fleetctl.release/v1"
 _VERB_PATIENCE_S = 600.0
 _OBSERVE_EVERY_S = 60.0
+_RETRY_S = 5.0
 _PREDICT_PATIENCE_S = 30.0
 # Direct methods, and the verbs of the board protocol behind them.
 METHODS = {
@@ -108,34 +109,42 @@ class EdgeModule:
         self._hub, self._carrier, self._board, self._name = hub, carrier, board, name
         self._todo: "queue.Queue[Tuple[str, Any]]" = queue.Queue()
         self._pieces: Dict[str, List[str]] = {"reply": [], "observation": []}
+        self._is_connected = False
         self._issued = 0  # when the deployment that is followed was made, as its maker counts
 
     def run(self) -> None:
         """Work until told to end."""
         self._board.ask("recover", {})
         self._issued = self._board.floor
+        self._todo.put(("connect", None))
+        while True:
+            try:
+                what, about = self._todo.get(timeout=_OBSERVE_EVERY_S if self._is_connected else _RETRY_S)
+            except queue.Empty:
+                what, about = ("look" if self._is_connected else "connect"), None
+            if what == "end":
+                break
+            self._do(what, about)
+        self._hub.close()
+
+    def _connect(self) -> None:
+        """Begin to listen; while the hub is away the board serves what it has."""
         self._hub.connect(
             on_desired=lambda: self._todo.put(("desired", None)),
             on_method=lambda request: self._todo.put(("method", request)),
             on_message=lambda message: self._todo.put(("message", message)),
         )
+        self._is_connected = True
         self._todo.put(("desired", None))
-        while True:
-            try:
-                what, about = self._todo.get(timeout=_OBSERVE_EVERY_S)
-            except queue.Empty:
-                what, about = "look", None
-            if what == "end":
-                break
-            self._do(what, about)
-        self._hub.close()
 
     def end(self) -> None:
         self._todo.put(("end", None))
 
     def _do(self, what: str, about: Any) -> None:
         try:
-            if what == "desired":
+            if what == "connect":
+                self._connect()
+            elif what == "desired":
                 self._follow()
             elif what == "method":
                 self._answer(about)

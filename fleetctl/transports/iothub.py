@@ -89,8 +89,9 @@ class IotHubTransport:
     def release(self, orders: Sequence[Order]) -> Iterator[Reply]:
         known = standings(self.hub, [order.board.name for order in orders])
         ready: list[Order] = []
+        whole: set[str] = set()
         for order in orders:
-            fault = _unfit(order) or known[order.board.name].refusal()
+            fault = _unfit(order, whole) or known[order.board.name].refusal()
             if fault is not None:
                 yield fault
             else:
@@ -117,6 +118,8 @@ class IotHubTransport:
         signed: Mapping[str, Signed] = NOTHING_SIGNED,
     ) -> Iterator[Reply]:
         del signed  # boards that trust keys are not released to over a hub
+        known = standings(self.hub, [board.name for board in boards])
+        Deployer(self.hub, self.size).lower(known.values())
         wishes = lambda name: {"to": to.get(name), "reason": reason}  # noqa: E731
         for reply in self._invoke(boards, "revert", wishes, deadline):
             # Also where the board is away: it is not to begin again with what it was to leave.
@@ -292,7 +295,7 @@ def _loads(orders: Sequence[Order]) -> list[tuple[Consignment, list[Order]]]:
     return found
 
 
-def _unfit(order: Order) -> Reply | None:
+def _unfit(order: Order, whole: set[str]) -> Reply | None:
     """A reply for an order that cannot be sent as it is."""
     if order.signed is not None:
         return Reply(
@@ -302,7 +305,7 @@ def _unfit(order: Order) -> Reply | None:
             hint="reach it via ansible, or leave it out with --on",
         )
     try:
-        check_whole(order)
+        check_whole(order, whole)
     except BuildError as error:
         return Reply(order.board.name, ReplyStatus.FAILED, error=error.message, hint=error.hint)
     return None

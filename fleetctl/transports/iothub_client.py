@@ -114,7 +114,10 @@ class HubClient:
     def set_priority(self, name: str, priority: int) -> None:
         """Change a deployment's priority, whoever else changes it."""
         for _ in range(_TRIES):
-            found = self._call(self._protocol.configuration.get, name)
+            try:
+                found = self._call(self._protocol.configuration.get, name)
+            except NotThere:
+                return
             found.priority = priority
             try:
                 self._call(self._protocol.configuration.create_or_update, name, found, f'"{found.etag}"')

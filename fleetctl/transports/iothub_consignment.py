@@ -69,11 +69,15 @@ def consign(order: Order) -> Consignment:
     return Consignment(files, texts, {"commit": order.commit, **times})
 
 
-def check_whole(order: Order) -> None:
-    """Raise `BuildError` unless every byte of the order's release is here and as its name says."""
+def check_whole(order: Order, known: set[str]) -> None:
+    """Raise `BuildError` unless every byte of the order's release is here and as its name says.
+
+    Blobs in `known` have been looked at; those that are whole are added.
+    """
     blobs = BlobStore(order.blobs)
-    for digest in {ref.sha256 for ref in order.release.files.values()}:
+    for digest in {ref.sha256 for ref in order.release.files.values()} - known:
         blobs.verify(digest)
+        known.add(digest)
 
 
 def consignments(orders: Iterable[Order]) -> dict[str, tuple[Consignment, list[Order]]]:

@@ -43,7 +43,7 @@ def content(
         "modules": {MODULE: module},
     }
     hub = {
-        "schemaVersion": "1.1",
+        "schemaVersion": "1.2",
         "routes": {"predictions": f"FROM /messages/modules/{MODULE}/outputs/predictions INTO $upstream"},
         "storeAndForwardConfiguration": {"timeToLiveSecs": 7200},
     }

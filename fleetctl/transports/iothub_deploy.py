@@ -60,9 +60,10 @@ class Deployer:
             OverQuota: the hub has no room for them; nothing has been written.
         """
         present = self._hub.deployments()
-        ours = {each.id: int(each.priority) for each in present if LABEL in (each.labels or {})}
-        top = max(ours.values(), default=_FIRST_PRIORITY)
-        on_top = {each.id.rpartition(".")[0]: each for each in present if ours.get(each.id) == top}
+        ours = [each for each in present if LABEL in (each.labels or {})]
+        top = max((_rank(each) for each in ours), default=_FIRST_PRIORITY)
+        # One that was lowered is not used again, and its name not either.
+        on_top = {_stem(each): each for each in ours if _rank(each) == top == each.priority}
         usable = {
             wish.stem: str(on_top[wish.stem].id)
             for wish, floor in zip(wishes, floors, strict=True)
@@ -104,9 +105,19 @@ class Deployer:
             left = standings(self._hub, late)
         raise TransportError(f"the tags of {', '.join(sorted(left)[:5])} change all the time")
 
-    def lower(self, name: str) -> None:
-        """Put every board back that follows this deployment: no priority is lower."""
-        self._hub.set_priority(name, 0)
+    def lower(self, boards: Iterable[Standing]) -> None:
+        """Give deployments that nobody but these boards follows the lowest priority.
+
+        One call each puts all of them back, also those that are away, however many they are.
+        """
+        followers: dict[str, int] = {}
+        for board in boards:
+            if now := board.tags.get("now"):
+                followers[now] = followers.get(now, 0) + 1
+        for name, number in followers.items():
+            rows = list(self._hub.rows(f"SELECT COUNT() AS n FROM devices WHERE tags.{TAG}.now = '{name}'"))
+            if rows and rows[0].get("n") == number:
+                self._hub.set_priority(str(name), 0)
 
     def _sized(self, deployments: int) -> Hub:
         return Hub(self._size.tier, self._size.units, deployments)
@@ -145,6 +156,16 @@ class Deployer:
             query = f"SELECT tags.{TAG}.{part} AS name, COUNT() AS n FROM devices GROUP BY tags.{TAG}.{part}"
             found |= {str(row["name"]) for row in self._hub.rows(query) if row.get("name")}
         return found
+
+
+def _stem(deployment: Any) -> str:
+    return str(deployment.id).rpartition(".")[0]
+
+
+def _rank(deployment: Any) -> int:
+    """The priority that a deployment of ours was made with, as its name tells."""
+    number = str(deployment.id).rpartition(".")[2]
+    return int(number) if number.isdecimal() else _FIRST_PRIORITY
 
 
 def _issued(deployment: Any) -> int:

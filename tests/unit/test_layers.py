@@ -32,13 +32,14 @@ LAYERS = [
     "smoke",
     "transports",
     "bootstrap",
+    "images",
     "gate",
     "rollout",
     "status drift tale",
     "examination",
     "doctor",
-    "desired",
     "origins",
+    "desired",
     "proposal",
     "report",
     "dashboard",
@@ -52,7 +53,7 @@ HEAVY = {
     *("tensorflow", "keras", "sklearn", "matplotlib", "PIL", "tflite", "tflite_runtime", "ai_edge_litert"),
     *("oras", "requests"),
     *("ansible", "ansible_runner", "fabric", "paramiko", "asyncssh", "azure", "docker", "rich"),
-    *("aiohttp", "amqtt", "cryptography", "lark"),
+    *("aiohttp", "amqtt", "cryptography", "cyclonedx", "lark"),
 }
 
 

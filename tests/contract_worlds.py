@@ -27,7 +27,7 @@ from fleetctl.transports.fake import FakeTransport
 from fleetctl.transports.faults import Faults
 from fleetctl.transports.ssh import SshReader
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 CASES = REPOSITORY / "tests" / "cases" / "device"
 LABELS = ("top-left", "top-right", "bottom-left", "bottom-right")
 SIDE = 16

@@ -1,0 +1,59 @@
+"""Boards of one fleet that are reached in different ways: each is asked over its own."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fleetctl.manifest.schema import Board, Via
+from fleetctl.signing.statement import Signed
+from fleetctl.transports.base import NOTHING_SIGNED, Order, Reply, Transport
+
+
+@dataclass(slots=True)
+class RoutedTransport:
+    """One transport for each `via`; one is done before the next begins."""
+
+    routes: Mapping[Via, Transport]
+    name: str = field(default="manifest", init=False)
+
+    def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
+        return self._each(boards, lambda way, share: way.observe(share, deadline=deadline))
+
+    def release(self, orders: Sequence[Order]) -> Iterator[Reply]:
+        for via, way in self.routes.items():
+            if share := [order for order in orders if order.board.via is via]:
+                yield from way.release(share)
+
+    def confirm(
+        self, boards: Sequence[Board], releases: Mapping[str, str], *, deadline: float
+    ) -> Iterator[Reply]:
+        return self._each(boards, lambda way, share: way.confirm(share, releases, deadline=deadline))
+
+    def revert(
+        self,
+        boards: Sequence[Board],
+        to: Mapping[str, str | None],
+        *,
+        reason: str,
+        deadline: float,
+        signed: Mapping[str, Signed] = NOTHING_SIGNED,
+    ) -> Iterator[Reply]:
+        return self._each(
+            boards,
+            lambda way, share: way.revert(share, to, reason=reason, deadline=deadline, signed=signed),
+        )
+
+    def probe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
+        return self._each(boards, lambda way, share: way.probe(share, deadline=deadline))
+
+    def logs(self, boards: Sequence[Board], *, lines: int, deadline: float) -> Iterator[Reply]:
+        return self._each(boards, lambda way, share: way.logs(share, lines=lines, deadline=deadline))
+
+    def history(self, boards: Sequence[Board], *, last: int, deadline: float) -> Iterator[Reply]:
+        return self._each(boards, lambda way, share: way.history(share, last=last, deadline=deadline))
+
+    def _each(
+        self, boards: Sequence[Board], ask: Callable[[Transport, Sequence[Board]], Iterator[Reply]]
+    ) -> Iterator[Reply]:
+        for via, way in self.routes.items():
+            if share := [board for board in boards if board.via is via]:
+                yield from ask(way, share)

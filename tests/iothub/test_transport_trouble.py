@@ -1,0 +1,270 @@
+"""A rollout over a hub when something is wrong: one plain sentence each, and nothing half-deployed."""
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.iot.hub.models import Twin
+from contract_worlds import DEADLINE, Releases, observed
+from iothub_hub import Clients, deployment, eventually, hub_with_clients, settings
+from iothub_world import IotHubWorld, iothub_world
+
+from fleetctl.errors import OverQuota, Refused, TransportError
+from fleetctl.lab.iothub.runners import ProcessRunner
+from fleetctl.store import BlobStore
+from fleetctl.transports.base import Reply, ReplyStatus
+from fleetctl.transports.iothub import Pace
+from fleetctl.transports.iothub_client import HubClient
+from fleetctl.transports.iothub_quota import Hub
+from fleetctl.transports.iothub_signin import SignIn
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.xdist_group("iothub"),
+    pytest.mark.filterwarnings("ignore:ssl.PROTOCOL_TLSv1_2 is deprecated"),  # the SDK's own choice
+    pytest.mark.filterwarnings("ignore:.*SSLSocket:pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[IotHubWorld]:
+    yield from iothub_world(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
+    return Releases(BlobStore(tmp_path_factory.mktemp("store")))
+
+
+def tags(world: IotHubWorld, board: str) -> Any:
+    return (world.clients.registry.get_twin(board).tags or {}).get("fleetctl")
+
+
+def ours(world: IotHubWorld) -> dict[str, int]:
+    return {each.id: each.priority for each in world.clients.deployments.get_configurations(100)}
+
+
+class Asleep:
+    """What a client slept, instead of sleeping."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    def __call__(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+
+def test_a_wrong_key_is_said(clients: Clients) -> None:
+    """A key that is not the hub's is exit 31, with where to look, and the key is not repeated."""
+    text = clients.hub.connection_string.rpartition("SharedAccessKey=")[0] + "SharedAccessKey=a2V5"
+    client = HubClient(SignIn(clients.hub.service_host, text))
+    with pytest.raises(Refused, match="takes neither our key nor our token") as error:
+        list(client.rows("SELECT * FROM devices"))
+
+    assert 31 == error.value.exit_code
+    client.close()
+
+
+def test_clocks_that_differ_are_told_from_wrong_keys(clients: Clients) -> None:
+    """Tokens that expired on the hub's clock alone are a matter of clocks, and by how much."""
+    clients.hub.clock.ahead = 2 * 3600
+    client = HubClient(SignIn(clients.hub.service_host, clients.hub.connection_string))
+    with pytest.raises(Refused, match="are 120 minutes apart"):
+        list(client.rows("SELECT * FROM devices"))
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "says"), [("no-such-hub.invalid", "there is no hub"), ("127.0.0.1:9", "cannot be reached")]
+)
+def test_a_hub_that_is_not_there_is_said(host: str, says: str) -> None:
+    """A name that nobody has, and a port on which nobody listens, are exit 30."""
+    text = f"HostName={host};SharedAccessKeyName=o;SharedAccessKey=a2V5"
+    client = HubClient(SignIn(host, text), sleep=Asleep())
+    with pytest.raises(TransportError, match=says) as error:
+        list(client.rows("SELECT * FROM devices"))
+
+    assert 30 == error.value.exit_code
+    client.close()
+
+
+def test_a_hub_with_a_strange_certificate_is_refused(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hub that the system does not trust is not talked to, and the message says what a lab needs."""
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    client = HubClient(SignIn(clients.hub.service_host, clients.hub.connection_string), sleep=Asleep())
+    with pytest.raises(Refused, match="certificate") as error:
+        list(client.rows("SELECT * FROM devices"))
+
+    assert "REQUESTS_CA_BUNDLE" in error.value.hint
+    client.close()
+
+
+def test_the_hub_says_how_long_to_wait(tmp_path: Path) -> None:
+    """Throttled, the client waits as long as `Retry-After` says, and gives up with exit 32, not forever."""
+    with hub_with_clients(settings(tmp_path / "hub", tier="S1", units=1, keeps=False)) as clients:
+        asleep = Asleep()
+        client = HubClient(SignIn(clients.hub.service_host, clients.hub.connection_string), sleep=asleep)
+        with pytest.raises(OverQuota) as error:
+            for _ in range(25):
+                list(client.rows("SELECT COUNT() AS n FROM devices"))
+        assert 32 == error.value.exit_code
+        assert {3.0} == set(asleep.waits[:3])
+        clients.hub.service.faults.throttle = 2
+        clients.hub.clock.ahead += 60
+        asleep.waits.clear()
+        assert [{"n": 0}] == list(client.rows("SELECT COUNT() AS n FROM devices"))
+        assert [1.0, 1.0] == asleep.waits
+        client.close()
+
+
+def test_a_bad_day_of_the_hub_is_sat_out(world: IotHubWorld, releases: Releases) -> None:
+    """Dropped, failing and throttled calls are tried again, and the release ends as any other."""
+    (board,) = world.boards(1)
+    faults = world.clients.hub.service.faults
+    faults.drop = faults.drop_after = faults.errors = faults.throttle = 1
+    (reply,) = world.transport.release([releases.order(board)])
+
+    assert "confirmed" == reply.data.get("state"), reply.error
+    assert (0, 0, 0, 0) == (faults.drop, faults.drop_after, faults.errors, faults.throttle)
+
+
+def test_tags_that_others_write_survive(world: IotHubWorld, releases: Releases) -> None:
+    """Ours are laid beside other people's tags, also where those change in the midst of it."""
+    (board,) = world.boards(1)
+    known = world.iothub.hub.tag
+    once = iter([True])
+
+    def slow(wishes: Any) -> list[str]:
+        if next(once, False):
+            world.clients.registry.update_twin(board.name, Twin(tags={"site": "luxor"}), "*")
+        return known(wishes)
+
+    world.iothub.hub.tag = slow  # type: ignore[method-assign]
+    (reply,) = world.transport.release([releases.order(board)])
+
+    assert "confirmed" == reply.data.get("state"), reply.error
+    found = world.clients.registry.get_twin(board.name).tags
+    assert ("luxor", True) == (found["site"], "now" in found["fleetctl"])
+
+
+def test_nothing_is_written_that_cannot_fit(world: IotHubWorld, releases: Releases) -> None:
+    """With no room for another deployment nothing is: no deployment, no tag, and exit 32."""
+    (board,) = world.boards(1)
+    for number in range(10):
+        world.clients.deployments.create_configuration(
+            deployment(f"theirs-{number}", condition="deviceId = ''")
+        )
+    world.iothub.size = Hub("F1")
+    with pytest.raises(OverQuota, match="needs 1 deployments, and the hub \\(F1\\) has room for 0"):
+        list(world.transport.release([releases.order(board)]))
+
+    assert 10 == len(ours(world))
+    assert tags(world, board.name) is None
+
+
+def test_an_image_that_is_missing_is_said_at_once(world: IotHubWorld, releases: Releases) -> None:
+    """A board whose agent cannot fetch the image fails before its time is up, and keeps what it runs."""
+    (board,) = world.boards(1)
+    good = releases.order(board)
+    list(world.transport.release([good]))
+    ensure = world.iothub.images.ensure
+
+    class Forgetful:
+        def ensure(self, *given: Any) -> str:
+            image = ensure(*given)
+            shutil.rmtree(image.partition("@")[0])
+            return image
+
+    world.iothub.images = Forgetful()
+    began = time.monotonic()
+    (reply,) = world.transport.release([releases.order(board, is_good=False)])
+
+    assert ReplyStatus.FAILED is reply.status
+    assert "manifest unknown" in reply.error
+    assert "registry" in reply.hint
+    assert time.monotonic() - began < 30
+    assert good.release.digest == eventually(lambda: observed(world, board)["good"])
+
+
+class NullRunner:
+    """A module that starts and says nothing."""
+
+    def fetch(self, image: str) -> None: ...
+
+    def start(self, *_: Any) -> None: ...
+
+    def exit_code(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def test_a_module_that_never_reports_is_given_up(world: IotHubWorld, releases: Releases) -> None:
+    """Applied is not proved: a module that says nothing until its time is up has failed."""
+    (board,) = world.boards(1)
+    world.clients.edge_device("mute")
+    world.start_agent("mute", NullRunner())
+    mute = replace(board, name="mute")
+    world.iothub.pace = Pace(poll=0.1, fetch=1.0)
+    order = replace(releases.order(mute), deadline=1.0)
+    (reply,) = world.transport.release([order])
+
+    assert (ReplyStatus.TIMED_OUT, "its module never reported") == (reply.status, reply.error)
+    assert not tags(world, "mute")
+
+
+def test_a_board_that_is_away_joins_when_it_comes_back(world: IotHubWorld, releases: Releases) -> None:
+    """A board that is offline is said to be so, and has the release soon after it is back."""
+    (board,) = world.boards(1)
+    world.cut_power(board)
+    order = releases.order(board)
+    (reply,) = world.transport.release([order])
+    assert ReplyStatus.UNREACHABLE is reply.status
+    home = world.folder / "boards" / board.name
+    world.start_agent(board.name, ProcessRunner(home, Path(board.root)))
+
+    def good() -> bool:
+        (seen,) = world.transport.observe([board], deadline=DEADLINE)
+        return seen.ok and seen.data.get("good") == order.release.digest
+
+    eventually(good)
+
+
+def test_a_killed_controller_resumes(world: IotHubWorld, releases: Releases) -> None:
+    """A second controller finds the deployment and the tags of the first, and makes no others."""
+    (board,) = world.boards(1)
+    order = releases.order(board)
+    replies = world.transport.release([order])
+    sent: list[Reply] = []
+    thread = threading.Thread(target=lambda: sent.extend(replies), daemon=True)
+    thread.start()
+    eventually(lambda: tags(world, board.name))
+    before = ours(world)
+    (reply,) = world.transport.release([order])
+    thread.join(60)
+
+    assert "confirmed" == reply.data.get("state") or "unchanged" == reply.data.get("state"), reply.error
+    assert before == ours(world)
+
+
+def test_a_wave_goes_back_by_priority(world: IotHubWorld, releases: Releases) -> None:
+    """Where all that follow a deployment go back, it loses its priority, and they follow the former."""
+    (board,) = world.boards(1)
+    first, second = releases.order(board, threshold=0.1), releases.order(board, threshold=0.2)
+    for order in (first, second):
+        list(world.transport.release([order]))
+    now = tags(world, board.name)["now"]
+    (reply,) = world.transport.revert([board], {board.name: None}, reason="gate", deadline=DEADLINE)
+
+    assert ("reverted", first.release.digest) == (reply.data["state"], reply.data["current"])
+    assert 0 == ours(world)[now]
+    assert now != tags(world, board.name)["now"]
+    (again,) = world.transport.release([second])
+    assert "confirmed" == again.data["state"]
+    assert now not in ours(world)
