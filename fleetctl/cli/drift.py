@@ -40,6 +40,7 @@ def drift(
     import shutil
 
     from fleetctl.cli.session import open_session
+    from fleetctl.report import github
     from fleetctl.report.console import emit_json, emit_text, talk
     from fleetctl.report.drift import drift_markdown, drift_text, healing
 
@@ -54,6 +55,8 @@ def drift(
             emit_text(drift_markdown(found, now))
         case Output.TABLE:
             emit_text(drift_text(found, now, max(60, shutil.get_terminal_size((80, 24)).columns)))
+    github.summarize(drift_markdown(found, now))
+    github.set_outputs({"differs": not all(each.is_clean for each in found), "heal": heal or ""})
     if heal and output is not Output.JSON:
         talk.note(f"`{heal}` puts them right, board by board, each proved")
     if not all(each.is_clean for each in found):

@@ -79,10 +79,21 @@ def _ask_on_screen(session: "Session", unfold: bool) -> list["BoardStatus"]:
     """Ask every board; a terminal shows what is known so far."""
     from fleetctl.report.screen import Screen
     from fleetctl.report.status import status_text
+        told(session, found)
+        _tell_github(found)
 
     found: list[BoardStatus] = []
     with Screen() as screen:
         for each in _asking(session):
+def _tell_github(found: Sequence["BoardStatus"]) -> None:
+    from fleetctl.report import github
+    from fleetctl.report.status import status_markdown
+
+    github.summarize(status_markdown(found))
+    healthy = sum(board.healthy for board in found)
+    github.set_outputs({"healthy": healthy, "boards": len(found), "all_healthy": healthy == len(found)})
+
+
             found.append(each)
             screen.draw(
                 lambda: (
@@ -142,9 +153,11 @@ def _written(session: "Session", found: Sequence["BoardStatus"], output: StatusO
 
     match output:
         case StatusOutput.JSON:
-            return json_text("fleetctl.status/v1", {"boards": [board.to_json() for board in found]})
+            text = json_text("fleetctl.status/v1", {"boards": [board.to_json() for board in found]})
+            return defused_json(text)
         case StatusOutput.MARKDOWN:
             return status_markdown(found, unfold=unfold)
+    from fleetctl.report.github import defused_json
         case StatusOutput.PROMETHEUS:
             return prometheus_text(found, session.fleet.boards, time.time())
         case StatusOutput.TABLE:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from fleetctl.report.github import defused
+
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.text import Text
@@ -53,7 +55,7 @@ class Screen:
 def print_coloured(text: str) -> None:
     """Print a result; its marks in colour where that is wanted and shows."""
     if not can_redraw() or os.environ.get("NO_COLOR"):
-        print(text, flush=True)
+        print(defused(text), flush=True)
         return
     from rich.console import Console
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from fleetctl.schemas import boards, fleet
+from fleetctl.schemas import boards, changes, fleet
 from fleetctl.schemas.words import JsonSchema
 
 _ALL = (
     *(boards.STATUS, boards.DRIFT, boards.DOCTOR, boards.SMOKE, boards.HISTORY, boards.LOGS, boards.EXEC),
+    *(changes.PROPOSAL, changes.ARTIFACTS, changes.CHANGED),
     *(fleet.VALIDATE, fleet.EXPLAIN, fleet.RENDER, fleet.PLAN, fleet.ROLLOUT, fleet.ROLLBACK),
 )
 SCHEMAS: Mapping[str, JsonSchema] = {schema["title"]: schema for schema in _ALL}

@@ -4,10 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
+import jsonschema
 import pytest
 from git_fleet import GitFleet
 
 from fleetctl.cli import main
+from fleetctl.schemas import SCHEMAS
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def test_a_fresh_clone_gets_what_the_lock_names(fleet: GitFleet, capsys: pytest.
     assert 0 == main(["artifacts", "pull", "-o", "json"])
     said = json.loads(capsys.readouterr().out)
 
-    assert "fleetctl.artifacts/v1" == said["schema"]
+    jsonschema.validate(said, SCHEMAS["fleetctl.artifacts/v1"])
     assert [{}] == [each["files"] for each in said["artifacts"]]
 
 

@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 from git_fleet import GitFleet
 
 from fleetctl.cli import main
+from fleetctl.schemas import SCHEMAS
 
 
 def test_models_that_the_lock_does_not_describe_are_named(
@@ -18,7 +20,9 @@ def test_models_that_the_lock_does_not_describe_are_named(
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
     assert 0 == main(["build", "--changed", "-o", "json"])
-    none = json.loads(capsys.readouterr().out)["models"]
+    said = json.loads(capsys.readouterr().out)
+    jsonschema.validate(said, SCHEMAS["fleetctl.changed/v1"])
+    none = said["models"]
     fleet.edit("samples: 6", "samples: 7")
     assert 0 == main(["build", "--changed", "-o", "json"])
     one = json.loads(capsys.readouterr().out)["models"]

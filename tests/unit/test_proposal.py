@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from git_fleet import GitFleet
 from toy_build import SIGNS
 
 from fleetctl.cli import main
 from fleetctl.manifest.schema import VariantName
+from fleetctl.schemas import SCHEMAS
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def test_a_new_model_shows_its_numbers(fleet: GitFleet, plan: Plan) -> None:
     fleet.edit("samples: 6", "samples: 7")
     fleet.build(wrong={VariantName.INT8: {SIGNS[0]: 2}})
     said = plan("-o", "json").json
+    jsonschema.validate(said, SCHEMAS["fleetctl.proposal/v1"])
     change = said["models"][0]
 
     assert ("toy", "int8", 3) == (change["model"], change["variant"], change["boards"])
@@ -118,6 +121,7 @@ def test_settings_that_no_release_holds_are_shown(fleet: GitFleet, plan: Plan) -
     fleet.edit("host: 192.0.2.2", "host: 192.0.2.9")
     fleet.edit("{group: canary}, {p", "{group: canary, soak: 60s}, {p")
     said = plan("-o", "json")
+    jsonschema.validate(said.json, SCHEMAS["fleetctl.proposal/v1"])
 
     assert {
         "boards.luxor-02.host": ("192.0.2.2", "192.0.2.9"),

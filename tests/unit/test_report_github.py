@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from git_fleet import GitFleet
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from fleetctl.cli import main
 from fleetctl.errors import ManifestError, Problem, UsageError
 from fleetctl.report import github
 from fleetctl.report.console import emit_json, emit_text, markdown_table, markdown_text, talk
+from fleetctl.report.screen import print_coloured
 
 # What the runner does (actions/runner, ActionCommand.cs): `::name` after blanks at the start of a line, or
 # `##[name]` anywhere in it.
@@ -152,3 +154,30 @@ def test_markdown_shows_text_as_it_is(hostile: str, harmless: str) -> None:
     """No markup, no picture, no link, nobody mentioned, and no way out of a table's cell."""
     assert harmless == markdown_text(hostile)
     assert f"| {harmless} |" == markdown_table(["a"], [[hostile]]).splitlines()[-1]
+
+
+@pytest.mark.usefixtures("step")
+def test_what_boards_say_in_a_status_is_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """The door by which `status` prints its result is guarded like the others."""
+    print_coloured("##[error]gotcha\n::error::gotcha")
+
+    assert not OBEYED.search(capsys.readouterr().out)
+
+
+def test_a_status_is_a_summary_and_outputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A step that asks boards leaves a table on the page of its run, and numbers for the steps behind it."""
+    fleet = GitFleet.make(tmp_path)
+    monkeypatch.chdir(fleet.root)
+    monkeypatch.setenv("FLEETCTL_TRANSPORT", "fake")
+    assert 0 == main(["rollout", "--yes"])
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
+    assert [0, 0] == [main(["status"]), main(["drift"])]
+    capsys.readouterr()
+    found = outputs((tmp_path / "outputs").read_text())
+
+    assert {"healthy": "3", "boards": "3", "all_healthy": "true", "differs": "false", "heal": ""} == found
+    assert "3 boards" in (tmp_path / "summary.md").read_text()

@@ -14,11 +14,10 @@ from fleetctl.schemas import SCHEMAS, short_name
 
 # Printed, and not published: these follow what they describe, and may change with it.
 UNPUBLISHED = {
-    *("fleetctl.artifacts/v1", "fleetctl.bootstrap/v1", "fleetctl.build/v1", "fleetctl.changed/v1"),
+    *("fleetctl.bootstrap/v1", "fleetctl.build/v1"),
     *("fleetctl.comparison/v1", "fleetctl.compatible/v1", "fleetctl.detections/v1", "fleetctl.evaluation/v1"),
     *("fleetctl.edgetpu-check/v1", "fleetctl.edgetpu-inspect/v1", "fleetctl.keys/v1", "fleetctl.leave/v1"),
     *("fleetctl.lab-iothub-certificate/v1", "fleetctl.lab-iothub/v1", "fleetctl.lab-status/v1"),
-    "fleetctl.proposal/v1",
 }
 SAYS = [
     ("validate", 0, ["validate"]),
