@@ -127,6 +127,7 @@ def _show_and_ask(made: Plan, output: Output, yes: bool) -> None:
 def _carry_out(session: "Session", made: Plan, orders: Mapping[str, Order], commit: str) -> "Rollout":
     """Run the rollout; what happens is told, and journalled where anything is written to."""
     from fleetctl import events
+    from fleetctl.cli.notify import telling_rollout
     from fleetctl.report.console import talk
     from fleetctl.report.rollout import Narrator
     from fleetctl.rollout import run
@@ -136,15 +137,18 @@ def _carry_out(session: "Session", made: Plan, orders: Mapping[str, Order], comm
     journal = Journal(session.project.state / "journal" / f"{began}.jsonl")
     narrate = Narrator(talk)
 
-    def emit(event: events.Event) -> None:
-        if orders:
-            journal.append({"time": time.time(), **events.event_json(event)})
-        narrate(event)
-
-    emit(events.RolloutStarted(session.fleet.name, commit, made.digest, len(orders)))
-    policy = session.fleet.rollout
+    policy, name = session.fleet.rollout, session.fleet.name
     try:
-        return run(made, policy, orders, session.transport, emit=emit)
+        with telling_rollout(session.project, name, commit, made.digest) as tell:
+
+            def emit(event: events.Event) -> None:
+                if orders:
+                    journal.append({"time": time.time(), **events.event_json(event)})
+                    tell(event)
+                narrate(event)
+
+            emit(events.RolloutStarted(name, commit, made.digest, len(orders)))
+            return run(made, policy, orders, session.transport, emit=emit)
     except (KeyboardInterrupt, SystemExit):
         talk.warn(
             "interrupted: a board that was not confirmed goes back by itself within "

@@ -43,6 +43,9 @@ def status(
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FILE", help="Replace this file instead of printing.")
     ] = None,
+    notify: Annotated[
+        bool, typer.Option("--notify", help="Tell a webhook of boards that fell ill or recovered.")
+    ] = False,
     transport: TransportOption = TransportKind.MANIFEST,
     faults: FaultsOption = None,
     output: Annotated[
@@ -63,14 +66,20 @@ def status(
     def written(session: "Session", found: Sequence["BoardStatus"]) -> str:
         return _written(session, found, output, unfold)
 
+    def told(session: "Session", found: Sequence["BoardStatus"]) -> None:
+        if notify:
+            from fleetctl.cli.notify import tell_of_boards
+
+            tell_of_boards(session.project, session.fleet.name, found)
+
     if watch:
-        found = _watch(
-            opened, written, every, plain=output is not StatusOutput.TABLE or to is not None, to=to
-        )
+        plain = output is not StatusOutput.TABLE or to is not None
+        found = _watch(opened, written, told, every, plain=plain, to=to)
     else:
         session = opened()
         found = _ask_on_screen(session, unfold) if output is StatusOutput.TABLE else ask_boards(session)
         _emit(written(session, found), to)
+        told(session, found)
     if not all(board.healthy for board in found):
         raise typer.Exit(1)
 
@@ -177,6 +186,7 @@ def _emit(text: str, to: Path | None) -> None:
 def _watch(
     opened: Callable[[], "Session"],
     written: Callable[["Session", Sequence["BoardStatus"]], str],
+    told: Callable[["Session", Sequence["BoardStatus"]], None],
     every: float,
     *,
     plain: bool,
@@ -198,6 +208,7 @@ def _watch(
                 _emit(written(session, found), to)
             else:
                 watch.show(found, written(session, found))
+            told(session, found)
             time.sleep(every)
             try:
                 session = opened()

@@ -36,6 +36,8 @@ LAYERS = [
     "gate",
     "rollout",
     "status drift tale",
+    "notifications",
+    "webhook",
     "examination",
     "doctor",
     "origins",

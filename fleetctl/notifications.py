@@ -1,0 +1,113 @@
+"""What is worth telling somebody who is not looking: waves, gates, boards that fall ill or recover. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from fleetctl import events
+from fleetctl.events import Event
+from fleetctl.status import BoardStatus
+from fleetctl.store import canonical_json, sha256
+
+NOTIFICATION_SCHEMA = "fleetctl.notification/v1"
+
+
+class Occasion(StrEnum):
+    """Why somebody is told."""
+
+    WAVE_DONE = "wave-done"  # its gate opened
+    GATE_PAUSED = "gate-paused"  # a person has to decide
+    GATE_FAILED = "gate-failed"  # boards go back
+    ROLLOUT_FINISHED = "rollout-finished"
+    BOARD_UNHEALTHY = "board-unhealthy"
+    BOARD_RECOVERED = "board-recovered"
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One message. `subject` is a wave's number, a board's name or a commit."""
+
+    occasion: Occasion
+    fleet: str
+    subject: str
+    text: str  # one sentence for people
+    details: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The same for the same occasion, however often it is told: receivers may drop repeats by it."""
+        told = [self.occasion.value, self.fleet, self.subject, self.text, dict(self.details)]
+        return sha256(canonical_json(told))[:32]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": NOTIFICATION_SCHEMA,
+            "id": self.key,
+            "occasion": self.occasion.value,
+            "fleet": self.fleet,
+            "subject": self.subject,
+            "text": self.text,
+            "details": dict(self.details),
+        }
+
+
+_GATES = {"open": Occasion.WAVE_DONE, "pause": Occasion.GATE_PAUSED, "fail": Occasion.GATE_FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutTeller:
+    """Turns the events of one rollout into notifications."""
+
+    fleet: str
+    commit: str
+    plan: str  # its digest: a rollout that is repeated with nothing new tells nothing new
+
+    def tell(self, event: Event) -> Notification | None:
+        """What to say of an event; None for those that nobody has to be told of."""
+        about = {"commit": self.commit, "plan": self.plan}
+        match event:
+            case events.GateDecided(number, decision, reason):
+                text = f"{self.fleet}: gate of wave {number}: {decision}: {reason}"
+                details = {**about, "wave": number, "decision": decision, "reason": reason}
+                occasion = _GATES.get(decision, Occasion.GATE_FAILED)
+                return Notification(occasion, self.fleet, str(number), text, details)
+            case events.RolloutFinished(outcome, verdicts) if verdicts:
+                counts = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in verdicts.items())
+                text = f"{self.fleet}: rollout {outcome}: {counts}"
+                details = {**about, "outcome": outcome, "verdicts": dict(verdicts)}
+                return Notification(Occasion.ROLLOUT_FINISHED, self.fleet, self.commit, text, details)
+            case _:
+                return None
+
+
+def ailments(statuses: Iterable[BoardStatus]) -> dict[str, str]:
+    """What each unhealthy board has, by name, in words."""
+    return {s.board: f"{s.standing}: {'; '.join(s.complaints)}" for s in statuses if not s.healthy}
+
+
+def changes(
+    fleet: str, before: Mapping[str, str], now: Mapping[str, str], asked: Sequence[str], at: str
+) -> list[Notification]:
+    """What to say of boards that fell ill, have something else than before, or recovered.
+
+    `before` and `now` are `ailments`; of boards that were not asked this time nothing is said. `at` is the
+    time of asking: a board that falls ill again is told of again.
+    """
+    fallen = [
+        _of_board(Occasion.BOARD_UNHEALTHY, fleet, board, what, {"what": what, "at": at})
+        for board, what in now.items()
+        if before.get(board) != what
+    ]
+    recovered = [
+        _of_board(Occasion.BOARD_RECOVERED, fleet, board, "is well", {"was": was, "at": at})
+        for board, was in before.items()
+        if board in asked and board not in now
+    ]
+    return fallen + recovered
+
+
+def _of_board(
+    occasion: Occasion, fleet: str, board: str, what: str, details: Mapping[str, str]
+) -> Notification:
+    return Notification(occasion, fleet, board, f"{fleet}: {board}: {what}", details)

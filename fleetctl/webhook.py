@@ -1,0 +1,200 @@
+"""Delivers notifications to an address of the environment's: signed, retried, and not twice.
+
+`FLEETCTL_WEBHOOK` is the address (https, or http on this machine), `FLEETCTL_WEBHOOK_SECRET` signs what is
+sent. Neither is ever written down or said. What cannot be delivered is warned of and never stops a rollout.
+"""
+
+import hashlib
+import hmac
+import http.client
+import json
+import queue
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from fleetctl.errors import UsageError, WriteError
+from fleetctl.notifications import Notification
+from fleetctl.store import atomic_write, canonical_json
+
+ADDRESS, SECRET = "FLEETCTL_WEBHOOK", "FLEETCTL_WEBHOOK_SECRET"
+_TIMEOUT_S = 10.0
+_PAUSES_S = (1.0, 4.0, 15.0)  # before the second, third and fourth try
+_LONGEST_S = 60.0  # that a receiver may ask us to wait
+_PATIENCE_S = 90.0  # for what is still under way when the work is over
+_REMEMBERED_S = 7 * 86400.0
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Webhook:
+    """Where to, and with what to sign. Has no `repr`: both may be secrets."""
+
+    address: str
+    secret: str
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "Webhook | None":
+        """The webhook that the environment names, if it does.
+
+        Raises:
+            UsageError: the address is not one to send to, or the secret is missing.
+        """
+        address, secret = environment.get(ADDRESS, ""), environment.get(SECRET, "")
+        if not address:
+            return None
+        parts = urlsplit(address)
+        is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+        if not is_safe or not parts.hostname:
+            hint = "plain http is taken on this machine only"
+            raise UsageError(f"{ADDRESS} is no https address", hint=hint)
+        if not secret:
+            raise UsageError(
+                f"{SECRET} is not set", hint="receivers need it to tell our messages from other people's"
+            )
+        return cls(address, secret)
+
+    def headers(self, body: bytes, now: float, key: str) -> dict[str, str]:
+        """What goes with a message: `sha256=` and the HMAC of the time, a dot and the body."""
+        stamp = str(int(now))
+        signed = hmac.new(self.secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+        return {
+            "Content-Type": "application/json",
+            "User-Agent": "fleetctl",
+            "X-Fleetctl-Delivery": key,
+            "X-Fleetctl-Timestamp": stamp,
+            "X-Fleetctl-Signature-256": f"sha256={signed}",
+        }
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A message is for its address, and for nobody that the address names."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def send(webhook: Webhook, notification: Notification, sleep: Callable[[float], None] = time.sleep) -> str:
+    """Deliver one notification, trying again where that may help; returns why it failed, or empty."""
+    body = canonical_json(notification.to_json())
+    failure = ""
+    for pause in (0.0, *_PAUSES_S):
+        sleep(pause)
+        failure, wait = _try(webhook, body, notification.key)
+        if not failure or wait is None:
+            return failure
+        sleep(min(wait, _LONGEST_S))
+    return failure
+
+
+def _try(webhook: Webhook, body: bytes, key: str) -> tuple[str, float | None]:
+    """Why a delivery failed, or empty; and how long the receiver asks us to wait, or None: it is no use."""
+    headers = webhook.headers(body, time.time(), key)
+    request = urllib.request.Request(webhook.address, body, headers, method="POST")  # noqa: S310 - `of` checks
+    try:
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=_TIMEOUT_S):
+            return "", 0.0
+    except urllib.error.HTTPError as error:
+        with error:
+            again = error.code >= 500 or error.code in (408, 425, 429)
+            return f"the receiver answered {error.code}", _wait(error) if again else None
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        return f"the receiver cannot be reached: {reason}", 0.0
+
+
+def _wait(error: urllib.error.HTTPError) -> float:
+    said = error.headers.get("Retry-After", "")
+    return float(said) if said.isascii() and said.isdigit() else 0.0
+
+
+class Notifier:
+    """Sends in a thread of its own, so that boards never wait for a receiver; forgets what was told once.
+
+    `memory` is a file that remembers what was delivered, and what each board had. It can be lost.
+    """
+
+    def __init__(
+        self,
+        webhook: Webhook,
+        memory: Path,
+        warn: Callable[[str], None],
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._webhook = webhook
+        self._memory = memory
+        self._warn = warn
+        self._sleep = sleep
+        self._known = _read(memory)
+        self._failed: set[str] = set()  # subjects that nobody could be told of
+        self._waiting: queue.SimpleQueue[Notification | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "Notifier":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for what is under way, not for ever."""
+        self._waiting.put(None)
+        self._thread.join(_PATIENCE_S)
+        if self._thread.is_alive():
+            self._warn("notifications were not delivered in time")
+
+    @property
+    def ailments(self) -> dict[str, str]:
+        """What each unhealthy board had when somebody was last told."""
+        return dict(self._known["ailments"])
+
+    def remember(self, ailments: Mapping[str, str]) -> None:
+        """Keep what each board has for the next time, but for those that nobody could be told of.
+
+        To be called when everything was sent: behind the `with`.
+        """
+        before = self._known["ailments"]
+        told = {board: what for board, what in ailments.items() if board not in self._failed}
+        untold = {board: before[board] for board in self._failed if board in before}
+        self._known["ailments"] = told | untold
+        self._write()
+
+    def tell(self, notification: Notification) -> None:
+        """Send it soon, unless it was delivered in the last week."""
+        if notification.key not in self._known["delivered"]:
+            self._waiting.put(notification)
+
+    def _work(self) -> None:
+        while (notification := self._waiting.get()) is not None:
+            if notification.key in self._known["delivered"]:
+                continue
+            failure = send(self._webhook, notification, self._sleep)
+            if failure:
+                self._failed.add(notification.subject)
+                self._warn(f"{notification.occasion.value} was not delivered: {failure}")
+            else:
+                self._known["delivered"][notification.key] = time.time()
+                self._write()
+
+    def _write(self) -> None:
+        limit = time.time() - _REMEMBERED_S
+        fresh = {key: when for key, when in dict(self._known["delivered"]).items() if when > limit}
+        self._known["delivered"] = fresh
+        try:
+            atomic_write(self._memory, json.dumps(self._known), mode=0o600)
+        except WriteError as error:
+            self._warn(f"what was told cannot be remembered: {error.message}")
+
+
+def _read(memory: Path) -> dict[str, dict[str, Any]]:
+    try:
+        said = json.loads(memory.read_bytes())
+        delivered = {str(k): float(v) for k, v in said["delivered"].items()}
+        return {"delivered": delivered, "ailments": {str(k): str(v) for k, v in said["ailments"].items()}}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {"delivered": {}, "ailments": {}}
