@@ -80,20 +80,11 @@ def status(
         found = _ask_on_screen(session, unfold) if output is StatusOutput.TABLE else ask_boards(session)
         _emit(written(session, found), to)
         told(session, found)
+        _tell_github(found)
     if not all(board.healthy for board in found):
         raise typer.Exit(1)
 
 
-def _ask_on_screen(session: "Session", unfold: bool) -> list["BoardStatus"]:
-    """Ask every board; a terminal shows what is known so far."""
-    from fleetctl.report.screen import Screen
-    from fleetctl.report.status import status_text
-        told(session, found)
-        _tell_github(found)
-
-    found: list[BoardStatus] = []
-    with Screen() as screen:
-        for each in _asking(session):
 def _tell_github(found: Sequence["BoardStatus"]) -> None:
     from fleetctl.report import github
     from fleetctl.report.status import status_markdown
@@ -103,6 +94,14 @@ def _tell_github(found: Sequence["BoardStatus"]) -> None:
     github.set_outputs({"healthy": healthy, "boards": len(found), "all_healthy": healthy == len(found)})
 
 
+def _ask_on_screen(session: "Session", unfold: bool) -> list["BoardStatus"]:
+    """Ask every board; a terminal shows what is known so far."""
+    from fleetctl.report.screen import Screen
+    from fleetctl.report.status import status_text
+
+    found: list[BoardStatus] = []
+    with Screen() as screen:
+        for each in _asking(session):
             found.append(each)
             screen.draw(
                 lambda: (
@@ -157,6 +156,7 @@ def _desired(session: "Session") -> Mapping[str, str]:
 
 def _written(session: "Session", found: Sequence["BoardStatus"], output: StatusOutput, unfold: bool) -> str:
     from fleetctl.report.console import json_text
+    from fleetctl.report.github import defused_json
     from fleetctl.report.prometheus import prometheus_text
     from fleetctl.report.status import status_markdown, status_text
 
@@ -166,7 +166,6 @@ def _written(session: "Session", found: Sequence["BoardStatus"], output: StatusO
             return defused_json(text)
         case StatusOutput.MARKDOWN:
             return status_markdown(found, unfold=unfold)
-    from fleetctl.report.github import defused_json
         case StatusOutput.PROMETHEUS:
             return prometheus_text(found, session.fleet.boards, time.time())
         case StatusOutput.TABLE:
