@@ -15,6 +15,7 @@ from fleetctl.plan import Plan, make_plan
 from fleetctl.project import Project
 from fleetctl.proposal.dangers import Finding, dangers, left_over
 from fleetctl.proposal.models import ModelChange, model_changes
+from fleetctl.proposal.quota import HubCost, hub_cost
 from fleetctl.proposal.settings import Setting, setting_changes
 from fleetctl.proposal.side import Side, observed_at, read_side, same_release
 
@@ -36,6 +37,7 @@ class Proposal:
     settings: tuple[Setting, ...] = ()
     dangers: tuple[Finding, ...] = ()
     left_over: tuple[Danger, ...] = ()
+    hub: HubCost | None = None
     error: FleetError | None = None
 
     @property
@@ -66,6 +68,7 @@ class Proposal:
                 }
                 for finding in self.dangers
             ],
+            "iothub": self.hub.to_json() if self.hub else None,
             "allow_left_over": [danger.value for danger in self.left_over],
             "error": {"message": self.error.message, "hint": self.error.hint} if self.error else None,
         }
@@ -125,7 +128,8 @@ def propose(base: Base, head: Side) -> Proposal:
         made = _changes(_plan(boards, base, head))
     except FleetError as error:
         return replace(proposal, error=error)
-    return replace(proposal, plan=made, unchanged=len(head.fleet.boards) - sum(1 for _ in made.steps))
+    unchanged = len(head.fleet.boards) - sum(1 for _ in made.steps)
+    return replace(proposal, plan=made, unchanged=unchanged, hub=hub_cost(made, head.fleet))
 
 
 def refuse(proposal: Proposal) -> None:

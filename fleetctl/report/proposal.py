@@ -8,7 +8,7 @@ from fleetctl.proposal.compare import Proposal
 from fleetctl.proposal.dangers import Finding
 from fleetctl.proposal.models import Figures, ModelChange
 from fleetctl.report.console import markdown_table, markdown_text, table_text
-from fleetctl.report.units import bytes_text, plural
+from fleetctl.report.units import bytes_text, duration_text, plural
 
 PROPOSAL_SCHEMA = "fleetctl.proposal/v1"
 COMMENT_BYTES = 60_000  # GitHub refuses a comment over 65,536 characters
@@ -70,6 +70,11 @@ def proposal_summary(proposal: Proposal) -> str:
         size = bytes_text(sum(step.send_bytes for step in steps))
         waves = plural(len(proposal.plan.waves), "wave")
         parts.append(f"{plural(len(steps), 'board')} would change in {waves}, {size} to send")
+    if hub := proposal.hub:
+        minutes = f"at least {duration_text(60 * hub.minutes)}"
+        parts.append(
+            f"IoT Hub: about {plural(hub.calls, 'call')} for {plural(hub.boards, 'board')}, {minutes}"
+        )
     if proposal.leaving:
         parts.append(f"{plural(len(proposal.leaving), 'board')} would leave the fleet")
     if proposal.models:

@@ -69,6 +69,14 @@ PROPOSAL = document(
             reason=maybe(text("why it is meant")),
         ),
     ),
+    iothub=maybe(
+        record(
+            "what it asks of an IoT Hub of one S1 unit; null where no board is reached over one",
+            boards=whole("that are reached over it"),
+            calls=whole("of all kinds, about"),
+            minutes=number("that its rates make them take, at least"),
+        )
+    ),
     allow_left_over=texts("entries of `rollout.allow` that allow nothing in this change"),
     error=maybe(
         record("why it cannot be said what boards would get", message=text("what"), hint=text("what to try"))

@@ -13,6 +13,7 @@ from workflow_runner import ROOT, programs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("workflows")]
 
+FULL = "FLEETCTL_TEST_FULL" in os.environ
 TUTORIAL = (ROOT / "docs" / "gitops.md").read_text("utf-8").split("## The workflows")[0]
 
 
@@ -63,7 +64,7 @@ def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
 
 
 def _fleetctl(folder: Path) -> Path:
-    if "FLEETCTL_TEST_FULL" not in os.environ:
+    if not FULL:
         return programs(folder / "bin")
     found = shutil.which("fleetctl", path=str(Path(sys.executable).parent))
     assert found

@@ -329,3 +329,37 @@ def test_thousands_of_new_boards_are_refused_and_told_briefly(fleet: GitFleet, p
     assert "many-boards: 2,000 new boards in a fleet of 3" in said.err
     assert len(said.out.encode()) < 65_536
     assert "many-0, many-1, many-2, many-3 and 1,9" in said.out
+
+
+def test_what_an_iot_hub_is_asked_is_reckoned(fleet: GitFleet, plan: Plan) -> None:
+    """Calls and minutes of the boards that a hub reaches stand in the comment before anything is written."""
+    none = plan("-o", "json").json["iothub"]
+    fleet.edit("host: 192.0.2.3, labels", "via: iothub, labels")
+    fleet.edit("threshold: 0.6", "threshold: 0.7")
+    said = plan("-o", "json").json
+    jsonschema.validate(said, SCHEMAS["fleetctl.proposal/v1"])
+
+    assert none is None
+    assert 1 == said["iothub"]["boards"]
+    assert said["iothub"]["calls"] > 0
+    assert "IoT Hub: about" in plan().out
+
+
+def test_plots_of_changed_models_are_shown(
+    fleet: GitFleet, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On GitHub the comment has the pictures of the card of what changed, at their commit."""
+    fleet.edit("samples: 6", "samples: 7")
+    fleet.build()
+    (fleet.root / "model_artifacts" / "toy" / "confusion.png").write_bytes(b"a picture")
+    assert "confusion" not in plan("-o", "markdown").out
+    for name, value in {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_SERVER_URL": "https://github.example",
+        "GITHUB_REPOSITORY": "temples/unas",
+        "GITHUB_SHA": "c0ffee",
+    }.items():
+        monkeypatch.setenv(name, value)
+    address = "https://github.example/temples/unas/raw/c0ffee/model_artifacts/toy/confusion.png"
+
+    assert f"![plot of toy]({address})" in plan("-o", "markdown").out
