@@ -1,6 +1,7 @@
 """The reader's recipe under the protocols of the literature, and under one that nobody reports.
 
-    python benchmarks/reader_protocols.py FOLDER [FOLDER ...] [--protocol forty|plates] [--epochs N]
+    python benchmarks/reader_protocols.py FOLDER [FOLDER ...] [--protocol forty|plates]
+                                          [--epochs N] [--input HxW]
 
 FOLDER holds photos named PPNNNN_CODE.png, PP the plate they were cut from; several folders are pooled.
 
@@ -59,7 +60,11 @@ def main() -> None:
     pool = Samples([], [], [])
     for folder in options.folders:
         pool = pool + photos.read(folder)
-    recipe = replace(RECIPE, training=replace(RECIPE.training, epochs=options.epochs, seed=options.seed))
+    recipe = replace(
+        RECIPE,
+        architecture=replace(RECIPE.architecture, input=options.input),
+        training=replace(RECIPE.training, epochs=options.epochs, seed=options.seed),
+    )
     splits = {"forty": _forty, "plates": _plates}[options.protocol](pool, options.seed)
     rows = []
     for name, split, parts in splits:
@@ -69,6 +74,7 @@ def main() -> None:
         "protocol": options.protocol,
         "seed": options.seed,
         "epochs": options.epochs,
+        "input": options.input,
         "photos": len(pool),
         "rows": rows,
         "int8": _summary(rows),
@@ -84,9 +90,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--protocol", choices=["forty", "plates"], default="forty")
     parser.add_argument("--epochs", type=int, default=RECIPE.training.epochs)
+    parser.add_argument("--input", type=_shape, default=RECIPE.architecture.input, metavar="HxW")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE")
     return parser.parse_args()
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    height, width = map(int, text.split("x"))
+    return height, width, 1
 
 
 Parts = dict[str, Samples]
