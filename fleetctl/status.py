@@ -1,6 +1,6 @@
 """Whether a board does what git says, how we know, and since when. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -132,17 +132,22 @@ class BoardStatus:
 
 
 def assess(
-    board: Board, desired: str | None, seen: Observed, *, signing: bool = False, stranger: str = ""
+    board: Board,
+    desired: str | None,
+    seen: Observed,
+    *,
+    keys: Collection[str] | None = None,
+    stranger: str = "",
 ) -> BoardStatus:
     """Hold one board against the release that git says it should run.
 
     Args:
-        signing: releases are signed, so a board that trusts nobody is one to see to.
+        keys: fingerprints that git has boards trust; None where releases are not signed.
         stranger: why git does not know the release that it runs, where that is so.
     """
     unknown = [f"git does not know its release: {stranger}"] if stranger else []
     troubles = (*_troubles(board, desired, seen), *unknown)
-    strains = tuple(_strains(seen, signing)) if seen.reach is Reach.REACHED else ()
+    strains = (*_strains(seen), *_distrust(seen, keys)) if seen.reach is Reach.REACHED else ()
     return BoardStatus(board.name, desired, seen, troubles, strains)
 
 
@@ -190,10 +195,22 @@ def _service_troubles(board: Board, seen: Observed) -> list[str]:
     return troubles
 
 
-def _strains(seen: Observed, signing: bool) -> list[str]:
+def _distrust(seen: Observed, keys: Collection[str] | None) -> list[str]:
+    """How the keys that a board trusts differ from those in git; the next bootstrap mends each."""
+    if keys is None:
+        return []
+    if seen.trust is None:
+        return ["trusts nobody, so takes any release: `fleetctl bootstrap` gives it keys"]
     strains = []
-    if signing and seen.trust is None:
-        strains.append("trusts nobody, so takes any release: `fleetctl bootstrap` gives it keys")
+    if set(seen.trust.keys) - set(keys):
+        strains.append("trusts a key that git does not: `fleetctl bootstrap` revokes it")
+    if set(keys) - set(seen.trust.keys):
+        strains.append("lacks a key of inventory/trust: `fleetctl bootstrap` gives it")
+    return strains
+
+
+def _strains(seen: Observed) -> list[str]:
+    strains = []
     health = seen.health
     if health.throttled:
         strains.append("throttled: check power and cooling")

@@ -124,15 +124,18 @@ def _asking(session: "Session") -> Iterator["BoardStatus"]:
     from fleetctl.origins import stranger
     from fleetctl.revision import working_commit
     from fleetctl.rollout import observing
+    from fleetctl.signing.trusted_keys import trusted_keys
     from fleetctl.status import assess
 
     desired, working = _desired(session), working_commit(session.project)
     commits = Commits(session.project.root)
-    signing = session.fleet.rollout.signing is Signing.REQUIRED
+    keys = None
+    if session.fleet.rollout.signing is Signing.REQUIRED:
+        keys = {key.fingerprint for key in trusted_keys(session.project.trust).values()}
     for seen in observing(session.transport, session.boards, deadline=READ_DEADLINE):
         board, release = session.fleet.boards[seen.board], desired.get(seen.board)
         unknown = stranger(seen, release, commits, working=working)
-        yield assess(board, release, seen, signing=signing, stranger=unknown)
+        yield assess(board, release, seen, keys=keys, stranger=unknown)
 
 
 def _in_order(session: "Session", found: Iterable["BoardStatus"]) -> list["BoardStatus"]:

@@ -15,6 +15,7 @@ from tiny_board import TinyBoard, TinyRelease, powered, tiny_release
 
 from fleetctl.device.board_error import BoardError
 from fleetctl.device.layout import Board
+from fleetctl.device.release_files import parse_manifest
 from fleetctl.device.trust import demand_statement
 from fleetctl.signing.keys import PrivateKey
 
@@ -275,6 +276,17 @@ def test_every_flipped_bit_of_statement_and_signature_is_refused(board: TinyBoar
             with pytest.raises(BoardError) as refused:
                 demand_statement(here, {**words, part: flip(text, index, bit(index))}, digest)
             assert refused.value.code == "untrusted"
+
+
+def test_every_flipped_bit_of_a_release_is_another_release(board: TinyBoard) -> None:
+    """What was signed is a digest: a manifest that differs anywhere is refused before a file is looked at."""
+    wanted = release(board)
+    manifest = wanted.release.manifest.decode()
+    assert parse_manifest(manifest, wanted.digest)
+    for index, bit in itertools.product(range(len(manifest)), BITS):
+        with pytest.raises(BoardError) as refused:
+            parse_manifest(flip(manifest, index, bit(index)), wanted.digest)
+        assert refused.value.code == "bad-manifest"
 
 
 def test_a_signature_has_one_spelling(board: TinyBoard) -> None:

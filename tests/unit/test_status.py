@@ -7,6 +7,7 @@ import pytest
 
 from fleetctl.manifest.schema import Accelerator, Board, BoardKind, VariantName
 from fleetctl.observation import Health, Loaded, Observed, Reach
+from fleetctl.signing.signing import BoardTrust
 from fleetctl.status import Source, Standing, assess
 
 NEW, OLD = "a" * 64, "b" * 64
@@ -48,6 +49,23 @@ def test_a_board_that_proved_what_git_says_is_healthy() -> None:
 def test_trouble(change: dict[str, Any], trouble: str) -> None:
     """Each thing that can be wrong with a board is said in its own words."""
     assert (trouble,) == assess(BOARD, NEW, replace(WELL, **change)).complaints
+
+
+@pytest.mark.parametrize(
+    ("trusted", "strains"),
+    [
+        (None, ["trusts nobody, so takes any release: `fleetctl bootstrap` gives it keys"]),
+        (("a", "b"), []),
+        (("a", "b", "c"), ["trusts a key that git does not: `fleetctl bootstrap` revokes it"]),
+        (("a",), ["lacks a key of inventory/trust: `fleetctl bootstrap` gives it"]),
+    ],
+)
+def test_whom_a_board_trusts_is_held_against_git(trusted: tuple[str, ...] | None, strains: list[str]) -> None:
+    """A revoked key, or one that is not known yet, is said; nothing where nothing is signed."""
+    seen = replace(WELL, trust=trusted and BoardTrust("unas", "luxor-01", trusted, 4))
+
+    assert strains == list(assess(BOARD, NEW, seen, keys={"a", "b"}).strains)
+    assert assess(BOARD, NEW, seen).healthy
 
 
 def test_the_processor_is_no_edge_tpu() -> None:
