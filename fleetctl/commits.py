@@ -60,9 +60,6 @@ class Commits:
             self._run("for-each-ref", "--count=1", f"--contains={commit}", "refs/remotes/").stdout.strip()
         )
 
-    def has_remote(self) -> bool:
-        return bool(self._run("remote").stdout.strip())
-
     def changed_files(self) -> list[str]:
         """Files of the fleet that differ from what is checked out, or that git does not have."""
         status = self._run(
@@ -89,10 +86,6 @@ class Commits:
                 f"commit {commit[:12]} has no signature that git trusts{why}",
                 hint="`git log --show-signature` shows it; `gpg.ssh.allowedSignersFile` says whom git trusts",
             )
-
-    def holds(self, commit: str, path: str) -> bool:
-        """Whether the commit has this path, relative to `root`."""
-        return self._succeeds("cat-file", "-e", f"{commit}:./{path}")
 
     def write_out(
         self, commit: str, folder: Path, paths: Iterable[str] = (), *, without: tuple[str, ...] = ()

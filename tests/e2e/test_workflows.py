@@ -54,8 +54,9 @@ class Team:
     def merge(self, name: str) -> dict[str, JobResult]:
         self.fleet.git("checkout", "-q", "main")
         self.fleet.git("merge", "-q", "--no-ff", "--no-edit", name)
+        before = self.sha("main")
         self.push("main")
-        return self.runner.run("rollout", "push", "refs/heads/main", {})
+        return self.runner.run("rollout", "push", "refs/heads/main", {"before": before})
 
     def drift(self) -> dict[str, JobResult]:
         return self.runner.run("drift", "schedule", "refs/heads/main", {})
@@ -134,6 +135,15 @@ def test_from_pull_request_to_proven_fleet_to_issue(team: Team) -> None:
     assert {(True, team.sha("main"))} == set(loaded(team).values())
     assert "1 verified" in rolled["canary"].summary
     assert "2 verified" in rolled["fleet"].summary
+
+    # Pushed past every pull request: what is dangerous reaches no board.
+    team.fleet.git("checkout", "-q", "-B", "bold", "main")
+    team.fleet.edit("samples: 4,", "samples: 4, min_agreement: 0.5,")
+    bold = team.merge("bold")
+    assert bold["fleet"].skipped
+    assert "lower-gate: quadrants: smoke.min_agreement" in bold["canary"].log
+    team.fleet.git("reset", "-q", "--hard", "HEAD^1")
+    team.push("main")
 
     # All is well: no issue.
     assert ok(team.drift())["heal"].skipped

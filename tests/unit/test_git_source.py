@@ -264,3 +264,21 @@ def test_only_a_commit_is_a_commit(fleet: GitFleet, rev: str) -> None:
     """A file, a tree, an option of git or nothing at all is exit 2."""
     with pytest.raises(UsageError):
         Commits(fleet.root).resolve(rev)
+
+
+def test_a_fleet_may_lie_in_a_folder_of_its_repository(
+    fleet: GitFleet, fleetctl: Fleetctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paths of a commit are those below the fleet's own folder, wherever in the repository that is."""
+    inner = fleet.root / "fleets" / "unas"
+    inner.mkdir(parents=True)
+    for part in ("inventory", "model_artifacts"):
+        (fleet.root / part).rename(inner / part)
+    (fleet.root / ".gitignore").write_text("store/\n.fleetctl/\n")
+    fleet.commit("Make room for more fleets")
+    fleet.push()
+    monkeypatch.chdir(inner)
+
+    assert 0 == fleetctl("plan", "--base", "HEAD").status
+    assert 0 == fleetctl("rollout", "--yes", "--commit", "HEAD").status
+    assert {fleet.head} == set(commits_on_boards(fleetctl).values())
