@@ -12,8 +12,8 @@ from virtual_lab import Lab, MakeLab
 
 from fleetctl.errors import FleetError, LockHeld, UsageError
 from fleetctl.lab import control, processes
-from fleetctl.lab.ports import is_free
 from fleetctl.lab.detached import lock, owner
+from fleetctl.lab.ports import is_free
 from fleetctl.lab.state import LabState
 from fleetctl.transports.base import ReplyStatus
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetctl.errors import UsageError
-from fleetctl.lab.overlay import identity, known_hosts, overlay
 from fleetctl.lab.detached import lock
+from fleetctl.lab.overlay import identity, known_hosts, overlay
 from fleetctl.lab.state import LabFiles, LabState, VirtualBoard
 from fleetctl.manifest.schema import Board, BoardKind, Fleet, RolloutPolicy, ServiceManager, VariantName, Via
 from fleetctl.project import Project

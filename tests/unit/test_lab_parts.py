@@ -15,8 +15,8 @@ import pytest
 from fleetctl.errors import FleetError
 from fleetctl.lab import processes
 from fleetctl.lab.control import ssh_command
-from fleetctl.lab.ports import free_ports, is_free
 from fleetctl.lab.detached import lock, owner
+from fleetctl.lab.ports import free_ports, is_free
 from fleetctl.lab.state import LabFiles, VirtualBoard
 
 
