@@ -1,7 +1,7 @@
 """`fleetctl dashboard`: the fleet as a page that moves."""
 
 import socket
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,10 @@ from fleetctl.cli.options import (
     TransportKind,
     TransportOption,
 )
+
+if TYPE_CHECKING:
+    from fleetctl.cli.session import Session
+    from fleetctl.dashboard.snapshot import Source
 
 
 def dashboard(
@@ -39,8 +43,7 @@ def dashboard(
     from fleetctl.report.console import talk
 
     def source() -> Source:
-        session = open_session(file, on, transport, faults)
-        return Source(session.project, session.fleet, session.selection.boards, session.transport)
+        return source_of(open_session(file, on, transport, faults))
 
     try:
         import uvicorn
@@ -66,6 +69,15 @@ def dashboard(
         pass  # uvicorn passes on what ended it
     finally:
         watch.stop()
+
+
+def source_of(session: "Session") -> "Source":
+    """What the dashboard asks: the boards of a session, judged as `fleetctl status` judges them."""
+    from fleetctl.cli.status import ask_boards
+    from fleetctl.dashboard.snapshot import Source
+
+    boards = session.selection.boards
+    return Source(session.project, session.fleet, boards, session.transport, lambda: ask_boards(session))
 
 
 def listen(port: int) -> socket.socket:

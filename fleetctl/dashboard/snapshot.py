@@ -2,17 +2,16 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fleetctl.desired import Desired, desired_fleet
 from fleetctl.errors import FleetError, ManifestError
-from fleetctl.manifest.schema import Board, Fleet
+from fleetctl.manifest.schema import Fleet
 from fleetctl.observation import Observed
 from fleetctl.project import Project
-from fleetctl.rollout import observe
-from fleetctl.status import BoardStatus, assess
+from fleetctl.status import BoardStatus
 from fleetctl.store import Journal
 from fleetctl.tale import Tale, tell
 from fleetctl.transports.base import Transport
@@ -23,16 +22,16 @@ _LOOK_S = 0.5  # seconds between two looks at the journal
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A fleet and a way to ask its boards, as a verb opened them."""
+    """A fleet and a way to ask its boards, as a verb opened them.
+
+    `ask` holds every board against git, in the order of the manifest, just as `fleetctl status` does.
+    """
 
     project: Project
     fleet: Fleet
     boards: tuple[str, ...]
     transport: Transport
-
-    @property
-    def asked(self) -> list[Board]:
-        return [self.fleet.boards[name] for name in self.boards]
+    ask: Callable[[], Sequence[BoardStatus]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +53,8 @@ def take(source: Source) -> Snapshot:
         desired = desired_fleet(source.project, source.fleet, source.boards)
     except FleetError as error:
         note = f"what git says is not known: {error.message}"
-    observed = observe(source.transport, source.asked, deadline=ASK_DEADLINE_S)
-    digests = {name: release.digest for name, release in desired.releases.items()} if desired else {}
-    statuses = tuple(assess(board, digests.get(board.name), observed[board.name]) for board in source.asked)
+    statuses = tuple(source.ask())
+    observed = {status.board: status.observed for status in statuses}
     return Snapshot(source, statuses, observed, desired, time.time(), note)
 
 

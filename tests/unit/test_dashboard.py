@@ -14,14 +14,14 @@ from quadrant_fleet import QuadrantFleet
 from test_report_html import parsed
 
 from fleetctl.artifact import Contract, GoldenAnswer, Tensor
+from fleetctl.cli.dashboard import source_of
+from fleetctl.cli.options import TransportKind
+from fleetctl.cli.session import open_session
 from fleetctl.dashboard.golden import agreement, compare
 from fleetctl.dashboard.png import grey_png
 from fleetctl.dashboard.snapshot import Snapshot, Source, Watch
-from fleetctl.manifest.loader import load
 from fleetctl.project import Project
-from fleetctl.selector import select
 from fleetctl.transports.fake import FakeTransport
-from fleetctl.transports.faults import Faults
 
 CARD = """# A <b>reader</b>
 
@@ -49,13 +49,11 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuadrantFleet]:
 
 @pytest.fixture(scope="module")
 def site(fleet: QuadrantFleet) -> Iterator[Served]:
-    project = Project(fleet.root / "inventory" / "fleet.yaml")
+    (fleet.root / "faults.yaml").write_text("luxor-02: {unreachable: true}\n")
+    manifest = fleet.root / "inventory" / "fleet.yaml"
 
     def source() -> Source:
-        known = load(project.manifest)
-        faults = Faults({"luxor-02": {"unreachable": True}})
-        transport = FakeTransport(project.state / "fake", faults)
-        return Source(project, known, select(known, "").boards, transport)
+        return source_of(open_session(manifest, "", TransportKind.FAKE, fleet.root / "faults.yaml"))
 
     watch = Watch(source, every=3600)
     watch.ask()
@@ -157,7 +155,9 @@ def test_golden_pictures_are_png(site: Served) -> None:
 def test_ten_thousand_boards(tmp_path: Path) -> None:
     """A page stays a page: fifty boards, a grid of thirty sites, and every board reachable by choosing."""
     fleet = fleet_of(10_000, sites=400)
-    source = Source(Project(tmp_path / "inventory" / "f.yaml"), fleet, tuple(fleet.boards), FakeTransport())
+    source = Source(
+        Project(tmp_path / "inventory" / "f.yaml"), fleet, tuple(fleet.boards), FakeTransport(), list
+    )
     watch = Watch(lambda: source, 3600)
     watch.snapshot = Snapshot(source, tuple(statuses(fleet, 7)), asked_at=1.7e9)
     with serving(watch) as site:
