@@ -55,7 +55,7 @@ class Signing:
 
     fleet: str
     commit: str
-    serial: int
+    serial: int  # 0 where the history is not known: nothing is signed then, and nothing called older
     trusted: Mapping[str, PublicKey]  # by name
     key: PrivateKey | None = None
     back: bool = False
@@ -108,7 +108,7 @@ class Signing:
         return None
 
     def _is_older(self, seen: Seen) -> bool:
-        return self._place_of(seen) > self.serial
+        return 0 < self.serial < self._place_of(seen)
 
     def _place_of(self, seen: Seen) -> int:
         """The latest place in history that a board may have confirmed when it hears of this."""

@@ -167,6 +167,13 @@ def test_without_a_key_there_is_a_plan_and_nothing_is_signed(project: Project) -
     assert SIGNING_KEY in refused.value.hint
 
 
+def test_a_plan_without_a_history_calls_nothing_older() -> None:
+    """A pull request that was checked out without its history is planned as well as can be."""
+    unknown = replace(SIGNING, serial=0, key=None, refusal=SigningError("cut short"))
+
+    assert unknown.bar(SEEN, NEW) is None
+
+
 def test_what_is_not_in_git_is_not_signed(project: Project) -> None:
     """Neither an edit that is not committed, nor a history that is not there."""
     project.manifest.write_text(MANIFEST + "# edited\n")
