@@ -17,6 +17,7 @@ from fleetctl.report.manual import CommandDoc, ParameterDoc, man_page
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 KNOWN = {command.name: command for command in commands()}
+FULL = "FLEETCTL_TEST_FULL" in os.environ
 GLOBAL = {"-h", "--help"}
 PLACEHOLDERS = {"BOARD", "MODEL", "FILE", "VERB", "NAME", "..."}
 
@@ -125,7 +126,7 @@ def tutorial() -> list[tuple[str, int]]:
 @pytest.mark.xdist_group("tutorial")
 def test_the_tutorial_works(tmp_path: Path) -> None:
     """Typed line by line into one shell, every command ends as the text says."""
-    if "FLEETCTL_TEST_FULL" not in os.environ:
+    if not FULL:
         pytest.skip("trains a model and plays the whole tutorial: set FLEETCTL_TEST_FULL=1")
     script = ["trap '(fleetctl lab down) >/dev/null 2>&1' EXIT"]
     for command, status in tutorial():
