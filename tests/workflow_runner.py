@@ -174,7 +174,7 @@ class _Run:
         ((key, values),) = said.items()
         if isinstance(values, str):
             values = Expressions(contexts).value(values.removeprefix("${{").removesuffix("}}"))
-        return [{key: value} for value in values]
+        return list(values) if key == "include" else [{key: value} for value in values]
 
 
 class _Job:

@@ -91,14 +91,17 @@ def _show_changed(file: Path, names: list[str], output: Output) -> None:
 
     fleet, project = load(file), Project(file)
     lock = lockfile.read(project.lockfile)
+    inputs = {model.name: model_inputs(model, fleet, project)[1] for model in choose(fleet, names)}
     stale = {
-        model.name: why
-        for model in choose(fleet, names)
-        if (why := staleness(model, lock.models.get(model.name), model_inputs(model, fleet, project)[1]))
+        name: why
+        for name, digest in inputs.items()
+        if (why := staleness(fleet.models[name], lock.models.get(name), digest))
     }
-    data, rows = {"models": stale}, [[name, why] for name, why in stale.items()]
-    show(output, schema="fleetctl.changed/v1", data=data, columns=["model", "why"], rows=rows)
-    github.set_outputs({"models": json.dumps(list(stale)), "any": bool(stale)})
+    data = {"models": {name: {"why": why, "inputs": inputs[name]} for name, why in stale.items()}}
+    rows = [[name, inputs[name][:12], why] for name, why in stale.items()]
+    show(output, schema="fleetctl.changed/v1", data=data, columns=["model", "inputs", "why"], rows=rows)
+    matrix = [{"model": name, "inputs": inputs[name]} for name in stale]
+    github.set_outputs({"matrix": json.dumps(matrix), "any": bool(stale)})
 
 
 def _tell_github(result: "BuildResult", rows: list[list[str]]) -> None:

@@ -99,5 +99,7 @@ ARTIFACTS = document(
 CHANGED = document(
     "fleetctl.changed/v1",
     "`fleetctl build --changed`: models that the lock does not describe.",
-    models=mapping("by name", text("why")),
+    models=mapping(
+        "by name", record(why=text("in words"), inputs=digest("of all that its bytes are a function of"))
+    ),
 )

@@ -25,10 +25,13 @@ def test_models_that_the_lock_does_not_describe_are_named(
     none = said["models"]
     fleet.edit("samples: 6", "samples: 7")
     assert 0 == main(["build", "--changed", "-o", "json"])
-    one = json.loads(capsys.readouterr().out)["models"]
+    said = json.loads(capsys.readouterr().out)
+    jsonschema.validate(said, SCHEMAS["fleetctl.changed/v1"])
+    one = said["models"]["toy"]
     outputs = (tmp_path / "outputs").read_text().splitlines()
 
     assert {} == none
-    assert {"toy": "its recipe or its data changed since it was built"} == one
-    assert ["[]", "false", '["toy"]', "true"] == [outputs[index] for index in (1, 4, 7, 10)]
+    assert "its recipe or its data changed since it was built" == one["why"]
+    assert ["[]", "false", "true"] == [outputs[index] for index in (1, 4, 10)]
+    assert [{"model": "toy", "inputs": one["inputs"]}] == json.loads(outputs[7])
     assert 2 == main(["build", "--changed", "--check"])
