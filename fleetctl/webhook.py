@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from fleetctl.children import WEBHOOK as ADDRESS
+from fleetctl.children import WEBHOOK_SECRET as SECRET
 from fleetctl.errors import UsageError, WriteError
 from fleetctl.notifications import Notification
 from fleetctl.store import atomic_write, canonical_json
 
-ADDRESS, SECRET = "FLEETCTL_WEBHOOK", "FLEETCTL_WEBHOOK_SECRET"
 _TIMEOUT_S = 10.0
 _PAUSES_S = (1.0, 4.0, 15.0)  # before the second, third and fourth try
 _LONGEST_S = 60.0  # that a receiver may ask us to wait

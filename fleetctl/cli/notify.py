@@ -43,9 +43,9 @@ def tell_of_boards(project: Project, fleet: str, statuses: "Sequence[BoardStatus
     Raises:
         UsageError: the environment names no webhook, or one that cannot be used.
     """
+    from fleetctl.children import WEBHOOK as ADDRESS
     from fleetctl.errors import UsageError
     from fleetctl.notifications import ailments, changes
-    from fleetctl.webhook import ADDRESS
 
     notifier = _notifier(project)
     if notifier is None:

@@ -17,9 +17,12 @@ import pytest
 from quadrant_fleet import QuadrantFleet
 
 from fleetctl import events
+from fleetctl.children import WEBHOOK as ADDRESS
+from fleetctl.children import WEBHOOK_SECRET as SECRET
+from fleetctl.children import environment
 from fleetctl.errors import UsageError
 from fleetctl.notifications import Notification, Occasion, RolloutTeller, changes
-from fleetctl.webhook import ADDRESS, SECRET, Notifier, Webhook, send
+from fleetctl.webhook import Notifier, Webhook, send
 
 POISON = "poison-4c1d9b"
 
@@ -135,6 +138,14 @@ def test_trying_again(receiver: Receiver, answers: list[int], tries: int, failur
     assert failure == send(receiver.webhook, PAUSED, slept.append)
     assert tries == len(receiver.got)
     assert 7.0 * (tries - 1 if not failure or tries > 1 else 0) <= sum(s for s in slept if s == 7.0) + 7.0
+
+
+def test_programs_that_are_started_know_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither address nor secret is in the environment of a child."""
+    monkeypatch.setenv(ADDRESS, "https://hooks.example/")
+    monkeypatch.setenv(SECRET, POISON)
+
+    assert not {ADDRESS, SECRET} & environment().keys()
 
 
 def test_nobody_listens(receiver: Receiver) -> None:
