@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fleetctl.manifest.schema import Board, BoardKind, VariantName
@@ -38,7 +38,7 @@ BOARD = Board("b", BoardKind.RASPBERRYPI4, "reader", VariantName.INT8, host="192
 
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(HONEST, NOISE)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_observation_is_too_strange(noise: dict[str, Any]) -> None:
     """Any field may be anything: there is a status, it is one, and a terminal is not moved by it."""
     said = json.loads(json.dumps({**HONEST, **noise}))
