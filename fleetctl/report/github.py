@@ -6,7 +6,6 @@ goes through `defused` first: a board, a template or a pull request must not spe
 
 import os
 import re
-import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -130,6 +129,8 @@ def _in_repository(file: str) -> str:
 
 
 def _output(name: str, value: str | int | bool) -> str:
+    import secrets  # for a step of a workflow only: start-up counts
+
     if not _NAME.fullmatch(name):
         raise ValueError(name)
     text = str(value).lower() if isinstance(value, bool) else str(value)
