@@ -48,6 +48,7 @@ format: $(READY) ## put the code into the one form
 bench: $(READY) ## measured ratios against named peers
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/ansible_release.py
+	$(BIN)/python benchmarks/iothub_scale.py
 
 lock: $(READY) ## resolve the dependencies again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -48,11 +48,13 @@ def exec_(
     command failed on a board, or a board did not answer.
     """
     from fleetctl.cli.rollout import ask
-    from fleetctl.cli.session import open_session
+    from fleetctl.cli.session import open_session, refuse_without_ssh
     from fleetctl.report.console import emit_json, emit_markdown_table
     from fleetctl.report.replies import complain
 
     session = open_session(file, on, transport)
+    if transport is TransportKind.MANIFEST:
+        refuse_without_ssh(session.boards)
     reader = _reader(session, transport)
     line = command[0] if len(command) == 1 else shlex.join(command)
     if len(session.boards) > 1:

@@ -1,6 +1,7 @@
 """What every verb that talks to boards starts from: the fleet, the boards, a way to reach them."""
 
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,7 @@ def open_session(file: Path | Project, on: str, kind: TransportKind, faults: Pat
         case TransportKind.LAB:
             fleet, transport = _lab(project, fleet, selection)
         case TransportKind.MANIFEST:
-            _refuse_unreachable_kinds([fleet.boards[name] for name in selection.boards])
-            transport = _ansible(known_hosts=project.known_hosts, identity=None)
+            fleet, transport = _as_manifest_says(project, fleet, selection)
     return Session(project, fleet, selection, transport)
 
 
@@ -113,18 +113,36 @@ def _lab(project: Project, fleet: Fleet, selection: Selection) -> tuple[Fleet, T
     return twins, transport
 
 
+def _as_manifest_says(project: Project, fleet: Fleet, selection: Selection) -> tuple[Fleet, Transport]:
+    """Each board by its `via`; SDKs of ways that no selected board needs are not even looked for."""
+    boards = [fleet.boards[name] for name in selection.boards]
+    over_hub = [board for board in boards if board.via is Via.IOTHUB]
+    ansible = _ansible(known_hosts=project.known_hosts, identity=None)
+    if not over_hub:
+        return fleet, ansible
+    from fleetctl.cli.over_iothub import open_transport
+    from fleetctl.images.module_board import in_modules
+    from fleetctl.transports.routed import RoutedTransport
+
+    hub = open_transport(project, over_hub, os.environ)
+    if len(over_hub) == len(boards):
+        return in_modules(fleet), hub
+    return in_modules(fleet), RoutedTransport({Via.ANSIBLE: ansible, Via.IOTHUB: hub})
+
+
+def refuse_without_ssh(boards: Sequence[Board]) -> None:
+    """Raise `UsageError` for boards that no ssh leads to."""
+    over_hub = [board.name for board in boards if board.via is Via.IOTHUB]
+    if over_hub:
+        raise UsageError(
+            f"no ssh leads to boards via iothub: {', '.join(over_hub[:5])}",
+            hint=f"leave them out with --on '{','.join('!' + name for name in over_hub[:5])}'",
+        )
+
+
 def _ansible(*, known_hosts: Path, identity: Path | None) -> Transport:
     from fleetctl.transports.ansible import AnsibleTransport
     from fleetctl.transports.ssh import SshReader
 
     reader = SshReader(known_hosts, identity)
     return AnsibleTransport(reader, known_hosts, identity)
-
-
-def _refuse_unreachable_kinds(boards: list[Board]) -> None:
-    over_iothub = [board.name for board in boards if board.via is Via.IOTHUB]
-    if over_iothub:
-        raise UsageError(
-            f"boards via iothub cannot be reached by this version: {', '.join(over_iothub[:5])}",
-            hint=f"leave them out with --on '{','.join('!' + name for name in over_iothub[:5])}'",
-        )

@@ -7,6 +7,7 @@ nothing. Nothing here has to live for a board to end on one whole, proved releas
 
 import concurrent.futures
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from fleetctl.transports.iothub_content import MODULE, Surroundings
 from fleetctl.transports.iothub_deploy import Deployer, fall_back, follow, wanted
 from fleetctl.transports.iothub_fleet import Standing, answered, answers, standings
 from fleetctl.transports.iothub_images import Images
-from fleetctl.transports.iothub_quota import Hub
+from fleetctl.transports.iothub_quota import Hub, Need, estimate
 from fleetctl.transports.iothub_twin import twin_size
 from fleetctl.transports.wire import BoardFault, BoardSaidNo, printable
 
@@ -79,6 +80,7 @@ class IotHubTransport:
     around: Surroundings = field(default_factory=Surroundings)
     pace: Pace = field(default_factory=Pace)
     sleep: Callable[[float], None] = time.sleep
+    say: Callable[[str], None] = lambda _: None  # hears what a wave will cost
     name: str = field(default="iothub", init=False)
 
     def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:  # noqa: ARG002 - the hub answers
@@ -118,14 +120,17 @@ class IotHubTransport:
         signed: Mapping[str, Signed] = NOTHING_SIGNED,
     ) -> Iterator[Reply]:
         del signed  # boards that trust keys are not released to over a hub
-        known = standings(self.hub, [board.name for board in boards])
-        Deployer(self.hub, self.size).lower(known.values())
         wishes = lambda name: {"to": to.get(name), "reason": reason}  # noqa: E731
+        left: list[str] = []
         for reply in self._invoke(boards, "revert", wishes, deadline):
             # Also where the board is away: it is not to begin again with what it was to leave.
             if reply.ok or reply.status is ReplyStatus.UNREACHABLE:
-                self._put_back([reply.board], to)
+                left.append(reply.board)
             yield reply
+        # Only now: a board that followed its former deployment before it was told to go back goes too far.
+        if left:
+            Deployer(self.hub, self.size).lower(standings(self.hub, left).values())
+        self._put_back(left, to)
 
     def probe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
         return self._invoke(boards, "smoke", lambda _: {}, deadline)
@@ -150,6 +155,11 @@ class IotHubTransport:
             blobs = BlobStore(group[0].blobs)
             image = self.images.ensure(consignment, blobs.get, _machine(group[0].board))
             wishes.append(wanted(consignment, image, [order.board for order in group], self.around))
+        cost = estimate(Need(len(orders), len(orders), len(wishes)), self.size)
+        self.say(
+            f"about {cost.calls} calls to hub {self.hub.host} for this wave, "
+            f"{max(1, math.ceil(cost.minutes))} min at least at {self.size.tier}, {self.size.units} units"
+        )
         deployer = Deployer(self.hub, self.size)
         floors = [_floor(known[o.board.name] for o in group) for _, group in loads]
         names = deployer.deploy(wishes, floors, len(orders))
@@ -179,37 +189,25 @@ class IotHubTransport:
             if number == seen and polls % _LOOK_ANYWAY and not late:
                 continue
             seen = number
-            for name, now in answers(self.hub, list(sent)).items():
-                reply = self._heard(sent[name], now) or (self._silent(now) if name in late else None)
-                if reply is not None:
-                    del sent[name]
-                    yield reply
+            heard = [
+                reply
+                for name, now in answers(self.hub, list(sent)).items()
+                if (reply := self._heard(sent[name], now) or (_silent(now) if name in late else None))
+            ]
+            self._put_back([reply.board for reply in heard if not _is_kept(reply)], {})
+            for reply in heard:
+                del sent[reply.board]
+                yield reply
 
     def _heard(self, sent: _Sent, now: Standing) -> Reply | None:
         """What came of an order, if anything has."""
         if sent.is_answered(now):
-            reply = self._judged(sent, now)
-        elif now.agent != sent.before.agent and (complaint := now.complaint()):
+            return self._judged(sent, now)
+        if now.agent != sent.before.agent and (complaint := now.complaint()):
             error = f"its edge agent cannot run the module: {complaint}"
             hint = "is the image in the registry, and may the board fetch it?"
-            reply = Reply(now.board, ReplyStatus.FAILED, error=error, hint=hint)
-        else:
-            return None
-        if not reply.ok or reply.data.get("state") not in ("confirmed", "unchanged"):
-            self._put_back([now.board], {})
-        return reply
-
-    def _silent(self, now: Standing) -> Reply:
-        """The reply of a board that said nothing until its time was up."""
-        self._put_back([now.board], {})
-        if not now.is_online:
-            return Reply(now.board, ReplyStatus.TIMED_OUT, error="lost half-way: its edge agent is gone")
-        return Reply(
-            now.board,
-            ReplyStatus.TIMED_OUT,
-            error="its module never reported",
-            hint=f"on the board: iotedge logs {MODULE}",
-        )
+            return Reply(now.board, ReplyStatus.FAILED, error=error, hint=hint)
+        return None
 
     def _judged(self, sent: _Sent, now: Standing) -> Reply:
         """A module's answer, judged by the bytes that were sent."""
@@ -252,8 +250,9 @@ class IotHubTransport:
         return found
 
     def _put_back(self, boards: Sequence[str], to: Mapping[str, str | None]) -> None:
-        known = standings(self.hub, boards)
-        Deployer(self.hub, self.size).tag(boards, fall_back(to), known)
+        if boards:
+            known = standings(self.hub, boards)
+            Deployer(self.hub, self.size).tag(boards, fall_back(to), known)
 
     # -- direct methods
 
@@ -281,6 +280,19 @@ class IotHubTransport:
             return Reply(board, ReplyStatus.TIMED_OUT, error=f"{method}: its module does not answer")
         except BoardFault as fault:
             return fault.reply(board)
+
+
+def _is_kept(reply: Reply) -> bool:
+    """Whether a board goes on with what it was sent."""
+    return reply.ok and reply.data.get("state") in ("confirmed", "unchanged")
+
+
+def _silent(now: Standing) -> Reply:
+    """The reply of a board that said nothing until its time was up."""
+    if not now.is_online:
+        return Reply(now.board, ReplyStatus.TIMED_OUT, error="lost half-way: its edge agent is gone")
+    hint = f"on the board: iotedge logs {MODULE}"
+    return Reply(now.board, ReplyStatus.TIMED_OUT, error="its module never reported", hint=hint)
 
 
 def _loads(orders: Sequence[Order]) -> list[tuple[Consignment, list[Order]]]:

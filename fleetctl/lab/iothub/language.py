@@ -6,7 +6,7 @@ nothing.
 
 import functools
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -207,8 +207,8 @@ def _condition(tree: Any) -> Condition:
             return functools.partial(_compare, _COMPARISONS[sign], _value(left), _value(right))
         case "within" | "without":
             value, options = tree.children
-            choices = [_value(each) for each in options.children if each is not None]
-            return functools.partial(_member, _value(value), choices, tree.data == "within")
+            given = [each for each in options.children if each is not None]
+            return _member(_value(value), given, tree.data == "within")
         case "call":
             return _call(str(tree.children[0]).lower(), [_value(each) for each in tree.children[1:]])
         case other:
@@ -237,11 +237,21 @@ def _compare(compares: Callable[[Any, Any], bool], left: Value, right: Value, do
         return None
 
 
-def _member(value: Value, choices: list[Value], is_within: bool, document: Document) -> Truth:
-    one = value(document)
+def _member(value: Value, options: list[Any], is_within: bool) -> Condition:
+    choices = [_value(each) for each in options]
+    if any(each.data == "path" for each in options):
+        return lambda document: _among(value(document), [each(document) for each in choices], is_within)
+    constants = frozenset(
+        each({}) for each in choices
+    )  # thousands of twins may be held against hundreds of names
+    return lambda document: _among(value(document), constants, is_within)
+
+
+def _among(one: Any, choices: Collection[Any], is_within: bool) -> Truth:
     if one is _MISSING:
         return None
-    return (one in [choice(document) for choice in choices]) is is_within
+    is_simple = one is None or isinstance(one, str | int | float)  # an object is none of any
+    return (is_simple and one in choices) is is_within
 
 
 def _call(name: str, values: list[Value]) -> Condition:

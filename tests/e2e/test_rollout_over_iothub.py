@@ -1,0 +1,140 @@
+"""The main job without a route to any board: images in a registry, a hub, and modules in containers."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker_boards import client_of_engine, demand
+from iothub_hub import Clients, agent_place, hub_with_clients, own_address, settings
+from prepare_boards import WHEELHOUSE
+from quadrant_fleet import QuadrantFleet
+from registry import running_registry
+
+from fleetctl.images.module_image import PYTHON
+from fleetctl.lab.iothub.agent import Agent
+from fleetctl.lab.iothub.docker_runner import DockerRunner
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("iothub"),
+    pytest.mark.filterwarnings("ignore:ssl.PROTOCOL_TLSv1_2 is deprecated"),  # the SDK's own choice
+]
+
+BOARDS = {"edge-01": 28081, "edge-02": 28082}
+MANIFEST = """\
+apiVersion: fleetctl/v1
+kind: Fleet
+metadata: {name: quadrants}
+models:
+  quadrants:
+    task: classification
+    dataset: {kind: folder, path: photos}
+    variants: [int8]
+    smoke: {samples: 4}
+defaults: {model: quadrants, board: generic, via: iothub}
+groups:
+  canary: {boards: [edge-01]}
+boards:
+  edge-01: {serve_port: 28081}
+  edge-02: {serve_port: 28082}
+rollout:
+  waves: [{group: canary}, {percent: 100}]
+  confirm_timeout: 60s
+"""
+
+
+class EdgeFleet:
+    """A fleet in git whose boards are containers that a hub knows of."""
+
+    def __init__(self, fleet: QuadrantFleet, clients: Clients, runners: dict[str, DockerRunner]) -> None:
+        self.fleet, self.clients, self.runners = fleet, clients, runners
+        self.agents: dict[str, Agent] = {}
+
+    def run(self, *words: str) -> Any:
+        return self.fleet.run(*words, transport="manifest", patience=400)
+
+    def status(self) -> dict[str, Any]:
+        return {board["board"]: board for board in self.run("status", "-o", "json").json["boards"]}
+
+
+@pytest.fixture
+def edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EdgeFleet]:
+    demand("amd64")
+    if not (WHEELHOUSE / "x86_64-cp311-glibc2.36-iothub" / "complete").exists():
+        pytest.skip("no wheels for module images: run `make boards`")
+    with ExitStack() as stack:
+        engine = stack.enter_context(client_of_engine())
+        registry = stack.enter_context(running_registry(tmp_path / "registry"))
+        clients = stack.enter_context(hub_with_clients(settings(tmp_path / "hub", keeps=False)))
+        monkeypatch.setenv("FLEETCTL_IOTHUB_CONNECTION_STRING", clients.hub.connection_string)
+        monkeypatch.setenv("FLEETCTL_IOTHUB_REGISTRY", f"{registry}/fleet/quadrants")
+        monkeypatch.setenv("FLEETCTL_IOTHUB_BASE", "fleetctl/board-base:amd64")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", os.environ["REQUESTS_CA_BUNDLE"])
+        fleet = QuadrantFleet.make(tmp_path / "fleet")
+        (fleet.root / "inventory" / "fleet.yaml").write_text(MANIFEST)
+        fleet.commit("Go over a hub")
+        shutil.copytree(WHEELHOUSE, fleet.root / ".fleetctl" / "wheelhouse")
+        prefix = own_address().replace(".", "-")
+        made = EdgeFleet(fleet, clients, {name: DockerRunner(engine, f"{prefix}-{name}") for name in BOARDS})
+        for name, runner in made.runners.items():
+            clients.edge_device(name)
+            stack.callback(runner.remove)
+            made.agents[name] = Agent(agent_place(clients, name), runner)
+            made.agents[name].start()
+            stack.callback(made.agents[name].stop)
+        yield made
+
+
+def test_from_image_to_proof_and_back(edge: EdgeFleet) -> None:
+    """A release reaches containers by image and deployment and is proved; a bad model is reverted."""
+    first = edge.run("rollout", "--yes")
+
+    assert first.status == 0, first.err
+    proved = {name: board["loaded"] for name, board in edge.status().items()}
+    assert set(BOARDS) == set(proved)
+    assert (0, 0) == (edge.run("plan").status, edge.run("smoke").status)
+    assert_well_made(edge)
+
+    edge.fleet.mix_up_labels()
+    second = edge.run("rollout", "--yes")
+
+    assert second.status == 40, second.err
+    assert "edge-01: rolled back, " in second.err
+    assert "golden answers agree" in second.err
+    assert proved == {name: board["loaded"] for name, board in edge.status().items()}
+    ids = [each.id for each in edge.clients.deployments.get_configurations(100)]
+    assert len(ids) <= 3, ids
+
+    edge.fleet.git("revert", "--no-edit", "HEAD")
+    assert 0 == edge.run("plan").status
+
+    refused = edge.run("exec", "--on", "edge-01", "--", "true")
+    assert (2, True) == (refused.status, "no ssh leads to boards via iothub: edge-01" in refused.err)
+
+
+def assert_well_made(edge: EdgeFleet) -> None:
+    """The image runs as nobody special, says what it carries, is pinned by digest, and is healthy."""
+    desired = edge.clients.registry.get_module_twin("edge-01", "$edgeAgent").properties.desired
+    reference = desired["modules"]["fleetctl"]["settings"]["image"]
+    assert "@sha256:" in reference
+    runner = edge.runners["edge-01"]
+    with client_of_engine() as client:
+        container = client.containers.get(f"{runner.volume}-module")
+        config, host = container.attrs["Config"], container.attrs["HostConfig"]
+        assert ("10001:10001", False) == (config["User"], host["Privileged"])
+        assert ["ALL"] == host["CapDrop"]
+        argv = ["git", "-C", str(edge.fleet.root), "rev-parse", "HEAD"]
+        commit = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+        labels = config["Labels"]
+        assert commit == labels["org.opencontainers.image.revision"]
+        assert {"fleetctl.image", "fleetctl.model"} <= set(labels)
+        health = [PYTHON, *config["Healthcheck"]["Test"][2:]]
+        assert 0 == container.exec_run(health).exit_code
+        bill = container.exec_run(["cat", "/fleetctl-image/sbom.cdx.json"]).output.decode()
+        assert all(word in bill for word in ('"CycloneDX"', "azure-iot-device", "numpy", "model.tflite"))

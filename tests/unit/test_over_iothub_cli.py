@@ -1,0 +1,128 @@
+"""Boards via iothub on the command line: what the environment has to say, and which verbs refuse."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fleetctl.cli import main
+from fleetctl.images.module_board import in_module
+from fleetctl.manifest.schema import Accelerator, Board, BoardKind, ServiceManager, VariantName, Via
+from fleetctl.transports.base import ReplyStatus
+from fleetctl.transports.fake import FakeTransport
+from fleetctl.transports.faults import Faults
+from fleetctl.transports.routed import RoutedTransport
+
+MANIFEST = """
+apiVersion: fleetctl/v1
+kind: Fleet
+metadata: {name: unas}
+models:
+  reader: {task: classification, dataset: {kind: rendered}, variants: [int8, edgetpu]}
+boards:
+  luxor-01: {board: generic, model: reader, host: 192.0.2.11}
+  karnak-07: {board: generic, model: reader, via: iothub}
+  coral-01: {board: coral-dev-board, model: reader, via: iothub, accelerator: required}
+"""
+KEY = "HostName=hub.invalid;SharedAccessKeyName=o;SharedAccessKey=c2VjcmV0"
+
+Said = Callable[[list[str]], tuple[int, str]]
+
+
+@pytest.fixture
+def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Said:
+    (tmp_path / "inventory").mkdir()
+    (tmp_path / "inventory" / "fleet.yaml").write_text(MANIFEST)
+    monkeypatch.chdir(tmp_path)
+
+    def run(words: list[str]) -> tuple[int, str]:
+        status = main(words)
+        return status, capfd.readouterr().err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("environment", "on", "says"),
+    [
+        ({}, "karnak-07", "nothing says which IoT Hub to use"),
+        ({"CONNECTION_STRING": KEY}, "karnak-07", "nothing says where module images go"),
+        (
+            {"CONNECTION_STRING": KEY, "REGISTRY": "r", "TIER": "S9"},
+            "karnak-07",
+            "FLEETCTL_IOTHUB_TIER is 'S9'",
+        ),
+        (
+            {"CONNECTION_STRING": KEY, "REGISTRY": "r", "UNITS": "0"},
+            "karnak-07",
+            "FLEETCTL_IOTHUB_UNITS is '0'",
+        ),
+        ({"CONNECTION_STRING": KEY, "REGISTRY": "r"}, "coral-01", "have no Edge TPU library"),
+    ],
+)
+def test_what_the_environment_lacks_is_named(
+    said: Said, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], on: str, says: str
+) -> None:
+    """Nobody is asked anything before the environment is whole; the key is in no message."""
+    for name, value in environment.items():
+        monkeypatch.setenv(f"FLEETCTL_IOTHUB_{name}", value)
+    status, err = said(["status", "--on", on])
+
+    assert (2, True) == (status, says in err), err
+    assert "c2VjcmV0" not in err
+
+
+def test_verbs_that_need_ssh_refuse_by_name(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no ssh leads, no command runs, and the boards are named."""
+    monkeypatch.setenv("FLEETCTL_IOTHUB_CONNECTION_STRING", KEY)
+    monkeypatch.setenv("FLEETCTL_IOTHUB_REGISTRY", "registry.invalid/fleet")
+    status, err = said(["exec", "--yes", "--on", "karnak-07,luxor-01", "--", "true"])
+
+    assert (2, True) == (status, "no ssh leads to boards via iothub: karnak-07" in err), err
+
+
+def board(name: str, via: Via) -> Board:
+    return Board(
+        name=name,
+        board=BoardKind.GENERIC,
+        model="reader",
+        variant=VariantName.INT8,
+        via=via,
+        service=ServiceManager.SYSTEMD,
+    )
+
+
+def test_each_board_is_asked_over_its_own_way() -> None:
+    """In a fleet of both kinds every board is heard of once, over the way that the manifest says."""
+    ways = {
+        Via.ANSIBLE: FakeTransport(faults=Faults({"*": {"refused": True}})),
+        Via.IOTHUB: FakeTransport(faults=Faults({"*": {"unreachable": True}})),
+    }
+    boards = [board("a", Via.ANSIBLE), board("b", Via.IOTHUB), board("c", Via.ANSIBLE)]
+    routed = RoutedTransport(ways)
+    asked = {
+        "observe": routed.observe(boards, deadline=1),
+        "probe": routed.probe(boards, deadline=1),
+        "logs": routed.logs(boards, lines=1, deadline=1),
+        "history": routed.history(boards, last=1, deadline=1),
+        "confirm": routed.confirm(boards, dict.fromkeys("abc", "0" * 64), deadline=1),
+        "revert": routed.revert(boards, {}, reason="", deadline=1),
+    }
+    expected = {"a": ReplyStatus.REFUSED, "b": ReplyStatus.UNREACHABLE, "c": ReplyStatus.REFUSED}
+    for verb, replies in asked.items():
+        assert expected == {reply.board: reply.status for reply in replies}, verb
+
+
+def test_a_board_is_rendered_for_its_container() -> None:
+    """Of interpreter and services of a board over IoT Hub its image decides, not the manifest."""
+    over_hub, over_ssh = board("b", Via.IOTHUB), board("a", Via.ANSIBLE)
+    made = in_module(replace(over_hub, accelerator=Accelerator.PREFERRED))
+
+    assert over_ssh == in_module(over_ssh)
+    assert (ServiceManager.PROCESS, "/opt/venv/bin/python", "/opt/fleetctl") == (
+        made.service,
+        made.python,
+        made.root,
+    )
+    assert ("3.11", Accelerator.PREFERRED) == (made.runtime["python"], made.accelerator)
