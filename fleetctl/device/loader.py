@@ -6,6 +6,7 @@ It is sent as it stands, with the call of `run` behind it, and writes nothing on
 from __future__ import annotations
 
 import binascii
+import hashlib
 import json
 import os
 import sys
@@ -47,14 +48,20 @@ def packed(data: str) -> Mapping[str, str]:
 def kept(root: str, digests: Mapping[str, str]) -> Mapping[str, str]:
     """Sources that the board has among its blobs; all are read at once, since a verb may delete blobs."""
     try:
-        return {name: _text(os.path.join(root, "blobs", "sha256", blob)) for name, blob in digests.items()}
+        return {
+            name: _text(os.path.join(root, "blobs", "sha256", blob), blob) for name, blob in digests.items()
+        }
     except (OSError, ValueError):
         sys.exit(NOT_KEPT)
 
 
-def _text(path: str) -> str:
-    with open(path, encoding="utf-8") as stream:
-        return stream.read()
+def _text(path: str, digest: str) -> str:
+    """A source that is what it was; one whose bits were flipped could not even be asked to mend itself."""
+    with open(path, "rb") as stream:
+        source = stream.read()
+    if hashlib.sha256(source).hexdigest() != digest:
+        raise ValueError("%s was altered" % path)
+    return source.decode("utf-8")
 
 
 def run(texts: Mapping[str, str]) -> None:

@@ -123,7 +123,8 @@ class SshReader:
         def converse(board: Board, run: Run) -> Mapping[str, Any]:
             asked = request(board) if callable(request) else request
             outcome = run(ask_command(board, verb), canonical_json(dict(asked)))
-            if outcome.status == _NO_RELEASE:
+            # A script that was damaged on the board dies of it without a word.
+            if outcome.status == _NO_RELEASE or (outcome.status == 1 and not outcome.stdout.strip()):
                 outcome = _send(board, verb, asked, run)
             return _parsed(board, verb, outcome)
 

@@ -53,6 +53,14 @@ def test_a_board_without_a_release_is_observed_all_the_same(lab: Lab) -> None:
     assert reply.data["service"]["state"] == "absent"
 
 
+def test_a_board_whose_script_was_damaged_is_observed_all_the_same(lab: Lab, runtime: Runtime) -> None:
+    """A flipped bit in the runtime of a release must not keep anybody from mending it."""
+    reply = observe(lab, runtime("def main(:\n"))
+
+    assert reply.ok, reply.error
+    assert reply.data["service"]["state"] == "absent"
+
+
 def test_a_real_release_is_read_with_every_verb(new_lab: Callable[[], Lab]) -> None:
     """Observe, probe, logs and history of a board that serves a release."""
     lab = new_lab()
@@ -102,7 +110,7 @@ MISBEHAVIOURS = {
         "red",
     ),
     "nothing": ("", "nothing"),
-    "a traceback": ("raise ValueError('\\x1b[31mbroken')", "broken"),
+    "last words": ("import sys; sys.stderr.write('\\x1b[31mbroken'); sys.exit(2)", "broken"),
     "killed": ("import os; os.kill(os.getpid(), 9)", "a signal ended it"),
 }
 

@@ -64,6 +64,16 @@ def test_a_board_without_one_of_the_modules_says_so(tmp_path: Path) -> None:
     assert (board_script.NOT_KEPT, b"") == (done.returncode, done.stdout)
 
 
+def test_a_module_that_was_altered_counts_as_absent(tmp_path: Path) -> None:
+    """A flipped bit in what a board keeps is noticed before it runs: the script is sent whole then."""
+    blobs = keep_blobs(tmp_path)
+    altered = blobs / sha256(board_script.modules()["observe"])
+    altered.write_bytes(altered.read_bytes().replace(b"def observe", b"def obserwe"))
+    done = ask(tmp_path, board_script.by_digest(str(tmp_path)))
+
+    assert (board_script.NOT_KEPT, b"") == (done.returncode, done.stdout)
+
+
 def test_only_what_activate_needs_is_sent() -> None:
     """The serving process, and what judges it, come with the release."""
     assert {"activate", "observe", "watcher"} <= board_script.modules().keys()
