@@ -10,6 +10,7 @@ from pathlib import Path
 from board_crashes import Case, CrashLab
 
 _DEFAULTS = "defaults: {model: quadrants, board: raspberrypi4"
+_ROLLOUT = ("rollout", "--yes", "--adopt")  # what other tests brought to these boards is in no commit
 _DEADLINE = 600.0
 
 
@@ -24,7 +25,7 @@ def usual_seconds(lab: CrashLab, threshold: float) -> float:
     """How long a rollout to every board takes that nothing happens to."""
     order_from_git(lab, threshold)
     begun = time.monotonic()
-    done = lab.fleet.run("rollout", "--yes", patience=_DEADLINE)
+    done = lab.fleet.run(*_ROLLOUT, patience=_DEADLINE)
     assert done.status == 0, done.err
     return time.monotonic() - begun
 
@@ -36,7 +37,7 @@ def kill_controller(lab: CrashLab, threshold: float, after: float, *, alone: boo
     """
     before = {name: lab.current(name) for name in lab.names}
     order_from_git(lab, threshold)
-    rollout = lab.fleet.start("rollout", "--yes")
+    rollout = lab.fleet.start(*_ROLLOUT)
     time.sleep(after)
     doomed = [rollout.pid] if alone else [rollout.pid, *_descendants(rollout.pid)]
     for pid in doomed:
@@ -46,7 +47,7 @@ def kill_controller(lab: CrashLab, threshold: float, after: float, *, alone: boo
     with ThreadPoolExecutor(len(lab.names)) as pool:
         seen = dict(zip(lab.names, pool.map(lambda name: _settled(lab, name, since), lab.names), strict=True))
     rollout.communicate()
-    again = lab.fleet.run("rollout", "--yes", patience=_DEADLINE)
+    again = lab.fleet.run(*_ROLLOUT, patience=_DEADLINE)
     return [_case(lab, name, before[name], *seen[name], again.err if again.status else "") for name in seen]
 
 
