@@ -81,7 +81,7 @@ def source_of(session: "Session") -> "Source":
 
 
 def listen(port: int) -> socket.socket:
-    """A socket on loopback.
+    """A socket that listens on loopback.
 
     Raises:
         UsageError: the port is taken.
@@ -92,6 +92,7 @@ def listen(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))
+        listener.listen()  # before the address is said: whoever is quick waits instead of being refused
     except OSError as error:
         listener.close()
         raise UsageError(

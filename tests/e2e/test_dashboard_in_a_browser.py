@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -26,6 +27,8 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update"),
 ]
 PAGES = ["/", "/rollout", "/plan", "/models", "/models/quadrants", "/boards/karnak-01", "/boards/nobody"]
+PATIENCE_MS = 90_000  # a loaded machine is no failure
+SCHEMES: list[Literal["light", "dark"]] = ["light", "dark"]
 CARD = """# quadrants
 
 Says which quadrant is the brightest.
@@ -40,6 +43,7 @@ Says which quadrant is the brightest.
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -75,7 +79,7 @@ def address(fleet: QuadrantFleet) -> Iterator[str]:
         assert found
         yield found[0]
         process.send_signal(signal.SIGINT)
-        assert (0, "") == (process.wait(20), process.stderr.read())
+        assert (0, "") == (process.wait(60), process.stderr.read())
 
 
 @pytest.fixture
@@ -85,6 +89,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     wrong: list[str] = []
     context = browser.new_context(base_url=address, viewport={"width": 1100, "height": 900})
     window = context.new_page()
+    window.set_default_timeout(PATIENCE_MS)
     window.on("request", lambda request: asked.append(request.url))
     window.on("pageerror", lambda error: wrong.append(str(error)))
     window.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
@@ -96,7 +101,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 def open_fleet(page: Page) -> None:
     page.goto("/")
-    expect(page.locator(".chips")).to_be_visible(timeout=15_000)
+    expect(page.locator(".chips")).to_be_visible()
 
 
 def test_from_the_fleet_to_a_wrong_answer(page: Page) -> None:
@@ -108,8 +113,8 @@ def test_from_the_fleet_to_a_wrong_answer(page: Page) -> None:
 
     expect(page.get_by_role("heading", level=1)).to_contain_text("karnak-01")
     expect(page.locator(".golden .no")).to_have_count(2)
-    picture = page.get_by_alt_text("Golden sample 1")
-    assert picture.evaluate("each => each.complete && each.naturalWidth") == 16
+    page.get_by_alt_text("Golden sample 1").scroll_into_view_if_needed()
+    page.wait_for_function("document.querySelector('.golden img').naturalWidth === 16")
 
 
 def test_the_page_moves_with_a_rollout(page: Page, fleet: QuadrantFleet) -> None:
@@ -117,14 +122,14 @@ def test_the_page_moves_with_a_rollout(page: Page, fleet: QuadrantFleet) -> None
     page.goto("/rollout")
     expect(page.get_by_role("heading", level=1)).to_contain_text("failed")
     assert 0 == fleet.run("rollout", "--yes", transport="fake").status
-    expect(page.get_by_role("heading", level=1)).to_contain_text("done", timeout=15_000)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("done")
 
     open_fleet(page)
-    expect(page.locator("#main .lead")).to_contain_text("3 of 3 boards healthy", timeout=15_000)
+    expect(page.locator("#main .lead")).to_contain_text("3 of 3 boards healthy")
     (fleet.root / "inventory" / "fleet.yaml").rename(fleet.root / "away.yaml")
-    expect(page.locator("#main")).to_contain_text("git cannot be read", timeout=15_000)
+    expect(page.locator("#main")).to_contain_text("git cannot be read")
     (fleet.root / "away.yaml").rename(fleet.root / "inventory" / "fleet.yaml")
-    expect(page.locator("#main")).not_to_contain_text("git cannot be read", timeout=15_000)
+    expect(page.locator("#main")).not_to_contain_text("git cannot be read")
 
 
 def test_by_keyboard(page: Page) -> None:
@@ -148,17 +153,16 @@ def test_by_keyboard(page: Page) -> None:
 
 
 @pytest.mark.parametrize("where", PAGES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_by_ear_and_eye(page: Page, where: str, scheme: str) -> None:
-    """axe finds nothing to object to, whatever the colours; on a phone nothing is cut off sideways."""
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+def test_by_ear_and_eye(page: Page, where: str) -> None:
+    """axe finds nothing to object to, in light and dark; on a phone nothing is cut off sideways."""
     page.goto(where)
-    page.wait_for_timeout(300)
-    found = Axe().run(page)
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        found = Axe().run(page)
+        assert 0 == found.violations_count, found.generate_report()
     page.set_viewport_size({"width": 360, "height": 740})
     overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
-    assert 0 == found.violations_count, found.generate_report()
     assert 0 == overflow
 
 

@@ -117,7 +117,7 @@ def test_examining_and_restarting_a_real_board(tmp_path: Path) -> None:
 def _pid_when_up(board: TinyBoard) -> int:
     from fleetctl.device.clock import wait_until
 
-    assert wait_until(lambda: board.serves() is not None, 20)
+    assert wait_until(lambda: board.serves() is not None, 60)
     return int(board.healthz()["pid"])
 
 
