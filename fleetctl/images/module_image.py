@@ -143,10 +143,25 @@ class DockerImages:
         try:
             self._client.images.get(name)
         except ImageNotFound:
+            self._check_base(base, architecture)
             self._say(f"preparing what {architecture} modules run on")
             files = {f"wheels/{file}": path.read_bytes() for file, path in wheels.items()}
             self._make(context(recipe, files), name, architecture, labels={})
         return name
+
+    def _check_base(self, base: str, architecture: str) -> None:
+        """A base that is here for another processor would be taken for this one; others are pulled."""
+        from docker.errors import ImageNotFound
+
+        try:
+            found = self._client.images.get(base).attrs["Architecture"]
+        except ImageNotFound:
+            return
+        if found != architecture:
+            raise FleetError(
+                f"the image {base} that is here is for {found}, not {architecture}",
+                hint=f"`docker pull --platform linux/{architecture} {base}`",
+            )
 
     def _make(self, build: io.BytesIO, name: str, architecture: str, labels: Mapping[str, str]) -> None:
         from docker.errors import BuildError

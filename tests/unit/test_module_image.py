@@ -3,9 +3,12 @@
 import io
 import json
 import tarfile
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from docker.errors import ImageNotFound
 
 from fleetctl.errors import FleetError
 from fleetctl.images.context import context, layer
@@ -62,3 +65,21 @@ def test_machines_that_iot_edge_does_not_know_are_refused(tmp_path: Path) -> Non
     images = DockerImages(engine, "registry.example/fleet", tmp_path)  # type: ignore[arg-type]
     with pytest.raises(FleetError, match="no module images for armv7l"):
         images.ensure(Consignment({}, {}, {}), lambda _: b"", "armv7l")
+
+
+def test_a_base_for_another_processor_is_refused(tmp_path: Path) -> None:
+    """An image of this machine's processor is not passed off as the board's."""
+    here = SimpleNamespace(attrs={"Architecture": "amd64"})
+
+    def get(name: str) -> object:
+        if name.startswith("fleetctl/module-runtime"):
+            raise ImageNotFound(name)
+        return here
+
+    engine = SimpleNamespace(images=SimpleNamespace(get=get))
+    images = DockerImages(lambda: nullcontext(engine), "registry.example/fleet", tmp_path)
+    images._client = engine
+    with pytest.raises(FleetError, match="is for amd64, not arm64") as error:
+        images._runtime("arm64", {})
+
+    assert "--platform linux/arm64" in error.value.hint
