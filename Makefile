@@ -5,6 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 BOARDS := amd64 arm64
+FAULTS := .fleetctl/faults.md
 
 .PHONY: help setup demo test test-full boards lint format bench lock docs clean
 
@@ -27,8 +28,10 @@ demo: $(READY) ## build a model, roll it out to four virtual boards, watch a bad
 test: $(READY) lint ## lint, then the whole suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-test-full: $(READY) ## the suite with its long matrices
-	FLEETCTL_TEST_FULL=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+test-full: $(READY) ## the suite with its long matrices, and a table of the faults that were tried
+	@rm -f $(FAULTS)
+	FLEETCTL_TEST_FULL=1 $(BIN)/python -m pytest -n 2 --dist loadgroup; status=$$?; \
+	  [ ! -f $(FAULTS) ] || cat $(FAULTS); exit $$status
 
 boards: $(READY) ## make the images and wheels that tests of docker boards need (as root, once)
 	$(BIN)/python tests/prepare_boards.py $(BOARDS)

@@ -43,6 +43,7 @@ from fleetctl.transports.wire import BoardFault
 CONFIRM_TIMEOUT = 8.0  # seconds, as in the manifest of the quadrants
 PATIENCE = 120.0  # seconds for a board to serve again, on a machine that is busy with others
 DEADLINE = 90.0
+TRIES = 5  # of the second order, each of which waits ten seconds for a board that is at work
 WHOLE_BOARD = (Path(__file__).parent / "whole_board.py").read_text()
 KEPT = ("confirmed", "unchanged")
 
@@ -306,7 +307,11 @@ class CrashLab:
     def converge(self, name: str, order: Order) -> list[str]:
         """Give the order once more, with patience for a busy machine; returns what is wrong then."""
         wait_for_ssh(self.boards[name], PATIENCE)
-        reply = self.release(replace(order, confirm_timeout=PATIENCE), self.line(name))
+        order = replace(order, confirm_timeout=PATIENCE)
+        for _ in range(TRIES):  # a verb whose controller is dead may still be at work, and says so
+            reply = self.release(order, self.line(name))
+            if "another verb is at work" not in reply.error:
+                break
         if reply.data.get("state") not in KEPT:
             return [f"tried again: {reply.error or reply.data.get('receipt')}"]
         after = self.look(name, patience=10)

@@ -10,6 +10,7 @@ import random
 import statistics
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import board_faults as faults
 import pytest
@@ -21,6 +22,7 @@ from test_activate_crash import BEFORE_THE_WATCHER, CONFIRMING, PROVED, REVERTIN
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("docker boards")]
 
 FULL = "FLEETCTL_TEST_FULL" in os.environ
+TABLE = Path(__file__).parents[2] / ".fleetctl" / "faults.md"
 SEED = 20260
 BOARDS = 8 if FULL else 2
 INSTANTS = 500 if FULL else 3
@@ -41,6 +43,9 @@ def table() -> Iterator[Table]:
     table = Table()
     yield table
     print(f"\n{table.markdown()}")
+    if FULL:  # for `make test-full`: what a worker prints, nobody sees
+        TABLE.parent.mkdir(exist_ok=True)
+        TABLE.write_text(table.markdown() + "\n")
 
 
 def test_killed_at_every_named_step(lab: CrashLab, table: Table) -> None:
