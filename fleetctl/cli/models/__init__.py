@@ -9,7 +9,12 @@ from fleetctl.cli.models.detect import detect
 from fleetctl.cli.models.evaluate import evaluate
 from fleetctl.cli.models.inspect import inspect
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Measure and inspect built models.")
+app = typer.Typer(
+    help="Measure and inspect built models.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
 
 
 @app.callback()
