@@ -71,6 +71,7 @@ def edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EdgeFleet]
     with ExitStack() as stack:
         engine = stack.enter_context(client_of_engine())
         registry = stack.enter_context(running_registry(tmp_path / "registry"))
+        stack.callback(forget_images, engine, f"{registry}/fleet/quadrants")
         clients = stack.enter_context(hub_with_clients(settings(tmp_path / "hub", keeps=False)))
         monkeypatch.setenv("FLEETCTL_IOTHUB_CONNECTION_STRING", clients.hub.connection_string)
         monkeypatch.setenv("FLEETCTL_IOTHUB_REGISTRY", f"{registry}/fleet/quadrants")
@@ -89,6 +90,12 @@ def edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EdgeFleet]
             made.agents[name].start()
             stack.callback(made.agents[name].stop)
         yield made
+
+
+def forget_images(engine: Any, repository: str) -> None:
+    """Remove what was built for a registry that is gone by now."""
+    for image in engine.images.list(repository):
+        engine.images.remove(image.id, force=True)
 
 
 def test_from_image_to_proof_and_back(edge: EdgeFleet) -> None:
