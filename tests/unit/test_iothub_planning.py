@@ -158,7 +158,7 @@ def standing(**words: Any) -> Standing:
 
 
 def test_tags_remember_what_to_fall_back_on() -> None:
-    """Reading grows by hundreds of boards, tagging by a hundred a call; more units are faster."""
+    """A board that proved its release falls back on it; others keep what they fell back on before."""
     proved = standing(tags={"now": "r1"}, said={"state": "confirmed", "release": "d1"})
     failed = standing(tags={"now": "r2", "before": "r1", "was": "d1"}, said={"state": "reverted"})
 
