@@ -42,4 +42,6 @@ def percent(value: Optional[float]) -> str:
 
 
 def figure(value: Optional[float]) -> str:
-    return "unknown" if value is None else f"{value:.3g}"
+    if value is None:
+        return "unknown"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

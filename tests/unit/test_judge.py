@@ -197,6 +197,14 @@ def test_nothing_to_prove_by_is_no_proof(broken: Any) -> None:
     assert judge(CONTRACT, SMOKE, RECEIPT, broken)["outcome"] == FAILED
 
 
+@pytest.mark.parametrize(("budget", "said"), [(8, "8 ms"), (7.5, "7.5 ms"), (2000, "2000 ms")])
+def test_a_budget_is_told_as_the_manifest_has_it(budget: float, said: str) -> None:
+    """No budget is told with an exponent."""
+    judgement = judged(lambda r: [a.update(elapsed_ms=1e4) for a in r["answers"]], max_p95_ms=budget)
+
+    assert judgement["reasons"] == [f"p95 latency 10000.0 ms is over the budget of {said}"]
+
+
 def test_no_limit_on_latency() -> None:
     """Where the manifest sets no budget for this kind of board, times must still be there."""
     assert judged(answer(0, elapsed_ms=1e9), max_p95_ms=None)["outcome"] == PASSED
