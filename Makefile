@@ -7,7 +7,7 @@ READY := .venv/.ready
 BOARDS := amd64 arm64
 FAULTS := .fleetctl/faults.md
 
-.PHONY: help setup demo test test-full boards lint format bench lock docs clean
+.PHONY: help setup demo test test-full boards lint audit format bench lock docs clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,12 +36,14 @@ test-full: $(READY) ## the suite with its long matrices, and a table of the faul
 boards: $(READY) ## make the images and wheels that tests of docker boards need (as root, once)
 	$(BIN)/python tests/prepare_boards.py $(BOARDS)
 
-lint: $(READY) ## style, types, insecure calls, playbooks, workflows, advisories
+lint: $(READY) ## style, types, insecure calls, playbooks, workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy fleetctl
 	$(BIN)/zizmor --offline --quiet --no-progress .github
 	.ci/actionlint/run
+
+audit: $(READY) ## advisories about locked packages; apart from lint, for they come out when nothing here has changed
 	$(BIN)/python .ci/audit $(BIN)/pip-audit .ci/requirements.lock .ci/advisories.toml
 
 format: $(READY) ## put the code into the one form

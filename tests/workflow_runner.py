@@ -35,6 +35,7 @@ ELSEWHERE = {
     "Install the compiler": "installs from Google's apt repository",
     "Let git push as this workflow": "is GitHub's own client; the origin of the test asks for no password",
     "Lint, types, and the whole suite": "is what runs this test",
+    "Ask what is known against the dependencies": "asks a service; test_audit.py has its answers",
     "Make the image of a board": "downloads Debian; `.ci/run` does the same",
     "Prove a release on it": "is part of the suite",
     "Build the wheel, and install it without the tree": "installs from an index; test_wheel.py does the rest",
