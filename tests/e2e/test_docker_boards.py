@@ -1,4 +1,4 @@
-"""Boards as people own them: Debian with systemd and sshd, on this processor and on an emulated arm64.
+"""Boards as people own them: Debian with systemd and sshd, on the processor that most labs have.
 
 They need a Docker engine, and what `make boards` makes: images to boot, and the wheels that bootstrap would
 fetch. Without them these tests skip, and say so.
