@@ -21,8 +21,11 @@ _PATIENCE = 5.0  # seconds for killed processes to be gone
 
 
 def environment(home: Path, user: str) -> dict[str, str]:
-    """What a command on the board finds in its environment: nothing of the caller's."""
-    path = [str(Path(sys.executable).parent), "/usr/local/sbin", "/usr/local/bin"]
+    """What a command on the board finds in its environment: nothing of the caller's.
+
+    Programs in the board's own `~/bin` come first, as in a login shell of Debian.
+    """
+    path = [str(home / "bin"), str(Path(sys.executable).parent), "/usr/local/sbin", "/usr/local/bin"]
     path += ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
     return {
         "PATH": ":".join(path),

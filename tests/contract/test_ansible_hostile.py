@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,9 +18,7 @@ import pytest
 from contract_worlds import DEADLINE, LabWorld, Releases, by_board
 
 from fleetctl.manifest.schema import Board
-from fleetctl.store import sha256
 from fleetctl.transports.base import ReplyStatus
-from fleetctl.transports.board_script import modules
 
 pytestmark = pytest.mark.e2e
 
@@ -38,11 +37,13 @@ NAN = 'import sys; sys.stdin.buffer.read(); print(\'{"ok": true, "missing": NaN}
 
 
 def take_over(board: Board, script: str) -> None:
-    """Have the board answer every verb with a script of its own."""
-    blobs = Path(board.root) / "blobs" / "sha256"
-    blobs.mkdir(parents=True)
-    for name, source in modules().items():
-        (blobs / sha256(source)).write_bytes(script.encode() if name == "activate" else source)
+    """Have the board answer every verb with a script of its own: what it runs as `python3` is its affair."""
+    interpreter = Path(board.root).parents[1] / "bin" / "python3"
+    for folder in (Path(board.root), interpreter.parent):
+        folder.mkdir(parents=True)
+    # Called as `python3 -I -S -c CODE VERB --root ROOT`: the script gets the verb, and what follows it.
+    interpreter.write_text(f"#!{sys.executable} -IS\nimport sys\ndel sys.argv[1:5]\n{script}")
+    interpreter.chmod(0o755)
 
 
 def test_hostile_boards_are_failures_and_hold_up_nobody(lab: LabWorld, releases: Releases) -> None:
@@ -77,7 +78,6 @@ def test_hostile_boards_are_failures_and_hold_up_nobody(lab: LabWorld, releases:
 
 LIAR = """
 import json, sys
-request = json.loads(sys.stdin.buffer.readline())
 sys.stdin.buffer.read()
 with open({asked!r}, "a") as asked:
     print(sys.argv[1], file=asked)
