@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fleetctl.device.checks import finite
 from fleetctl.smoke import Verdict
 
 
@@ -74,9 +75,9 @@ def tell(records: Iterable[Mapping[str, Any]]) -> Tale:
     """The tale of one journal; records that it cannot make sense of are left out."""
     tale = Tale()
     for record in records:
-        time = record.get("time")
-        if isinstance(time, int | float) and not isinstance(time, bool):
-            tale.heard = float(time)
+        time = _number(record, "time")
+        if time is not None:
+            tale.heard = time
         handler = _HANDLERS.get(str(record.get("event")))
         if handler is not None:
             handler(tale, record)
@@ -143,8 +144,7 @@ def _text(record: Mapping[str, Any], key: str) -> str:
 
 
 def _number(record: Mapping[str, Any], key: str) -> float | None:
-    value = record.get(key)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return finite(record.get(key))
 
 
 _HANDLERS = {

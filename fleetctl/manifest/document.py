@@ -309,7 +309,7 @@ _SETTINGS = (
         "which file of the model; absent: see [below](#derived-settings)",
         derived=True,
     ),
-    Field("via", Choice(Via, "transport"), "how writes reach it"),
+    Field("via", Choice(Via, "transport"), "how writes reach it: over ssh, or over Azure IoT Hub"),
     Field("host", HOST, "its address; needed for `via: ansible`"),
     Field("port", PORT, "of its ssh server"),
     Field("user", USER, "to log in as"),

@@ -181,10 +181,10 @@ def test_plain_ansible_is_refused_too(fleetctl: Fleetctl) -> None:
     fleet = load(project.manifest)
 
     assert ["luxor-01"] == [
-        order.board.name for order in desired_orders(project, fleet, ["luxor-01"], "c0ffee")
+        order.board.name for order in desired_orders(project, fleet, ["luxor-01"], "c0ffee", {})
     ]
     with pytest.raises(Incompatible, match=r"saqqara-01: needs TFLite 2\.11"):
-        desired_orders(project, fleet, ["saqqara-01"], "c0ffee")
+        desired_orders(project, fleet, ["saqqara-01"], "c0ffee", {})
 
 
 def test_a_build_can_be_held_against_the_fleet(tmp_path: Path) -> None:
