@@ -235,7 +235,8 @@ class EdgeModule:
             self._report(head, digest, reply, is_final=False)
             said = self._board.ask("confirm", {"release": digest})
         else:
-            said = self._board.ask("revert", {"to": None, "reason": "; ".join(receipt.get("reasons") or [])})
+            reason = "; ".join(receipt.get("reasons") or [])
+            said = self._board.ask("revert", {"to": None, "trial": digest, "reason": reason})
         settled = (
             {key: said.get(key) for key in ("state", "current")}
             if said.get("ok")

@@ -28,15 +28,33 @@ def confirm(call: Call) -> Dict[str, Any]:
 
 def revert(call: Call) -> Dict[str, Any]:
     """Go back; raises `revert-failed` where the board does not serve what it went back to."""
-    to, reason = call.request.get("to"), call.request.get("reason")
-    if to is not None:
-        to = digest_of(call.request, "to")
+    request, reason = call.request, call.request.get("reason")
+    to, trial = (None if request.get(key) is None else digest_of(request, key) for key in ("to", "trial"))
     said = reason[:500] if isinstance(reason, str) else "asked to"
     with call.lock("revert"):
-        answer = go_back(Activation.of(call), to, said, call.request)
+        activation = Activation.of(call)
+        answer = end_trial(activation, trial, said) if trial else go_back(activation, to, said, call.request)
     if answer["state"] != "reverted":
         raise BoardError("revert-failed", "; ".join(answer["receipt"]["reasons"]))
     return answer
+
+
+def end_trial(activation: Activation, trial: str, reason: str) -> Dict[str, Any]:
+    """End the probation of one release; where it has ended by itself, nothing is left to do.
+
+    Who asks late, after the board went back or took another order, must not have it leave what it confirmed.
+
+    Raises:
+        BoardError: `not-pending`; somebody confirmed that release.
+    """
+    recovered = finish_or_undo(activation)
+    board, pending = activation.board, activation.records.pending
+    if pending and pending.get("release") == trial:
+        return revert_lapsed(activation, pending, reason)
+    if board.current == trial and recovered != "revert_failed":
+        raise BoardError("not-pending", "release %s is not on probation any more" % trial[:12])
+    state = recovered if recovered == "revert_failed" else "reverted"
+    return {"state": state, "current": board.current, "receipt": activation.records.receipt}
 
 
 def go_back(activation: Activation, to: Optional[str], reason: str, request: Json) -> Dict[str, Any]:

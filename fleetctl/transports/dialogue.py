@@ -157,12 +157,13 @@ def _settle(order: Order, judgement: Mapping[str, Any], ask: Ask) -> dict[str, A
     if judgement["outcome"] == PASSED:
         said = ask("confirm", {"release": order.release.digest})
     else:
-        said = _revert("; ".join(judgement["reasons"]), ask)
+        said = _end_trial(order.release.digest, "; ".join(judgement["reasons"]), ask)
     return {key: said.get(key) for key in ("state", "current")}
 
 
-def _revert(reason: str, ask: Ask) -> Mapping[str, Any]:
+def _end_trial(release: str, reason: str, ask: Ask) -> Mapping[str, Any]:
+    """Names the release: a board that went back by itself meanwhile is to stay where it is."""
     try:
-        return ask("revert", {"to": None, "reason": reason})
+        return ask("revert", {"to": None, "trial": release, "reason": reason})
     except BoardSaidNo:
         return {"state": "revert_failed"}

@@ -92,6 +92,8 @@ class FakeBoard:
             case Stage.CONFIRM:
                 return self._confirm(request["release"])
             case Stage.REVERT:
+                if request.get("trial"):
+                    return self._end_trial(str(request["trial"]), str(request["reason"]))
                 return self._revert(request["to"], str(request["reason"]), request)
             case Stage.PROBE:
                 return self._probe()
@@ -185,6 +187,15 @@ class FakeBoard:
         record.pending, record.good = None, release
         self._keep({**record.receipts[-1], "state": "confirmed"})
         return {"state": "confirmed", "current": release}
+
+    def _end_trial(self, trial: str, reason: str) -> dict[str, Any]:
+        pending = self.record.pending
+        if pending and pending["release"] == trial:
+            state, receipt = self._go_back(reason)
+            return {"state": state, "current": self.record.current, "receipt": receipt}
+        if self.record.current == trial:
+            raise BoardSaidNo("revert", "not-pending", f"release {trial[:12]} is not on probation any more")
+        return {"state": "reverted", "current": self.record.current, "receipt": self._last_receipt()}
 
     def _revert(self, to: str | None, reason: str, request: Mapping[str, Any]) -> dict[str, Any]:
         pending = self.record.pending

@@ -146,6 +146,8 @@ def test_by_keyboard(page: Page) -> None:
     assert "luxor-*" == page.locator("#q").input_value()
     page.keyboard.press("Enter")
     expect(page.locator(".boards tbody tr")).to_have_count(2)
+    page.wait_for_load_state("load")  # on a busy machine the page it leads to may still be taking focus
+    expect(page.locator("html")).to_have_attribute("data-live", "on")
     link = page.get_by_role("link", name="luxor-02")
     link.focus()
     page.wait_for_timeout(2500)

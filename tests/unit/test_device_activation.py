@@ -186,6 +186,24 @@ def test_the_controller_says_no(board: TinyBoard, good: TinyRelease) -> None:
     assert reply["receipt"]["reasons"] == ["the controller disagrees"]
 
 
+def test_a_late_no_moves_nobody(board: TinyBoard, good: TinyRelease) -> None:
+    """A board that went back by itself, or took another order, does not leave what it confirmed."""
+    bad, better = tiny_release(board.port, threshold=0.9), tiny_release(board.port, threshold=0.8)
+    no = {"to": None, "trial": bad.digest, "reason": "the controller disagrees"}
+    before = tiny_release(board.port, threshold=0.7)
+    board.install(before)
+    board.install(good)
+    board.activate(bad)
+    assert [good.digest] * 2 == [board.ask("revert", no)["current"] for _ in range(2)]
+    board.install(better)
+    assert (better.digest, better.digest) == (board.ask("revert", no)["current"], board.serves())
+    board.activate(before)
+    assert board.ask("revert", no)["current"] == before.digest
+    assert board.ask("confirm", {"release": before.digest})["state"] == "confirmed"
+    assert board.ask("revert", {**no, "trial": before.digest})["code"] == "not-pending"
+    assert board.serves() == before.digest
+
+
 def test_a_confirmed_release_can_be_left(board: TinyBoard, good: TinyRelease) -> None:
     """A rollback later on goes to the release that was confirmed before, and proves it."""
     other = tiny_release(board.port, threshold=0.9)
