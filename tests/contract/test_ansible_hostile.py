@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from contract_worlds import DEADLINE, LabWorld, Releases, by_board
+from process_tree import descendants
 
 from fleetctl.manifest.schema import Board
 from fleetctl.transports.base import ReplyStatus
@@ -187,15 +188,6 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield folder
     shutil.rmtree(folder)
-
-
-def descendants(pid: int) -> Iterator[int]:
-    """Every process below `pid`, as /proc shows them now."""
-    with contextlib.suppress(OSError):  # it may end while it is looked at
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in map(int, (task / "children").read_text().split()):
-                yield child
-                yield from descendants(child)
 
 
 def secrets(pid: int) -> bytes:

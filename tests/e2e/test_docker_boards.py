@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from docker_boards import client_of_engine, container_of, lab_label, lab_of
+from process_tree import kill_all_of
 from quadrant_fleet import QuadrantFleet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("docker boards")]
@@ -62,7 +63,7 @@ def answer_of_before(fleet: QuadrantFleet, board: str) -> str:
 
 
 def kill_when_pending(fleet: QuadrantFleet, board: str) -> None:
-    """Begin a rollout to a board, and kill it as soon as the board has the release on probation."""
+    """Begin a rollout to a board, and end its machine as soon as the board has the release on probation."""
     rollout = fleet.start("rollout", "--yes", "--on", board)
     give_up = time.monotonic() + 120
     with client_of_engine() as client:
@@ -70,7 +71,7 @@ def kill_when_pending(fleet: QuadrantFleet, board: str) -> None:
         while container.exec_run(["test", "-e", "/opt/fleetctl/state/pending.json"]).exit_code:
             assert rollout.poll() is None, rollout.communicate()
             assert time.monotonic() < give_up
-    rollout.kill()
+    kill_all_of(rollout)
     rollout.communicate()
 
 
