@@ -113,8 +113,9 @@ def test_from_the_fleet_to_a_wrong_answer(page: Page) -> None:
 
     expect(page.get_by_role("heading", level=1)).to_contain_text("karnak-01")
     expect(page.locator(".golden .no")).to_have_count(2)
-    page.get_by_alt_text("Golden sample 1").scroll_into_view_if_needed()
-    page.wait_for_function("document.querySelector('.golden img').naturalWidth === 16")
+    sample = page.get_by_alt_text("Golden sample 1")
+    sample.scroll_into_view_if_needed()  # images below the fold are not asked for
+    assert 16 == sample.evaluate("async image => { await image.decode(); return image.naturalWidth; }")
 
 
 def test_the_page_moves_with_a_rollout(page: Page, fleet: QuadrantFleet) -> None:
