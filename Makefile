@@ -50,10 +50,8 @@ format: $(READY) ## put the code into the one form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## measured ratios against named peers
-	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/ansible_release.py
-	$(BIN)/python benchmarks/iothub_scale.py
+bench: $(READY) ## measure everything against named peers; ONLY="startup plan" measures these
+	$(BIN)/python -m benchmarks $(ONLY)
 
 lock: $(READY) ## resolve the dependencies again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -1,32 +1,29 @@
-"""A release to N boards at once through Ansible, against N plain `ssh` commands in parallel that do less.
-
-    python benchmarks/ansible_release.py [BOARDS ...]        default: 4 20
+"""A release to 20 boards at once through Ansible, against 20 plain `ssh` commands in parallel that do less.
 
 The floor is what a careful shell script does: unpack, link, start, wait until the service answers. It checks
 no digest, proves nothing, confirms nothing and cannot go back. Both run on fresh virtual boards of the
 process lab, whose own work (python starting, the model loading) is on the same processors.
-Prints one line of JSON for each size.
 """
 
 import io
-import json
 import shlex
 import subprocess
-import sys
 import tarfile
 import tempfile
-import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "contract"))
-
 from contract_worlds import LabWorld, Releases, by_board
 
+from benchmarks.harness import Result, after, against, interleave
 from fleetctl.lab import control
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order
 
+BOARDS = 20
+ROUNDS = 3
+FLOOR = "parallel ssh, tar, link, start"
 WAIT = """
 import json, sys, time, urllib.request
 while True:
@@ -37,23 +34,49 @@ while True:
 """
 
 
-def floor(world: LabWorld, orders: list[Order]) -> float:
-    """Seconds for the shell script's way, all boards at once."""
-    with ThreadPoolExecutor(len(orders)) as pool:
-        begun = time.perf_counter()
-        list(pool.map(lambda order: _by_hand(world, order), orders))
-        return time.perf_counter() - begun
+def measure() -> Iterator[Result]:
+    with tempfile.TemporaryDirectory(prefix="fleetctl-bench-") as folder:
+        world = LabWorld(Path(folder))
+        releases = Releases(BlobStore(Path(folder) / "store"))
+        try:
+            yield from _measured(world, releases)
+        finally:
+            control.down(world.files, keep=False)
 
 
-def ours(world: LabWorld, orders: list[Order]) -> float:
-    """Seconds for the whole of `AnsibleTransport.release`."""
-    begun = time.perf_counter()
+def _measured(world: LabWorld, releases: Releases) -> Iterator[Result]:
+    """Each way on boards that nobody released to; then the same boards with nothing, or little, to do."""
+    orders: list[Order] = []
+
+    def fresh() -> None:
+        world.retire()
+        orders[:] = [releases.order(board) for board in world.boards(BOARDS)]
+
+    def floor() -> None:
+        with ThreadPoolExecutor(BOARDS) as pool:
+            list(pool.map(lambda order: _by_hand(world, order), orders))
+
+    def config() -> None:
+        release(world, [releases.order(order.board, threshold=0.6) for order in orders])
+
+    ways = {
+        FLOOR: after(fresh, floor),
+        "cold release": after(fresh, lambda: release(world, orders)),
+        "nothing to do": lambda: release(world, orders),
+        "another threshold": config,
+    }
+    samples = interleave(ways, ROUNDS)
+    yield from against(
+        samples, FLOOR, {name: None for name in ways if name != FLOOR}, label=f"{BOARDS} boards, "
+    )
+
+
+def release(world: LabWorld, orders: list[Order]) -> None:
+    """The whole of `AnsibleTransport.release`, proof and confirmation included."""
     replies = by_board(world.transport.release(orders))
-    took = time.perf_counter() - begun
     states = {reply.data.get("state", reply.error) for reply in replies.values()}
     if states - {"confirmed", "unchanged"}:
-        raise SystemExit(f"not every board proved its release: {states}")
-    return took
+        raise RuntimeError(f"not every board proved its release: {states}")
 
 
 def _by_hand(world: LabWorld, order: Order) -> None:
@@ -79,32 +102,3 @@ def _tar(order: Order) -> bytes:
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     return stream.getvalue()
-
-
-def measure(count: int) -> dict[str, float]:
-    """Both ways on `count` fresh boards each, then ours again twice on boards that have a release."""
-    with tempfile.TemporaryDirectory(prefix="fleetctl-bench-") as folder:
-        world = LabWorld(Path(folder))
-        releases = Releases(BlobStore(Path(folder) / "store"))
-        try:
-            by_hand = floor(world, [releases.order(board) for board in world.boards(count)])
-            world.retire()
-            boards = world.boards(count)
-            cold = ours(world, [releases.order(board) for board in boards])
-            unchanged = ours(world, [releases.order(board) for board in boards])
-            config = ours(world, [releases.order(board, threshold=0.6) for board in boards])
-        finally:
-            control.down(world.files, keep=False)
-    return {
-        "boards": count,
-        "floor_s": round(by_hand, 2),
-        "cold_s": round(cold, 2),
-        "cold_over_floor": round(cold / by_hand, 2),
-        "unchanged_s": round(unchanged, 2),
-        "config_only_s": round(config, 2),
-    }
-
-
-if __name__ == "__main__":
-    for size in map(int, sys.argv[1:] or ["4", "20"]):
-        print(json.dumps(measure(size)), flush=True)

@@ -1,50 +1,36 @@
-"""How long the command line takes to start, against a bare interpreter: `python -c pass` in the same run.
+"""How long the command line takes to start, against a bare interpreter: `python -c pass` in the same run."""
 
-Prints the ratio of medians for the light verbs and writes `benchmarks/startup.json`.
-"""
-
-import json
-import statistics
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
-ROUNDS = 15
+from benchmarks.harness import Result, Way, against, interleave
+
+ROUNDS = 25
+MOST = 4.0  # times the bare interpreter
 FLEETCTL = str(Path(sysconfig.get_path("scripts")) / "fleetctl")
+BARE = "python -c pass"
 
 
-def seconds(command: list[str], folder: Path) -> float:
-    start = time.perf_counter()
-    subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - start
-
-
-def main() -> None:
+def measure() -> Iterator[Result]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         subprocess.run([FLEETCTL, "init", "."], cwd=folder, check=True, capture_output=True)
-        commands = {
-            "python -c pass": [sys.executable, "-c", "pass"],
-            "fleetctl --help": [FLEETCTL, "--help"],
-            "fleetctl validate": [FLEETCTL, "validate"],
+        ways = {
+            BARE: _command(folder, sys.executable, "-c", "pass"),
+            "fleetctl --help": _command(folder, FLEETCTL, "--help"),
+            "fleetctl validate": _command(folder, FLEETCTL, "validate"),
         }
-        # Interleaved, so that a slow moment of the machine falls on every command alike.
-        measured: dict[str, list[float]] = {label: [] for label in commands}
-        for _ in range(ROUNDS):
-            for label, command in commands.items():
-                measured[label].append(seconds(command, folder))
-    bare = statistics.median(measured["python -c pass"])
-    result = {
-        label: {"median_ms": round(1000 * median, 1), "ratio": round(median / bare, 2)}
-        for label, median in ((label, statistics.median(times)) for label, times in measured.items())
-    }
-    for label, row in result.items():
-        print(f"{label:24} {row['median_ms']:8.1f} ms  {row['ratio']:5.2f}x")
-    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+        for way in ways.values():
+            way()  # once for the bytecode and the disk's cache
+        yield from against(interleave(ways, ROUNDS), BARE, {label: MOST for label in ways if label != BARE})
 
 
-if __name__ == "__main__":
-    main()
+def _command(folder: Path, *argv: str) -> Way:
+    def way() -> None:
+        subprocess.run(argv, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+
+    return way

@@ -1,0 +1,93 @@
+"""`python -m benchmarks [NAME ...]`: run every benchmark, or those named; print a table, keep the numbers.
+
+`benchmarks/results/latest.json` holds a list of {name, value, unit, peer, ratio, goal}. Where only some were
+asked for, the rows of the others stay as they are. What could not be measured has no value, and `missing`
+says why. The exit status is 1 when a benchmark broke; goals that are missed are for people to see.
+"""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from benchmarks import BENCHMARKS
+from benchmarks.harness import Result, run
+from fleetctl.report.console import table_text
+from fleetctl.store import atomic_write
+
+LATEST = Path(__file__).parent / "results" / "latest.json"
+COLUMNS = ("measured", "value", "ratio", "goal", "", "against")
+
+
+def main(arguments: Sequence[str], latest: Path = LATEST) -> int:
+    if unknown := [name for name in arguments if name not in BENCHMARKS]:
+        print(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    results: list[Result] = []
+    for name in arguments or BENCHMARKS:
+        print(f"→ {name}", file=sys.stderr, flush=True)
+        found = run(name, _measure(name))
+        results += found
+        keep(latest, name, found)
+        print(table(found) + "\n", flush=True)
+    return conclude(results)
+
+
+def _measure(name: str) -> Callable[[], Iterable[Result]]:
+    def measure() -> Iterable[Result]:
+        measured: Iterable[Result] = importlib.import_module(f"benchmarks.{name}").measure()
+        return measured
+
+    return measure
+
+
+def keep(latest: Path, name: str, results: Iterable[Result]) -> None:
+    """Put a benchmark's rows in the place of those it left before, in the order of BENCHMARKS."""
+    rows = [row for row in _kept(latest) if _benchmark(row["name"]) not in (name, "")]
+    rows += [result.to_json() for result in results]
+    rows.sort(key=lambda row: BENCHMARKS.index(_benchmark(row["name"])))
+    atomic_write(latest, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+
+
+def _kept(latest: Path) -> list[dict[str, str]]:
+    rows = json.loads(latest.read_text()) if latest.exists() else []
+    assert isinstance(rows, list)
+    return rows
+
+
+def _benchmark(row: str) -> str:
+    """The benchmark that a row came from; empty for one that is no longer."""
+    name = row.partition(":")[0]
+    return name if name in BENCHMARKS else ""
+
+
+def table(results: Iterable[Result]) -> str:
+    return table_text(COLUMNS, [_cells(result) for result in results])
+
+
+def _cells(result: Result) -> list[str]:
+    if result.value is None:
+        return [result.name, "", "", "", "NOT MEASURED", result.missing]
+    ratio = "" if result.ratio is None else f"{result.ratio:.2f}x"
+    unit = "x" if result.ratio is not None else f" {result.unit}"
+    goal = "" if result.goal is None else f"<= {result.goal:g}{unit}"
+    verdict = {"missed": "MISSED"}.get(result.verdict, result.verdict)
+    return [result.name, f"{result.value:,} {result.unit}", ratio, goal, verdict, result.peer or ""]
+
+
+def conclude(results: Sequence[Result]) -> int:
+    """Say in one line how it went, and what was not measured in one line each."""
+    counts = dict.fromkeys(("reached", "missed", "not measured"), 0)
+    for result in results:
+        if result.verdict:
+            counts[result.verdict] += 1
+    print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    absent = [result for result in results if result.value is None]
+    for result in absent:
+        print(f"! {result.name} was NOT MEASURED: {result.missing}", file=sys.stderr)
+    return int(any(result.missing.startswith("it broke") for result in absent))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

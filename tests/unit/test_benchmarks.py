@@ -1,0 +1,160 @@
+"""What `make bench` makes of its benchmarks: turns, ratios, a table, and a file that says what is missing."""
+
+import ast
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import benchmarks
+from benchmarks import BENCHMARKS
+from benchmarks.__main__ import conclude, keep, main, table
+from benchmarks.harness import NotMeasured, Result, after, against, interleave, run
+
+FOLDER = Path(benchmarks.__file__).parent
+NEEDS_ARGUMENTS = {"arm64_scores", "detector_plates", "reader_protocols"}  # photos, or another userland
+NO_BENCHMARKS = {"__init__", "__main__", "harness"}
+
+
+def test_every_module_is_run_or_needs_arguments() -> None:
+    """Nothing in the folder is forgotten by `make bench`."""
+    modules = {path.stem for path in FOLDER.glob("*.py")}
+
+    assert {*BENCHMARKS, *NEEDS_ARGUMENTS, *NO_BENCHMARKS} == modules
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_is_one_function(name: str) -> None:
+    """A benchmark is a module with a `measure` that takes nothing."""
+    tree = ast.parse((FOLDER / f"{name}.py").read_text())
+    (measure,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "measure")
+
+    assert [] == measure.args.args + measure.args.kwonlyargs
+
+
+def test_ways_take_turns() -> None:
+    """No way is tried again before every other had its turn; a way may say itself how long it took."""
+    calls: list[str] = []
+
+    def way(name: str, seconds: float) -> float:
+        calls.append(name)
+        return seconds
+
+    samples = interleave({"a": lambda: way("a", 1.0), "b": lambda: way("b", 2.0)}, 3)
+
+    assert ["a", "b"] * 3 == calls
+    assert {"a": [1.0] * 3, "b": [2.0] * 3} == samples
+
+
+def test_what_says_nothing_is_timed_as_a_whole() -> None:
+    """Preparation that is marked as such is left out of it."""
+    done: list[str] = []
+    samples = interleave(
+        {"whole": lambda: done.append("whole"), "part": after(lambda: done.append("ready"), done.clear)}, 1
+    )
+
+    assert [] == done
+    assert all(seconds >= 0 for way in samples.values() for seconds in way)
+
+
+def test_ratios_are_of_medians() -> None:
+    """One slow moment changes neither side."""
+    samples = {"peer": [0.010, 0.010, 9.0], "ours": [0.030, 8.0, 0.030], "noted": [0.020] * 3}
+    results = list(against(samples, "peer", {"ours": 2.0, "noted": None}, label="20 boards, "))
+
+    assert [
+        Result("20 boards, peer", 10.0, "ms"),
+        Result("20 boards, ours", 30.0, "ms", "peer", 3.0, 2.0),
+        Result("20 boards, noted", 20.0, "ms", "peer", 2.0),
+    ] == results
+
+
+@pytest.mark.parametrize(
+    ("result", "verdict"),
+    [
+        (Result("a", 5.0, "ms", "peer", 2.0, 2.0), "reached"),
+        (Result("a", 5.0, "ms", "peer", 2.01, 2.0), "missed"),
+        (Result("a", 5.0, "MiB", goal=4.0), "missed"),
+        (Result("a", 4.0, "MiB", goal=4.0), "reached"),
+        (Result("a", 5.0, "ms", "peer", 2.0), ""),
+        (Result("a", None, "ms", goal=4.0, missing="no engine"), "not measured"),
+    ],
+)
+def test_a_goal_is_the_most_that_may_be(result: Result, verdict: str) -> None:
+    """It is about the ratio, or about the value where there is none; what has no value reached nothing."""
+    assert verdict == result.verdict
+
+
+def broken() -> Iterator[Result]:
+    yield Result("first", 1.0, "s")
+    raise ValueError("no such board")
+
+
+def absent() -> Iterator[Result]:
+    raise NotMeasured("no docker engine answers here")
+    yield
+
+
+def test_a_benchmark_that_cannot_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is in the table, in the file and in the last lines; nobody could take it for passed."""
+    results = run("startup", absent)
+    status = conclude(results)
+    said = capsys.readouterr()
+
+    assert [Result("startup", None, "", missing="no docker engine answers here")] == results
+    assert "NOT MEASURED  no docker engine answers here" in table(results)
+    assert (0, "0 reached, 0 missed, 1 not measured\n") == (status, said.out)
+    assert "! startup was NOT MEASURED: no docker engine answers here\n" == said.err
+
+
+def test_a_benchmark_that_breaks_keeps_what_it_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    """The others go on, the traceback is shown, and the exit status is 1."""
+    results = run("startup", broken)
+
+    assert "startup: first" == results[0].name
+    assert "it broke: ValueError: no such board" == results[1].missing
+    assert "Traceback" in capsys.readouterr().err
+    assert 1 == conclude(results)
+
+
+def test_results_replace_those_of_the_same_benchmark(tmp_path: Path) -> None:
+    """A benchmark run alone leaves the rows of the others, and forgets those of one that is no longer."""
+    latest = tmp_path / "results" / "latest.json"
+    first, second = BENCHMARKS[:2]
+    keep(latest, second, [Result(f"{second}: old", 1.0, "s")])
+    keep(latest, first, [Result(f"{first}: x", 2.0, "s", "peer", 1.5, 2.0)])
+    rows = json.loads(latest.read_text())
+    latest.write_text(json.dumps([{"name": "gone: y"}, *rows]))
+    keep(latest, second, [Result(second, None, "", missing="no engine")])
+
+    assert [
+        {"name": f"{first}: x", "value": 2.0, "unit": "s", "peer": "peer", "ratio": 1.5, "goal": 2.0},
+        {"name": second, "value": None, "unit": "", "peer": None, "ratio": None, "goal": None}
+        | {"missing": "no engine"},
+    ] == json.loads(latest.read_text())
+    assert [latest] == list(latest.parent.iterdir())
+
+
+def test_the_table_reads_without_colour() -> None:
+    """A missed goal stands out among those that were reached."""
+    rows = [
+        Result("plan: 10,000 boards", 1234.5, "ms", "libyaml", 1.9, 2.0),
+        Result("plan: memory", 20.0, "MiB", goal=15.0),
+    ]
+
+    assert [
+        "MEASURED             VALUE       RATIO  GOAL                AGAINST",
+        "plan: 10,000 boards  1,234.5 ms  1.90x  <= 2x      reached  libyaml",
+        "plan: memory         20.0 MiB           <= 15 MiB  MISSED",
+    ] == table(rows).splitlines()
+
+
+def test_an_unknown_benchmark_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is measured, and the names there are are listed."""
+    assert 2 == main(["startpu"], tmp_path / "latest.json")
+    assert f"no benchmark 'startpu'; there are {', '.join(BENCHMARKS)}\n" == capsys.readouterr().err
+    assert [] == list(tmp_path.iterdir())
