@@ -1,13 +1,19 @@
 """A small fleet in a git repository of its own, with a bare repository as its origin."""
 
+import functools
+import json
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pytest
 from toy_build import SIGNS, ToyStages
 
 from fleetctl.build.builder import build
+from fleetctl.cli import main
 from fleetctl.manifest.loader import load
 from fleetctl.project import Project
 
@@ -44,6 +50,32 @@ _QUIET = {
 
 
 @dataclass(frozen=True)
+class Said:
+    """How a command line ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def say(capsys: pytest.CaptureFixture[str], *arguments: str) -> Said:
+    """Run a command line in this process."""
+    capsys.readouterr()
+    status = main(arguments)
+    captured = capsys.readouterr()
+    return Said(status, captured.out, captured.err)
+
+
+@functools.cache
+def _built(folder: Path) -> Path:
+    return GitFleet.make(folder / "built-git-fleet").root.parent
+
+
+@dataclass(frozen=True)
 class GitFleet:
     """A checkout. Everything it commits is pushed by `push` alone."""
 
@@ -66,6 +98,17 @@ class GitFleet:
         made.commit("Begin")
         made.push()
         return made
+
+    @classmethod
+    def enter(
+        cls, factory: pytest.TempPathFactory, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> "GitFleet":
+        """A fleet of a test's own in `folder`, whose checkout it works in; built once for all tests."""
+        shutil.copytree(_built(factory.getbasetemp()), folder, dirs_exist_ok=True)
+        found = cls(folder / "fleet")
+        found.git("remote", "set-url", "origin", str(folder / "origin.git"))
+        monkeypatch.chdir(found.root)
+        return found
 
     @property
     def manifest(self) -> Path:

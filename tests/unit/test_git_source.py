@@ -1,62 +1,34 @@
 """Git as the source: an exact commit is rolled out, and what git does not know is not overwritten."""
 
-import json
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from git_fleet import GitFleet
+from git_fleet import GitFleet, Said, say
 
-from fleetctl.cli import main
 from fleetctl.commits import Commits
 from fleetctl.errors import UsageError
-
-
-@dataclass(frozen=True)
-class Said:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
 
 Fleetctl = Callable[..., Said]
 
 
-@pytest.fixture(scope="module")
-def _built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return GitFleet.make(tmp_path_factory.mktemp("built")).root.parent
-
-
 @pytest.fixture
-def fleet(_built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitFleet:
-    shutil.copytree(_built, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path / "fleet")
+def fleet(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> GitFleet:
     monkeypatch.setenv("FLEETCTL_TRANSPORT", "fake")
-    found = GitFleet(tmp_path / "fleet")
-    found.git("remote", "set-url", "origin", str(tmp_path / "origin.git"))
-    return found
+    return GitFleet.enter(tmp_path_factory, tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def fleetctl(fleet: GitFleet, capsys: pytest.CaptureFixture[str]) -> Fleetctl:
     """Runs a command line in the checkout."""
 
-    def run(*arguments: str) -> Said:
-        capsys.readouterr()
-        status = main(arguments)
-        captured = capsys.readouterr()
-        return Said(status, captured.out, captured.err)
-
     assert fleet.root == Path.cwd()
-    return run
+    return partial(say, capsys)
 
 
 def commits_on_boards(fleetctl: Fleetctl) -> dict[str, str]:

@@ -1,48 +1,26 @@
 """`fleetctl plan --base`: what a change does, told and judged without asking a board."""
 
 import json
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from git_fleet import GitFleet
+from git_fleet import GitFleet, Said, say
 from toy_build import SIGNS
 
-from fleetctl.cli import main
 from fleetctl.manifest.schema import VariantName
 from fleetctl.schemas import SCHEMAS
-
-
-@dataclass(frozen=True)
-class Said:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
 
 Plan = Callable[..., Said]
 
 
-@pytest.fixture(scope="session")
-def _built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return GitFleet.make(tmp_path_factory.mktemp("built")).root.parent
-
-
 @pytest.fixture
-def fleet(_built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitFleet:
-    shutil.copytree(_built, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path / "fleet")
-    found = GitFleet(tmp_path / "fleet")
-    found.git("remote", "set-url", "origin", str(tmp_path / "origin.git"))
-    return found
+def fleet(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> GitFleet:
+    return GitFleet.enter(tmp_path_factory, tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -50,10 +28,7 @@ def plan(fleet: GitFleet, capsys: pytest.CaptureFixture[str]) -> Plan:
     """Runs `fleetctl plan --base HEAD` on what has been edited since."""
 
     def run(*arguments: str, base: str = "HEAD") -> Said:
-        capsys.readouterr()
-        status = main(["plan", "--base", base, *arguments])
-        captured = capsys.readouterr()
-        return Said(status, captured.out, captured.err)
+        return say(capsys, "plan", "--base", base, *arguments)
 
     assert fleet.root == Path.cwd()
     return run
