@@ -197,6 +197,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     document |= {"models": models, "groups": groups, "boards": boards}
     if draw(st.booleans()):
         document["rollout"] = draw(_rollouts(list(groups)))
+    if draw(st.booleans()):
+        document["iothub"] = draw(_hubs)
     return document
 
 
@@ -213,6 +215,19 @@ def _groups(
         # Only the kind: labels hold any text, and a text is not the glob that matches it.
         group["match"] = {"board": draw(st.sampled_from([board["board"] for board in boards.values()]))}
     return group | draw(settings)
+
+
+_hubs = st.fixed_dictionaries(
+    {},
+    optional={
+        "host": st.sampled_from(["unas.azure-devices.net", "localhost:8443"]),
+        "registry": st.sampled_from(["registry.example/team/fleet", "127.0.0.1:5000/fleet"]),
+        "base": st.sampled_from(["python:3.11-slim-bookworm", f"a.example/b/c:1@sha256:{'0' * 64}"]),
+        "tier": st.sampled_from(["F1", "S1", "S2", "S3"]),
+        "units": st.integers(1, 200),
+        "layered": st.booleans(),
+    },
+)
 
 
 @st.composite

@@ -1,15 +1,12 @@
-"""The transport for boards `via: iothub`, made of what the environment says."""
+"""The transport for boards `via: iothub`, made of what the manifest and the environment say."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from fleetctl.errors import UsageError
-from fleetctl.manifest.schema import Board
+from fleetctl.manifest.schema import Board, HubTier, IotHub
 from fleetctl.project import Project
 from fleetctl.transports.base import Transport
-
-if TYPE_CHECKING:
-    from fleetctl.transports.iothub_quota import Hub
 
 REGISTRY = "FLEETCTL_IOTHUB_REGISTRY"
 BASE = "FLEETCTL_IOTHUB_BASE"
@@ -17,11 +14,16 @@ TIER, UNITS = "FLEETCTL_IOTHUB_TIER", "FLEETCTL_IOTHUB_UNITS"
 LAYERED = "FLEETCTL_IOTHUB_LAYERED"
 
 
-def open_transport(project: Project, boards: Sequence[Board], environment: Mapping[str, str]) -> Transport:
-    """Sign in to the hub that the environment names.
+def open_transport(
+    project: Project, boards: Sequence[Board], hub: IotHub, environment: Mapping[str, str]
+) -> Transport:
+    """Sign in to the hub.
+
+    Args:
+        hub: as `settings` gives it.
 
     Raises:
-        UsageError: the environment lacks something, or says it wrongly.
+        UsageError: neither manifest nor environment says which hub, or where images are kept.
         ToolchainMissing: the SDK is not installed.
     """
     from fleetctl.images.module_board import refuse_accelerated
@@ -31,31 +33,73 @@ def open_transport(project: Project, boards: Sequence[Board], environment: Mappi
     from fleetctl.transports.iothub import IotHubTransport
     from fleetctl.transports.iothub_client import HubClient
     from fleetctl.transports.iothub_content import Surroundings
+    from fleetctl.transports.iothub_quota import Hub
     from fleetctl.transports.iothub_signin import sign_in
 
-    who = sign_in(environment)
-    repository = environment.get(REGISTRY, "").strip()
-    if not repository:
+    who = sign_in(environment, hub.host)
+    if not hub.registry:
         raise UsageError(
             "nothing says where module images go",
-            hint=f"set {REGISTRY} to a repository of an OCI registry, such as registry.example/team/fleet",
+            hint="write `iothub: {registry: registry.example/team/fleet}` in fleet.yaml, "
+            f"or set {REGISTRY}: a repository of any OCI registry",
         )
-    base = environment.get(BASE, "").strip()
-    if not base:
+    if not hub.base:
         refuse_accelerated(boards)
     images = DockerImages(
-        engine, repository, project.state / "wheelhouse", base=lambda _: base or DEFAULT_BASE, say=talk.step
+        engine,
+        hub.registry,
+        project.state / "wheelhouse",
+        base=lambda _: hub.base or DEFAULT_BASE,
+        say=talk.step,
     )
-    around = Surroundings(is_layered=environment.get(LAYERED, "") == "1")
-    return IotHubTransport(HubClient(who), images, _size(environment), around, say=talk.note)
+    around = Surroundings(is_layered=hub.layered)
+    return IotHubTransport(HubClient(who), images, Hub(hub.tier, hub.units), around, say=talk.note)
 
 
-def _size(environment: Mapping[str, str]) -> "Hub":
-    from fleetctl.transports.iothub_quota import DEPLOYMENTS, Hub
+def settings(written: IotHub, environment: Mapping[str, str]) -> IotHub:
+    """What the manifest says of the hub, with what the environment says instead: for a lab, or a trial.
 
-    tier, units = environment.get(TIER, "S1"), environment.get(UNITS, "1")
-    if tier not in DEPLOYMENTS:
-        raise UsageError(f"{TIER} is {tier!r}", hint=f"tiers are {', '.join(DEPLOYMENTS)}")
-    if not units.isdecimal() or int(units) < 1:
-        raise UsageError(f"{UNITS} is {units!r}", hint="how many units the hub has, from 1")
-    return Hub(tier, int(units))
+    Raises:
+        UsageError: a variable holds what the manifest would not take.
+    """
+    found = written
+    if registry := environment.get(REGISTRY, "").strip():
+        found = replace(found, registry=_fitting(REGISTRY, registry))
+    if base := environment.get(BASE, "").strip():
+        found = replace(found, base=_fitting(BASE, base))
+    if tier := environment.get(TIER, "").strip():
+        found = replace(found, tier=_tier(tier))
+    if units := environment.get(UNITS, "").strip():
+        found = replace(found, units=_units(units))
+    if layered := environment.get(LAYERED, "").strip():
+        found = replace(found, layered=_truth(layered))
+    return found
+
+
+def _fitting(name: str, text: str) -> str:
+    from fleetctl.manifest.iothub_rules import IMAGE
+    from fleetctl.manifest.iothub_rules import REGISTRY as REPOSITORY
+
+    kind = IMAGE if name == BASE else REPOSITORY
+    if not kind.matches(text):
+        raise UsageError(f"{name} is {text!r}, which is no {kind.what}", hint=kind.hint)
+    return text
+
+
+def _tier(text: str) -> HubTier:
+    try:
+        return HubTier(text)
+    except ValueError:
+        raise UsageError(f"{TIER} is {text!r}", hint=f"tiers are {', '.join(HubTier)}") from None
+
+
+def _units(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 200:
+        raise UsageError(f"{UNITS} is {text!r}", hint="how many units the hub has, 1 to 200")
+    return int(text)
+
+
+def _truth(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise UsageError(f"{LAYERED} is {text!r}", hint="1 where boards have other modules, else 0")
+    return text == "1"

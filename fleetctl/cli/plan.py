@@ -41,8 +41,8 @@ def plan(
     """Say what a rollout would change, board by board, and why.
 
     Reads every selected board and writes to none. Exits 0 when nothing would change, 1 when something would,
-    21 when a board could not load its release, and 31 when one would not take what is signed here: `rollout`
-    would refuse, and the plan says what to do.
+    21 when a board could not load its release, 31 when one would not take what is signed here, and 32 when
+    the IoT Hub has no room for it: `rollout` would refuse, and the plan says what to do.
 
     With --base no board is asked: the files here are held against a commit, such as origin/main, and only
     what changes is shown. Exits 12 when the change is dangerous and does not say that it is meant.
@@ -57,9 +57,11 @@ def plan(
     from fleetctl.desired import desired_fleet
     from fleetctl.errors import Incompatible, SigningError
     from fleetctl.plan import PLAN_SCHEMA
+    from fleetctl.proposal.quota import hub_cost
     from fleetctl.report import github
     from fleetctl.report.console import emit_json, emit_text, talk
     from fleetctl.report.plan import plan_markdown, plan_text
+    from fleetctl.report.proposal import hub_text
     from fleetctl.signing.signing import open_signing
     from fleetctl.store import atomic_write
 
@@ -71,22 +73,28 @@ def plan(
     observed = session.observe()
     strangers = {} if adopt else session.strangers(observed, desired.releases)
     made = desired.plan(observed, signing, strangers)
+    cost = hub_cost(made, session.fleet, desired.configs)
     if save is not None:
         atomic_write(save, json.dumps({"schema": PLAN_SCHEMA, **made.to_json()}, indent=2) + "\n")
         talk.done(f"plan saved to {save}; `fleetctl rollout --plan {save}` does exactly this or refuses")
     match output:
         case Output.JSON:
-            emit_json(PLAN_SCHEMA, {"digest": made.digest, **made.to_json()})
+            hub = cost.to_json() if cost else None
+            emit_json(PLAN_SCHEMA, {"digest": made.digest, **made.to_json(), "iothub": hub})
         case Output.MARKDOWN:
             emit_text(plan_markdown(made))
         case Output.TABLE:
             emit_text(plan_text(made))
+    if cost:
+        talk.note(hub_text(cost))
     github.summarize(plan_markdown(made))
     github.set_outputs({"changes": not made.is_empty, "refused": len(made.refused), "digest": made.digest})
     if made.refused:
         raise typer.Exit(Incompatible.exit_code)
     if made.barred:
         raise typer.Exit(SigningError.exit_code)
+    if cost:
+        cost.refuse()
     if not made.is_empty:
         raise typer.Exit(1)
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +120,12 @@ def _as_manifest_says(project: Project, fleet: Fleet, selection: Selection) -> t
     ansible = _ansible(known_hosts=project.known_hosts, identity=None)
     if not over_hub:
         return fleet, ansible
-    from fleetctl.cli.over_iothub import open_transport
+    from fleetctl.cli.over_iothub import open_transport, settings
     from fleetctl.images.module_board import in_modules
     from fleetctl.transports.routed import RoutedTransport
 
-    hub = open_transport(project, over_hub, os.environ)
+    fleet = replace(fleet, iothub=settings(fleet.iothub, os.environ))
+    hub = open_transport(project, over_hub, fleet.iothub, os.environ)
     if len(over_hub) == len(boards):
         return in_modules(fleet), hub
     return in_modules(fleet), RoutedTransport({Via.ANSIBLE: ansible, Via.IOTHUB: hub})

@@ -37,5 +37,5 @@ def refuse_accelerated(boards: Iterable[Board]) -> None:
         raise UsageError(
             f"module images made from Debian have no Edge TPU library, and these boards want one: "
             f"{', '.join(wanting[:5])}",
-            hint="name an image with libedgetpu and Python 3.11 in FLEETCTL_IOTHUB_BASE",
+            hint="write `iothub: {base: ...}` in fleet.yaml: an image with libedgetpu and Python 3.11",
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from fleetctl.manifest.compounds import Field, ListOf, MapOf, Named, Record, Tagged
 from fleetctl.manifest.drift_rules import DRIFT
+from fleetctl.manifest.iothub_rules import IOTHUB
 from fleetctl.manifest.kinds import (
     BYTES,
     SECONDS,
@@ -420,6 +421,7 @@ FLEET = Record(
         *_PARTS,
         Field("rollout", ROLLOUT, "how releases go out"),
         Field("drift", DRIFT, "which differences are known and left alone"),
+        Field("iothub", IOTHUB, "the [Azure IoT Hub](iothub.md) of boards `via: iothub`"),
     ),
 )
 PART = Record("included file", _PARTS)

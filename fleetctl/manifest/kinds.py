@@ -113,6 +113,10 @@ class Text:
     def label(self) -> str:
         return self.what
 
+    def matches(self, text: str) -> bool:
+        """Whether `text` would be taken: for what is said elsewhere than in the manifest."""
+        return self._match(text) is not None
+
     def decode(self, node: Node, complaints: Complaints) -> Any:
         text = text_of(node, self.what, complaints)
         if text is INVALID or self._match(text):

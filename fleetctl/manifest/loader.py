@@ -18,6 +18,7 @@ from fleetctl.manifest.schema import (
     DriftPolicy,
     Fleet,
     FolderDataset,
+    IotHub,
     Model,
     RolloutPolicy,
     Task,
@@ -65,6 +66,7 @@ def resolve(manifest: Manifest) -> tuple[Fleet, Boards]:
         rollout=manifest.fleet.get("rollout", RolloutPolicy()),
         digest=manifest.digest,
         drift=manifest.fleet.get("drift", DriftPolicy()),
+        iothub=manifest.fleet.get("iothub", IotHub()),
     )
     return fleet, resolver
 

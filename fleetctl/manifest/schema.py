@@ -364,6 +364,27 @@ class DriftPolicy:
     ignore: tuple[DriftRule, ...] = ()
 
 
+class HubTier(StrEnum):
+    """Sizes that an Azure IoT Hub is sold in; each has its rates and limits."""
+
+    F1 = "F1"
+    S1 = "S1"
+    S2 = "S2"
+    S3 = "S3"
+
+
+@dataclass(frozen=True, slots=True)
+class IotHub:
+    """The hub that boards `via: iothub` are reached over, and where their module images are kept."""
+
+    host: str = ""  # to sign in to with Entra ID; a connection string is a secret, and in the environment
+    registry: str = ""  # `host/repository`
+    base: str = ""  # image that module images are made from; empty: Debian with Python
+    tier: HubTier = HubTier.S1
+    units: int = 1
+    layered: bool = False  # boards have other modules: ours is laid upon their deployment
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """A whole valid manifest. Mappings keep the order of the file."""
@@ -376,6 +397,7 @@ class Fleet:
     rollout: RolloutPolicy
     digest: str  # sha256 over the bytes of every file read
     drift: DriftPolicy = field(default_factory=DriftPolicy)
+    iothub: IotHub = field(default_factory=IotHub)
 
     @property
     def directory(self) -> Path:

@@ -125,11 +125,11 @@ def propose(base: Base, head: Side) -> Proposal:
         left_over=tuple(left_over(head, found)),
     )
     try:
-        made = _changes(_plan(boards, base, head))
+        made, hub = _plan(boards, base, head)
     except FleetError as error:
         return replace(proposal, error=error)
     unchanged = len(head.fleet.boards) - sum(1 for _ in made.steps)
-    return replace(proposal, plan=made, unchanged=unchanged, hub=hub_cost(made, head.fleet))
+    return replace(proposal, plan=made, unchanged=unchanged, hub=hub)
 
 
 def refuse(proposal: Proposal) -> None:
@@ -153,12 +153,13 @@ def _is_same(name: str, base: Base, head: Side) -> bool:
     return name in base.side.fleet.boards and same_release(name, base.side, head)
 
 
-def _plan(boards: list[str], base: Base, head: Side) -> Plan:
+def _plan(boards: list[str], base: Base, head: Side) -> tuple[Plan, HubCost | None]:
+    """What changes, and what it asks of an IoT Hub."""
     desired = desired_fleet(head.project, head.fleet, boards)
     seen = observed_at(base.side, boards)
-    return make_plan(
-        head.fleet, desired.releases, seen, desired.configs, desired.refusals(dict.fromkeys(boards))
-    )
+    refusals = desired.refusals(dict.fromkeys(boards))
+    made = _changes(make_plan(head.fleet, desired.releases, seen, desired.configs, refusals))
+    return made, hub_cost(made, head.fleet, desired.configs)
 
 
 def _changes(plan: Plan) -> Plan:

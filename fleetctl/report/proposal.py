@@ -7,6 +7,7 @@ from fleetctl.plan import Plan, Step, WaveSteps
 from fleetctl.proposal.compare import Proposal
 from fleetctl.proposal.dangers import Finding
 from fleetctl.proposal.models import Figures, ModelChange
+from fleetctl.proposal.quota import HubCost
 from fleetctl.report.console import markdown_table, markdown_text, table_text
 from fleetctl.report.units import bytes_text, duration_text, plural
 
@@ -71,10 +72,7 @@ def proposal_summary(proposal: Proposal) -> str:
         waves = plural(len(proposal.plan.waves), "wave")
         parts.append(f"{plural(len(steps), 'board')} would change in {waves}, {size} to send")
     if hub := proposal.hub:
-        minutes = f"at least {duration_text(60 * hub.minutes)}"
-        parts.append(
-            f"IoT Hub: about {plural(hub.calls, 'call')} for {plural(hub.boards, 'board')}, {minutes}"
-        )
+        parts.append(hub_text(hub))
     if proposal.leaving:
         parts.append(f"{plural(len(proposal.leaving), 'board')} would leave the fleet")
     if proposal.models:
@@ -88,6 +86,14 @@ def proposal_summary(proposal: Proposal) -> str:
     if proposal.error:
         parts.append("what boards would get cannot be said")
     return "; ".join(parts) or "nothing changes"
+
+
+def hub_text(cost: HubCost) -> str:
+    """What a change asks of a hub, in a line."""
+    asked = f"about {plural(cost.calls, 'call')}, {plural(cost.deployments, 'deployment')}"
+    size = f"{cost.hub.tier}, {plural(cost.hub.units, 'unit')}"
+    minutes = f"at least {duration_text(60 * cost.minutes)} ({size})"
+    return f"IoT Hub: {asked} for {plural(cost.boards, 'board')}, {minutes}"
 
 
 def _range(proposal: Proposal) -> str:

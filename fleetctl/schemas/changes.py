@@ -1,6 +1,6 @@
 """What verbs print that are about a change of git, and about what was built for it."""
 
-from fleetctl.schemas.fleet import PLAN
+from fleetctl.schemas.fleet import HUB_COST, PLAN
 from fleetctl.schemas.words import (
     JsonSchema,
     digest,
@@ -69,14 +69,7 @@ PROPOSAL = document(
             reason=maybe(text("why it is meant")),
         ),
     ),
-    iothub=maybe(
-        record(
-            "what it asks of an IoT Hub of one S1 unit; null where no board is reached over one",
-            boards=whole("that are reached over it"),
-            calls=whole("of all kinds, about"),
-            minutes=number("that its rates make them take, at least"),
-        )
-    ),
+    iothub=HUB_COST,
     allow_left_over=texts("entries of `rollout.allow` that allow nothing in this change"),
     error=maybe(
         record("why it cannot be said what boards would get", message=text("what"), hint=text("what to try"))

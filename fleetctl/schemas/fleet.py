@@ -66,9 +66,21 @@ RENDER = document(
     rendered=mapping("path to text, of those made for this board alone", text("the file")),
 )
 
+HUB_COST = maybe(
+    record(
+        "what it asks of the manifest's IoT Hub; null where no board is reached over one",
+        boards=whole("that are reached over it"),
+        deployments=whole("that it has to have room for, at least"),
+        calls=whole("of all kinds, about"),
+        minutes=number("that its rates make them take, at least"),
+        tier=text("how large the hub is"),
+        units=whole("how many units of that it has"),
+    )
+)
 PLAN = document(
     "fleetctl.plan/v1",
-    "`fleetctl plan`: what a rollout would do, wave by wave. `plan --save` writes the same without `digest`.",
+    "`fleetctl plan`: what a rollout would do, wave by wave. `plan --save` writes the same without `digest` "
+    "and `iothub`.",
     digest=digest("two plans with one digest do the same to the same boards"),
     fleet=text("name"),
     waves=items(
@@ -94,6 +106,7 @@ PLAN = document(
             ),
         ),
     ),
+    iothub=HUB_COST,
 )
 
 _VERDICTS = ("verified", "rolled_back", "rollback_failed", "deferred", "inconclusive", "untouched")
@@ -101,7 +114,7 @@ ROLLOUT = document(
     "fleetctl.rollout/v1",
     "`fleetctl rollout`: how it ended, board by board.",
     commit=text("that was rolled out; `none` outside of git, with `-dirty` where files differ from it"),
-    outcome=maybe(word("how the rollout ended", "done", "paused", "failed")),
+    outcome=maybe(word("how the rollout ended", "done", "paused", "failed", "aborted")),
     reason=text("what a gate said last, or empty"),
     counts=record("boards by verdict", **{verdict: whole("how many") for verdict in _VERDICTS}),
     boards=items(
@@ -113,6 +126,17 @@ ROLLOUT = document(
             receipt=anything("the board's own, untrusted; see the board protocol"),
         ),
     ),
+)
+
+STEERING = document(
+    "fleetctl.steering/v1",
+    "`fleetctl pause`, `resume` and `abort`: what was asked of the rollout that is under way.",
+    asked=word("what", "pause", "resume", "abort"),
+    by=text("who asked"),
+    rollout=text("what is under way, in words"),
+    pid=whole("of the process that is at work"),
+    since=number("when it began, in seconds since 1970"),
+    boards=whole("that it is to change; those of its journal"),
 )
 
 ROLLBACK = document(

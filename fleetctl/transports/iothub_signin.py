@@ -1,4 +1,4 @@
-"""How fleetctl signs in to a hub: from the environment alone, by connection string or by Entra ID."""
+"""How fleetctl signs in to a hub: by a connection string of the environment, or by Entra ID."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from fleetctl.errors import UsageError
 CONNECTION_STRING = "FLEETCTL_IOTHUB_CONNECTION_STRING"
 HOST = "FLEETCTL_IOTHUB_HOST"
 _PARTS = ("HostName", "SharedAccessKeyName", "SharedAccessKey")
-_HINT = f"set {CONNECTION_STRING}, or {HOST} to sign in with Entra ID"
+_HINT = f"set {CONNECTION_STRING}, or write `iothub: {{host: ...}}` in fleet.yaml to sign in with Entra ID"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +20,19 @@ class SignIn:
     connection_string: str = field(default="", repr=False)  # holds a key
 
 
-def sign_in(environment: Mapping[str, str]) -> SignIn:
-    """How to sign in.
+def sign_in(environment: Mapping[str, str], host: str = "") -> SignIn:
+    """How to sign in; `host` is the hub that the manifest names.
 
     Raises:
         UsageError: the environment does not say, or says it wrongly; no message repeats what may be a key.
     """
-    text, host = environment.get(CONNECTION_STRING, "").strip(), environment.get(HOST, "").strip()
-    if text and host:
+    text, named = environment.get(CONNECTION_STRING, "").strip(), environment.get(HOST, "").strip()
+    if text and named:
         raise UsageError(f"{CONNECTION_STRING} and {HOST} are both set", hint="set one of them")
     if text:
         return SignIn(_host(text), text)
-    if host:
-        return SignIn(host)
+    if named or host:
+        return SignIn(named or host)
     raise UsageError("nothing says which IoT Hub to use", hint=_HINT)
 
 

@@ -1,14 +1,29 @@
-"""Boards via iothub on the command line: what the environment has to say, and which verbs refuse."""
+"""Boards via iothub on the command line: what manifest and environment say, and which verbs refuse."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fleetctl.cli import main
+from fleetctl.cli.over_iothub import settings
+from fleetctl.errors import OverQuota
 from fleetctl.images.module_board import in_module
-from fleetctl.manifest.schema import Accelerator, Board, BoardKind, ServiceManager, VariantName, Via
+from fleetctl.manifest.loader import load
+from fleetctl.manifest.schema import (
+    Accelerator,
+    Board,
+    BoardKind,
+    HubTier,
+    IotHub,
+    ServiceManager,
+    VariantName,
+    Via,
+)
+from fleetctl.plan import Action, Plan, Step, WaveSteps
+from fleetctl.proposal.quota import HubCost, hub_cost
 from fleetctl.transports.base import ReplyStatus
 from fleetctl.transports.fake import FakeTransport
 from fleetctl.transports.faults import Faults
@@ -43,34 +58,74 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
     return run
 
 
+TRIAL = {"CONNECTION_STRING": KEY, "REGISTRY": "registry.invalid/fleet"}
+
+
 @pytest.mark.parametrize(
     ("environment", "on", "says"),
     [
         ({}, "karnak-07", "nothing says which IoT Hub to use"),
         ({"CONNECTION_STRING": KEY}, "karnak-07", "nothing says where module images go"),
-        (
-            {"CONNECTION_STRING": KEY, "REGISTRY": "r", "TIER": "S9"},
-            "karnak-07",
-            "FLEETCTL_IOTHUB_TIER is 'S9'",
-        ),
-        (
-            {"CONNECTION_STRING": KEY, "REGISTRY": "r", "UNITS": "0"},
-            "karnak-07",
-            "FLEETCTL_IOTHUB_UNITS is '0'",
-        ),
-        ({"CONNECTION_STRING": KEY, "REGISTRY": "r"}, "coral-01", "have no Edge TPU library"),
+        ({**TRIAL, "REGISTRY": "fleet"}, "karnak-07", "which is no repository of an OCI registry"),
+        ({**TRIAL, "BASE": "a b"}, "karnak-07", "which is no name of an image"),
+        ({**TRIAL, "TIER": "S9"}, "karnak-07", "FLEETCTL_IOTHUB_TIER is 'S9'"),
+        ({**TRIAL, "UNITS": "0"}, "karnak-07", "FLEETCTL_IOTHUB_UNITS is '0'"),
+        ({**TRIAL, "LAYERED": "yes"}, "karnak-07", "FLEETCTL_IOTHUB_LAYERED is 'yes'"),
+        (TRIAL, "coral-01", "have no Edge TPU library"),
     ],
 )
-def test_what_the_environment_lacks_is_named(
+def test_what_is_lacking_is_named(
     said: Said, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], on: str, says: str
 ) -> None:
-    """Nobody is asked anything before the environment is whole; the key is in no message."""
+    """Nobody is asked anything before all is known that has to be; the key is in no message."""
     for name, value in environment.items():
         monkeypatch.setenv(f"FLEETCTL_IOTHUB_{name}", value)
     status, err = said(["status", "--on", on])
 
     assert (2, True) == (status, says in err), err
     assert "c2VjcmV0" not in err
+
+
+WRITTEN = "{registry: registry.invalid/team/fleet, tier: S2, units: 3, layered: true}"
+
+
+def test_the_manifest_says_it_and_the_environment_may_say_otherwise(tmp_path: Path) -> None:
+    """What is written holds, each value by itself, unless a variable that is set says something else."""
+    path = tmp_path / "fleet.yaml"
+    path.write_text(f"{MANIFEST}iothub: {WRITTEN}\n")
+    written = load(path).iothub
+    over = {"FLEETCTL_IOTHUB_REGISTRY": "127.0.0.1:5000/lab", "FLEETCTL_IOTHUB_LAYERED": "0"}
+
+    assert IotHub("", "registry.invalid/team/fleet", "", HubTier.S2, 3, True) == settings(written, {})
+    assert IotHub("", "127.0.0.1:5000/lab", "", HubTier.S2, 3, False) == settings(written, over)
+    assert IotHub() == load_without(path)
+
+
+def load_without(path: Path) -> IotHub:
+    path.write_text(MANIFEST)
+    return load(path).iothub
+
+
+def test_a_plan_is_reckoned_for_the_hub_that_is_written_down() -> None:
+    """Ten units make a rollout ten times as fast; more sorts of boards than it has room for are refused."""
+    boards = {f"b{n}": replace(board(f"b{n}", Via.IOTHUB)) for n in range(30)}
+    configs = {name: {"board": name, "threshold": n // 3} for n, name in enumerate(boards)}
+    steps = tuple(Step(name, Action.INSTALL, (), None, "0" * 64, 1) for name in boards)
+    plan = Plan("unas", (WaveSteps(1, "canary", 0.0, steps[:3]), WaveSteps(2, "100 %", 0.0, steps)))
+
+    def cost(hub: IotHub) -> HubCost:
+        fleet = SimpleNamespace(boards=boards, iothub=hub)
+        found = hub_cost(plan, fleet, configs)  # type: ignore[arg-type]
+        assert found is not None
+        return found
+
+    one, ten = cost(IotHub()), cost(IotHub(units=10))
+    assert (33, 10, one.calls) == (one.boards, one.deployments, ten.calls)
+    assert one.minutes == pytest.approx(10 * ten.minutes)
+    cost(IotHub(tier=HubTier.F1)).refuse()
+    configs["b0"] = {"board": "b0", "threshold": -1}
+    with pytest.raises(OverQuota, match=r"needs 11 deployments, and a hub \(F1\) has room for 10"):
+        cost(IotHub(tier=HubTier.F1)).refuse()
 
 
 def test_verbs_that_need_ssh_refuse_by_name(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
