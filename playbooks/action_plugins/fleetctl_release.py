@@ -52,6 +52,7 @@ class ActionModule(ActionBase):
         self._is_kept = True  # until the board says otherwise
         self._until = time.monotonic() + work.deadline
         self._board, self._known_hosts = work.board, work.known_hosts
+        self._ansible = task_vars.get("fleetctl_ansible", os.getppid())
         return _result(carry_out(work, self._ask))
 
     def _work(self, host: str) -> Work:
@@ -75,7 +76,7 @@ class ActionModule(ActionBase):
         command = wire.command(verb, self._board.root, script)
         stdin = wire.standard_input(script, request, payload)
         try:
-            with _watch(verb, self._until), self._explained():
+            with _watch(verb, self._until, self._ansible), self._explained():
                 return self._low_level_execute_command(
                     shlex.join(command), in_data=stdin, executable="/bin/sh"
                 )
@@ -119,13 +120,13 @@ class _Stop(BaseException):
 
 
 @contextlib.contextmanager
-def _watch(verb: str, until: float):
-    """Stop ssh, and give up, at the deadline, when the board does not stop talking, or when fleetctl is gone.
+def _watch(verb: str, until: float, ansible: int):
+    """Stop ssh, and give up, at the deadline, when the board does not stop talking, or when Ansible is gone.
 
     Ansible's ssh connection has none of the three: it keeps whatever comes, for as long as it comes.
+    `ansible` is the process that this worker was made by; it does not outlive fleetctl.
     """
     ceiling = _peak_memory() + _MEMORY
-    parent = os.getppid()
 
     def look(*_):
         if time.monotonic() > until:
@@ -136,7 +137,7 @@ def _watch(verb: str, until: float):
             fault = wire.BoardFault(
                 ReplyStatus.FAILED, f"{verb}: the board does not stop talking", _UNCONFIRMED
             )
-        elif os.getppid() != parent:
+        elif os.getppid() != ansible:
             fault = wire.BoardFault(ReplyStatus.FAILED, f"{verb}: interrupted", _UNCONFIRMED)
         else:
             return

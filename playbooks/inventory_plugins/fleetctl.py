@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 from ansible.errors import AnsibleParserError
@@ -72,13 +74,24 @@ class InventoryModule(BaseInventoryPlugin):
         from fleetctl.transports.ansible_inventory import host_vars
         from fleetctl.transports.orders import board_from_json
 
+        _end_with_fleetctl()
         identity = Path(run["identity"]) if run["identity"] else None
         for name, work in run["work"].items():
             variables = host_vars(board_from_json(work["board"]), Path(work["known_hosts"]), identity)
-            self._add_host(name, {**variables, "fleetctl_work": json.dumps(work)})
+            self._add_host(
+                name, {**variables, "fleetctl_work": json.dumps(work), "fleetctl_ansible": os.getpid()}
+            )
 
     def _add_host(self, name: str, variables: dict) -> None:
         # Plain strings are data to Ansible: whatever they hold, they are never templated.
         self.inventory.add_host(name)
         for key, value in variables.items():
             self.inventory.set_variable(name, key, value)
+
+
+def _end_with_fleetctl() -> None:
+    """Let the hang-up of its terminal end Ansible: the other end is held by fleetctl, which is gone then.
+
+    ansible-runner has started Ansible deaf to it.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

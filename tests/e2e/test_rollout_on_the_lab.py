@@ -1,11 +1,14 @@
 """The main job as a person does it: command lines, virtual boards over ssh, a real model that serves."""
 
+import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from process_tree import descendants
 from quadrant_fleet import QuadrantFleet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("rollout on the lab")]
@@ -88,6 +91,30 @@ def test_an_interrupted_rollout_leaves_every_board_whole(
     assert all(board["loaded"] == board["current"] for board in boards.values())
     assert fleet.run("rollout", "--yes").status == 0
     assert fleet.run("plan").status == 0
+
+
+def test_ansible_ends_with_the_fleetctl_that_started_it(fleet: QuadrantFleet) -> None:
+    """A controller that is killed alone leaves nobody behind who would confirm in its name."""
+    assert fleet.run("rollout", "--yes").status == 0
+    before = fleet.boards()["luxor-01"]["loaded"]
+    fleet.edit("defaults: {", "defaults: {config: {threshold: 0.3}, ")
+    rollout = fleet.start("rollout", "--yes")
+    while not any(is_activating(pid) for pid in descendants(rollout.pid)):
+        assert rollout.poll() is None, rollout.communicate()
+    rollout.kill()
+    rollout.communicate()
+
+    time.sleep(1)  # a dead controller is noticed by then
+    after = fleet.settle(["luxor-01"], seconds=30)["luxor-01"]
+    assert (before, "running") == (after["loaded"], after["service"])
+
+
+def is_activating(pid: int) -> bool:
+    """Whether this is an ssh client that has a board activate a release."""
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_text()
+        return words.startswith("ssh") and " activate " in words
+    return False
 
 
 def test_a_board_without_power_is_deferred_and_joins_later(fleet: QuadrantFleet) -> None:
