@@ -18,6 +18,7 @@ FleetError                      70  internal error unless a subclass says otherw
 ├── SmokeFailed                 40  boards failed their proof and were rolled back
 │   └── RollbackFailed          41  ...and at least one could not be
 ├── GatePaused                  42  the gate neither passed nor failed: a person decides
+├── Aborted                     43  a person ended the rollout
 └── LockHeld                    50  somebody else is at work on this fleet
 
 Exit 1 is not an error: `plan`, `status` and `drift` return it for "differs".
@@ -166,6 +167,12 @@ class GatePaused(FleetError):
     """The gate could not decide; a person has to."""
 
     exit_code = 42
+
+
+class Aborted(FleetError):
+    """A person ended the rollout before it was done."""
+
+    exit_code = 43
 
 
 class LockHeld(FleetError):

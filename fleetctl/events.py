@@ -46,6 +46,23 @@ class GateDecided:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutHeld:
+    """Somebody paused it: no further wave opens until it is resumed."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutResumed:
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutAborted:
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class RevertStarted:
     boards: tuple[str, ...]
     reason: str
@@ -57,8 +74,16 @@ class RolloutFinished:
     verdicts: dict[str, int]
 
 
+Steered = RolloutHeld | RolloutResumed | RolloutAborted  # by a person, from elsewhere
 Event = (
-    RolloutStarted | WaveStarted | BoardSettled | SoakStarted | GateDecided | RevertStarted | RolloutFinished
+    RolloutStarted
+    | WaveStarted
+    | BoardSettled
+    | SoakStarted
+    | GateDecided
+    | Steered
+    | RevertStarted
+    | RolloutFinished
 )
 Emit = Callable[[Event], None]
 

@@ -1,32 +1,34 @@
-"""A rollout as a state machine: `step` decides, `run` does.
+"""A rollout as a state machine: `step` decides; `fleetctl.driver` does.
 
-    releasing --all replied--> soaking --watched--> gate --open--> releasing (next wave) ... finished: done
-                                                     |--pause--> finished: paused
-                                                     `--fail--> reverting --all replied--> finished: failed
+    releasing --all replied--> soaking --watched--> gate --open--> asking --allowed--> releasing (next wave)
+                                  |                  |               |                ... finished: done
+                                  |                  |--pause--> finished: paused
+                                  |                  `--fail--> reverting --all replied--> finished: failed
+                                  `--aborted-------------------------+--> reverting ... finished: aborted
+
+Asking is where people come in: whoever paused the rollout holds it there, until they resume or abort it.
 
 `step` has no I/O and no clock. Nothing of its state needs to survive: boards keep what they proved, so
 running the rollout again goes on from wherever a killed one stopped.
 """
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Protocol
 
-from fleetctl import events, gate, smoke
-from fleetctl.errors import FleetError, GatePaused, RollbackFailed, SmokeFailed, TransportError
-from fleetctl.events import Emit
+from fleetctl import events, gate
+from fleetctl.errors import Aborted, FleetError, GatePaused, RollbackFailed, SmokeFailed, TransportError
 from fleetctl.manifest.schema import Board, RevertPolicy, RolloutPolicy
 from fleetctl.observation import Observed, Reach, latency_p95_ms
 from fleetctl.plan import Action, Plan, Step, WaveSteps
 from fleetctl.smoke import BoardVerdict, Verdict
-from fleetctl.transports.base import Order, Reply, Transport
+from fleetctl.transports.base import Reply, Transport
 
 
 class Phase(StrEnum):
     RELEASING = "releasing"
     SOAKING = "soaking"
+    ASKING = "asking"
     REVERTING = "reverting"
     FINISHED = "finished"
 
@@ -37,6 +39,7 @@ class Outcome(StrEnum):
     DONE = "done"
     PAUSED = "paused"
     FAILED = "failed"
+    ABORTED = "aborted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,28 @@ class Soaked:
     fallen: Mapping[str, str]
 
 
-Happening = Settled | Soaked
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Somebody paused: the next wave has to wait."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Nobody holds the rollout. `by` resumed it; empty where nobody had paused it."""
+
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Somebody aborted."""
+
+    by: str
+
+
+Happening = Settled | Soaked | Held | Allowed | Stopped
 
 
 # What a rollout wants done.
@@ -97,6 +121,13 @@ class SoakBoards:
 
 
 @dataclass(frozen=True, slots=True)
+class AskLeave:
+    """Whether somebody paused or aborted; `more`: a wave is still to open that could be held."""
+
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RevertBoards:
     """`to` holds the release each board ran before this rollout; None where it ran none of ours."""
 
@@ -109,7 +140,8 @@ class Announce:
     event: events.Event
 
 
-Command = ReleaseBoards | SoakBoards | RevertBoards | Announce
+Doing = ReleaseBoards | SoakBoards | AskLeave | RevertBoards
+Command = Doing | Announce
 
 
 def start(plan: Plan, policy: RolloutPolicy) -> tuple[Rollout, list[Command]]:
@@ -125,6 +157,16 @@ def step(state: Rollout, happening: Happening) -> tuple[Rollout, list[Command]]:
             return _settle(state, verdict)
         case Soaked(fallen):
             return _end_soak(state, fallen)
+        case Held(by):
+            return state, [Announce(events.RolloutHeld(by))]
+        case Allowed(by):
+            resumed: list[Command] = [Announce(events.RolloutResumed(by))] if by else []
+            state, more = _open_wave(state, state.index + 1)
+            return state, resumed + more
+        case Stopped(by):
+            aborted: list[Command] = [Announce(events.RolloutAborted(by))]
+            state, more = _end_badly(state, Outcome.ABORTED, f"aborted by {by}")
+            return state, aborted + more
 
 
 def _untouched(step: Step) -> BoardVerdict:
@@ -137,14 +179,18 @@ def _untouched(step: Step) -> BoardVerdict:
 
 def _open_wave(state: Rollout, index: int) -> tuple[Rollout, list[Command]]:
     """Open the first wave from `index` on that has anything to do."""
-    for number in range(index, len(state.plan.waves)):
-        wave = state.plan.waves[number]
-        if wave.touched:
-            waiting = frozenset(wave.touched)
-            opened = replace(state, index=number, phase=Phase.RELEASING, waiting=waiting)
-            announced = Announce(events.WaveStarted(wave.number, wave.name, wave.touched))
-            return opened, [announced, ReleaseBoards(wave, wave.touched)]
-    return _finish(state, Outcome.DONE, "")
+    number = _next_wave(state, index)
+    if number is None:
+        return _finish(state, Outcome.DONE, "")
+    wave = state.plan.waves[number]
+    opened = replace(state, index=number, phase=Phase.RELEASING, waiting=frozenset(wave.touched))
+    announced = Announce(events.WaveStarted(wave.number, wave.name, wave.touched))
+    return opened, [announced, ReleaseBoards(wave, wave.touched)]
+
+
+def _next_wave(state: Rollout, index: int) -> int | None:
+    waves = enumerate(state.plan.waves)
+    return next((number for number, wave in waves if number >= index and wave.touched), None)
 
 
 def _settle(state: Rollout, verdict: BoardVerdict) -> tuple[Rollout, list[Command]]:
@@ -215,20 +261,26 @@ def _pass_gate(state: Rollout) -> tuple[Rollout, list[Command]]:
     ]
     match judged.decision:
         case gate.Decision.OPEN:
-            state, more = _open_wave(state, state.index + 1)
+            state = replace(state, phase=Phase.ASKING)
+            more: list[Command] = [AskLeave(_next_wave(state, state.index + 1) is not None)]
         case gate.Decision.PAUSE:
             state, more = _finish(state, Outcome.PAUSED, judged.reason)
         case gate.Decision.FAIL:
-            state, more = _fail(state, judged.reason)
+            because = f"wave {state.wave.number} failed its gate: {judged.reason}"
+            state, more = _end_badly(state, Outcome.FAILED, judged.reason, because)
     return state, said + more
 
 
-def _fail(state: Rollout, reason: str) -> tuple[Rollout, list[Command]]:
-    state = replace(state, outcome=Outcome.FAILED, reason=reason)
+def _end_badly(
+    state: Rollout, outcome: Outcome, reason: str, because: str = ""
+) -> tuple[Rollout, list[Command]]:
+    """End; boards that proved the release go back first, as far as the manifest's `revert` says.
+
+    `because` is what those boards are told.
+    """
+    state = replace(state, outcome=outcome, reason=reason)
     boards = _also_reverted(state)
-    if not boards:
-        return _finish(state, Outcome.FAILED, reason)
-    return _revert(state, boards, f"wave {state.wave.number} failed its gate: {reason}")
+    return _revert(state, boards, because or reason) if boards else _finish(state, outcome, reason)
 
 
 def _also_reverted(state: Rollout) -> tuple[str, ...]:
@@ -258,123 +310,6 @@ def _finish(state: Rollout, outcome: Outcome, reason: str) -> tuple[Rollout, lis
     return finished, [Announce(events.RolloutFinished(outcome.value, counts))]
 
 
-class Clock(Protocol):
-    """Time, passed in so that tests need not wait."""
-
-    def sleep(self, seconds: float) -> None: ...
-
-
-class RealClock:
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-
-def run(
-    plan: Plan,
-    policy: RolloutPolicy,
-    orders: Mapping[str, Order],
-    transport: Transport,
-    *,
-    emit: Emit,
-    clock: Clock | None = None,
-) -> Rollout:
-    """Drive a rollout to its end.
-
-    Args:
-        orders: by board, for every board that the plan touches.
-        emit: called with each event, in order; it is where the journal and the report listen.
-    """
-    doer = _Doer(orders, transport, policy, clock or RealClock())
-    state, commands = start(plan, policy)
-    queue = list(commands)
-    while queue:
-        command = queue.pop(0)
-        if isinstance(command, Announce):
-            emit(command.event)
-            continue
-        for happening in doer.do(command):
-            state, more = step(state, happening)
-            # What is announced is told at once; what is wanted waits for its turn.
-            for announced in (c for c in more if isinstance(c, Announce)):
-                emit(announced.event)
-            queue.extend(c for c in more if not isinstance(c, Announce))
-    return state
-
-
-@dataclass(frozen=True, slots=True)
-class _Doer:
-    """Turns commands into calls of the transport, and replies into happenings."""
-
-    orders: Mapping[str, Order]
-    transport: Transport
-    policy: RolloutPolicy
-    clock: Clock
-
-    def do(self, command: ReleaseBoards | SoakBoards | RevertBoards) -> Iterator[Happening]:
-        match command:
-            case ReleaseBoards(_, boards):
-                replies = self.transport.release([self.orders[board] for board in boards])
-                yield from self._settle(boards, replies)
-            case SoakBoards(_, boards, seconds):
-                self.clock.sleep(seconds)
-                yield Soaked(self._fallen(boards))
-            case RevertBoards(to, reason):
-                yield from self._revert(to, reason)
-
-    def _settle(self, boards: tuple[str, ...], replies: Iterator[Reply]) -> Iterator[Happening]:
-        left = dict.fromkeys(boards)
-        for reply in replies:
-            if reply.board in left:
-                del left[reply.board]
-                yield Settled(smoke.verdict(self.orders[reply.board], reply))
-        for board in left:  # a transport that forgets a board must not make it a success
-            yield Settled(BoardVerdict(board, Verdict.INCONCLUSIVE, ("the transport gave no answer",), {}))
-
-    def _fallen(self, boards: tuple[str, ...]) -> dict[str, str]:
-        seen = observe(
-            self.transport, [self.orders[board].board for board in boards], deadline=self.policy.deadline
-        )
-        wanted = {board: self.orders[board].release.digest for board in boards}
-        doubts = {board: _doubt(seen[board], wanted[board]) for board in boards}
-        return {board: doubt for board, doubt in doubts.items() if doubt}
-
-    def _revert(self, to: Mapping[str, str | None], reason: str) -> Iterator[Happening]:
-        targets = [self.orders[board].board for board in to]
-        signed = {board: undo for board in to if (undo := self.orders[board].undo)}
-        left = dict.fromkeys(to)
-        replies = self.transport.revert(
-            targets, to, reason=reason, deadline=self.policy.deadline, signed=signed
-        )
-        for reply in replies:
-            if reply.board in left:
-                del left[reply.board]
-                yield Settled(_reverted(reply, reason))
-        for board in left:
-            yield Settled(BoardVerdict(board, Verdict.ROLLBACK_FAILED, ("the transport gave no answer",), {}))
-
-
-def _reverted(reply: Reply, reason: str) -> BoardVerdict:
-    if reply.ok and reply.data.get("state") == "reverted":
-        receipt = reply.data.get("receipt")
-        return BoardVerdict(
-            reply.board, Verdict.ROLLED_BACK, (reason,), receipt if isinstance(receipt, dict) else {}
-        )
-    return BoardVerdict(
-        reply.board, Verdict.ROLLBACK_FAILED, (reply.error or "the board did not go back",), {}
-    )
-
-
-def _doubt(seen: Observed, release: str) -> str:
-    """Why a board that was verified a moment ago no longer holds; empty if it does, or cannot be asked."""
-    if seen.reach is not Reach.REACHED:
-        return ""  # offline after its proof: neither a failure nor a success
-    if seen.service != "running":
-        return f"service is {seen.service}"
-    if seen.loaded is None or seen.loaded.release != release:
-        return "the service has another release loaded"
-    return ""
-
-
 def failure(state: Rollout) -> FleetError | None:
     """The error that a finished rollout ends in, or None: a rollback is never a success."""
     stuck, back = state.count(Verdict.ROLLBACK_FAILED), state.count(Verdict.ROLLED_BACK)
@@ -382,6 +317,11 @@ def failure(state: Rollout) -> FleetError | None:
         return RollbackFailed(
             f"{stuck} of {len(state.verdicts)} boards could not be rolled back",
             hint="`fleetctl status` says what they run; `fleetctl logs BOARD` says why",
+        )
+    if state.outcome is Outcome.ABORTED:
+        return Aborted(
+            f"{state.reason}: {back} of {len(state.verdicts)} boards went back",
+            hint="`fleetctl status` says what they run; the manifest's `revert` says who goes back",
         )
     if back or state.outcome is Outcome.FAILED:
         return SmokeFailed(

@@ -297,12 +297,34 @@ class Lock:
         )
 
     def _owner(self) -> dict[str, Any]:
-        # Read while another writes it: half a record is no record.
-        try:
-            record = json.loads(self.path.read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return record if isinstance(record, dict) else {}
+        return _lock_record(self.path)
+
+
+def _lock_record(path: Path) -> dict[str, Any]:
+    # Read while another writes it: half a record is no record.
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def lock_holder(path: Path) -> dict[str, Any] | None:
+    """Who holds the lock at `path` (pid, host, purpose, since); None where nobody does. Takes nothing.
+
+    For that moment nobody else can take it: who does should `wait` a little.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _lock_record(path)
+    finally:
+        os.close(handle)
+    return None
 
 
 def _is_file_at(handle: int, path: Path) -> bool:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fleetctl.device.checks import finite
@@ -56,6 +57,7 @@ class Tale:
     began: float = 0.0
     heard: float = 0.0  # when something last happened
     waves: list[WaveTale] = field(default_factory=list)
+    held_by: str = ""  # who paused it; empty while it moves
     reverting: str = ""  # why boards are being taken back
     outcome: str = ""
     verdicts: dict[str, int] = field(default_factory=dict)
@@ -69,6 +71,12 @@ class Tale:
     def seconds(self) -> float:
         """From its start to what last happened."""
         return max(0.0, self.heard - self.began)
+
+
+def newest_journal(state: Path) -> Path | None:
+    """The journal of the last rollout that was made from the folder whose `.fleetctl` is `state`."""
+    kept = sorted((state / "journal").glob("*.jsonl"))
+    return kept[-1] if kept else None
 
 
 def tell(records: Iterable[Mapping[str, Any]]) -> Tale:
@@ -123,12 +131,20 @@ def _gate(tale: Tale, record: Mapping[str, Any]) -> None:
         wave.decision, wave.reason = _text(record, "decision"), _text(record, "reason")
 
 
+def _held(tale: Tale, record: Mapping[str, Any]) -> None:
+    tale.held_by = _text(record, "by")
+
+
+def _moves(tale: Tale, _: Mapping[str, Any]) -> None:
+    tale.held_by = ""
+
+
 def _reverting(tale: Tale, record: Mapping[str, Any]) -> None:
     tale.reverting = _text(record, "reason")
 
 
 def _finished(tale: Tale, record: Mapping[str, Any]) -> None:
-    tale.outcome = _text(record, "outcome")
+    tale.outcome, tale.held_by = _text(record, "outcome"), ""
     verdicts = record.get("verdicts")
     if isinstance(verdicts, dict):
         tale.verdicts = {str(key): value for key, value in verdicts.items() if isinstance(value, int)}
@@ -153,6 +169,9 @@ _HANDLERS = {
     "BoardSettled": _settled,
     "SoakStarted": _soak,
     "GateDecided": _gate,
+    "RolloutHeld": _held,
+    "RolloutResumed": _moves,
+    "RolloutAborted": _moves,
     "RevertStarted": _reverting,
     "RolloutFinished": _finished,
 }

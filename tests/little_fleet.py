@@ -8,6 +8,7 @@ from typing import Any
 
 from tiny_board import tiny_release
 
+from fleetctl.driver import Steering, run
 from fleetctl.events import Event
 from fleetctl.manifest.schema import (
     Board,
@@ -21,7 +22,7 @@ from fleetctl.manifest.schema import (
 )
 from fleetctl.plan import Plan, make_plan
 from fleetctl.release import Release
-from fleetctl.rollout import Rollout, observe, run
+from fleetctl.rollout import Rollout, observe
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order
 from fleetctl.transports.fake import FakeTransport
@@ -92,7 +93,7 @@ class LittleFleet:
         seen = observe(self.transport, list(fleet.boards.values()), deadline=1)
         return make_plan(fleet, {name: self.release(name) for name in fleet.boards}, seen, {})
 
-    def roll_out(self, plan: Plan | None = None) -> Rollout:
+    def roll_out(self, plan: Plan | None = None, steering: Steering | None = None) -> Rollout:
         """Plan and apply, as the verb does."""
         plan = plan or self.plan()
         fleet = self.fleet
@@ -103,7 +104,15 @@ class LittleFleet:
             for step in plan.steps
             if step.action.touches
         }
-        return run(plan, fleet.rollout, orders, self.transport, emit=self.events.append, clock=self.clock)
+        return run(
+            plan,
+            fleet.rollout,
+            orders,
+            self.transport,
+            emit=self.events.append,
+            clock=self.clock,
+            steering=steering,
+        )
 
     def verdicts(self, state: Rollout) -> dict[str, str]:
         return {board: verdict.verdict.value for board, verdict in state.verdicts.items()}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fleetctl.cli.session import Session
     from fleetctl.signing.signing import Signing
     from fleetctl.signing.statement import Signed
+    from fleetctl.transports.base import Reply
 
 
 def rollback(
@@ -44,35 +45,12 @@ def rollback(
     Git still says what it said: revert the commit too, or the next rollout brings the release back.
     """
     from fleetctl.cli.rollout import ask
-    from fleetctl.cli.session import READ_DEADLINE, open_session
-    from fleetctl.report.console import talk
-    from fleetctl.signing.signing import open_signing
-    from fleetctl.store import Lock
+    from fleetctl.cli.session import open_session
 
     session = open_session(file, on, transport, faults)
-    if signing := open_signing(session.project, session.fleet, os.environ):
-        signing.require_key()
+    _signing(session)
     ask(yes, f"Roll back {session.selection}?")
-    with Lock(session.project.state / "lock", f"rollback of {session.fleet.name}"):
-        targets = _targets(session, to, READ_DEADLINE)
-        boards = [board for board in session.boards if board.name in targets]
-        replies = session.transport.revert(
-            boards,
-            targets,
-            signed=_permissions(session, signing, targets, READ_DEADLINE) if signing else {},
-            reason="asked for by `fleetctl rollback`",
-            deadline=session.fleet.rollout.deadline,
-        )
-        results: list[dict[str, Any]] = []
-        for reply in replies:
-            ok = reply.ok and reply.data.get("state") == "reverted"
-            (talk.done if ok else talk.fail)(
-                f"{reply.board}: {'rolled back' if ok else reply.error or 'not rolled back'}"
-            )
-            release = (reply.data.get("receipt") or {}).get("release") if ok else None
-            results.append(
-                {"board": reply.board, "rolled_back": ok, "release": release, "error": reply.error}
-            )
+    results = roll_back(session, to, "command")
     show(
         output,
         schema="fleetctl.rollback/v1",
@@ -83,10 +61,70 @@ def rollback(
             for r in results
         ],
     )
-    if failed := [r["board"] for r in results if not r["rolled_back"]]:
+    if failed := _failed(results):
         raise RollbackFailed(
             f"not rolled back: {', '.join(failed)}", hint="`fleetctl status` says what they run"
         )
+
+
+def roll_back(session: "Session", to: str, way: str) -> list[dict[str, Any]]:
+    """Put the boards of a session back, under the fleet's lock; how it ended, board by board.
+
+    That it began and how it ended is written down; `way` is how it was asked for, `command` or `page`.
+
+    Raises:
+        FleetError: no board can go back, or somebody else is at work on the fleet.
+    """
+    from fleetctl.audit import Audit, Deed
+    from fleetctl.cli.session import READ_DEADLINE
+    from fleetctl.steering import whoami
+    from fleetctl.store import Lock
+
+    signing = _signing(session)
+    deed = Deed.to(session.selection.boards, "rollback", whoami(), way)
+    with (
+        Lock(session.project.state / "lock", f"rollback of {session.fleet.name}"),
+        Audit(session.project.state).of(deed, begun=True) as ending,
+    ):
+        targets = _targets(session, to, READ_DEADLINE)
+        replies = session.transport.revert(
+            [board for board in session.boards if board.name in targets],
+            targets,
+            signed=_permissions(session, signing, targets, READ_DEADLINE) if signing else {},
+            reason="asked for by `fleetctl rollback`",
+            deadline=session.fleet.rollout.deadline,
+        )
+        results = [_told(reply) for reply in replies]
+        if failed := _failed(results):
+            ending.failed = f"{len(failed)} of {len(results)} did not go back: {', '.join(failed[:5])}"
+    return results
+
+
+def _signing(session: "Session") -> "Signing | None":
+    """What signs the way back; None where releases are not signed.
+
+    Raises:
+        SigningError: they are, and there is no key.
+    """
+    from fleetctl.signing.signing import open_signing
+
+    if signing := open_signing(session.project, session.fleet, os.environ):
+        signing.require_key()
+    return signing
+
+
+def _told(reply: "Reply") -> dict[str, Any]:
+    from fleetctl.report.console import talk
+
+    ok = reply.ok and reply.data.get("state") == "reverted"
+    what = "rolled back" if ok else reply.error or "not rolled back"
+    (talk.done if ok else talk.fail)(f"{reply.board}: {what}")
+    release = (reply.data.get("receipt") or {}).get("release") if ok else None
+    return {"board": reply.board, "rolled_back": ok, "release": release, "error": reply.error}
+
+
+def _failed(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [result["board"] for result in results if not result["rolled_back"]]
 
 
 def _targets(session: "Session", to: str, deadline: float) -> dict[str, str | None]:

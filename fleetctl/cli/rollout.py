@@ -128,9 +128,10 @@ def _carry_out(session: "Session", made: Plan, orders: Mapping[str, Order], comm
     """Run the rollout; what happens is told, and journalled where anything is written to."""
     from fleetctl import events
     from fleetctl.cli.notify import telling_rollout
+    from fleetctl.driver import run
     from fleetctl.report.console import talk
     from fleetctl.report.rollout import Narrator
-    from fleetctl.rollout import run
+    from fleetctl.steering import Helm
     from fleetctl.store import Journal
 
     began = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -139,7 +140,10 @@ def _carry_out(session: "Session", made: Plan, orders: Mapping[str, Order], comm
 
     policy, name = session.fleet.rollout, session.fleet.name
     try:
-        with telling_rollout(session.project, name, commit, made.digest) as tell:
+        with (
+            Helm(session.project.state, f"rollout of {name}") as helm,
+            telling_rollout(session.project, name, commit, made.digest) as tell,
+        ):
 
             def emit(event: events.Event) -> None:
                 if orders:
@@ -148,7 +152,7 @@ def _carry_out(session: "Session", made: Plan, orders: Mapping[str, Order], comm
                 narrate(event)
 
             emit(events.RolloutStarted(name, commit, made.digest, len(orders)))
-            return run(made, policy, orders, session.transport, emit=emit)
+            return run(made, policy, orders, session.transport, emit=emit, steering=helm)
     except (KeyboardInterrupt, SystemExit):
         talk.warn(
             "interrupted: a board that was not confirmed goes back by itself within "

@@ -13,7 +13,7 @@ from fleetctl.observation import Observed
 from fleetctl.project import Project
 from fleetctl.status import BoardStatus
 from fleetctl.store import Journal
-from fleetctl.tale import Tale, tell
+from fleetctl.tale import Tale, newest_journal, tell
 from fleetctl.transports.base import Transport
 
 ASK_DEADLINE_S = 30.0
@@ -95,7 +95,7 @@ class Watch:
 
     def read_journal(self) -> None:
         """Read the newest journal, if it grew."""
-        path = newest_journal(self.snapshot.source.project)
+        path = newest_journal(self.snapshot.source.project.state)
         tale = tell(Journal(path).read()) if path else None
         if tale != self.tale:
             self.tale = tale
@@ -109,7 +109,7 @@ class Watch:
     def _read_on(self) -> None:
         seen: tuple[Path | None, int] = (None, -1)
         while not self._stop.is_set():
-            path = newest_journal(self.snapshot.source.project)
+            path = newest_journal(self.snapshot.source.project.state)
             now = (path, path.stat().st_size if path and path.exists() else -1)
             if now != seen:
                 seen = now
@@ -120,9 +120,3 @@ class Watch:
 def _told(error: FleetError) -> str:
     """The error in one line: of many problems the first, for it is the one to mend."""
     return str(error.problems[0]) if isinstance(error, ManifestError) and error.problems else error.message
-
-
-def newest_journal(project: Project) -> Path | None:
-    """The journal of the last rollout that was made from here."""
-    kept = sorted((project.state / "journal").glob("*.jsonl"))
-    return kept[-1] if kept else None

@@ -33,6 +33,12 @@ class Narrator:
             case events.GateDecided(number, decision, reason):
                 say = {"open": self.talk.done, "pause": self.talk.warn}.get(decision, self.talk.fail)
                 say(f"gate of wave {number}: {decision}: {reason}")
+            case events.RolloutHeld(by):
+                self.talk.warn(f"paused by {by}: no further wave opens before `fleetctl resume`")
+            case events.RolloutResumed(by):
+                self.talk.step(f"resumed by {by}")
+            case events.RolloutAborted(by):
+                self.talk.fail(f"aborted by {by}")
             case events.RevertStarted(boards, reason):
                 self.talk.step(f"rolling back {plural(len(boards), 'board')}: {reason}")
             case events.RolloutStarted() | events.RolloutFinished():

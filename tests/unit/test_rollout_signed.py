@@ -7,9 +7,10 @@ from little_fleet import LittleFleet
 from signatures import KEY, trust_in
 
 from fleetctl.desired import sealed_by
+from fleetctl.driver import run
 from fleetctl.manifest.schema import Gate, RevertPolicy
 from fleetctl.observation import Observed
-from fleetctl.rollout import Rollout, observe, run
+from fleetctl.rollout import Rollout, observe
 from fleetctl.signing.signing import Signing
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order

@@ -281,6 +281,7 @@ def test_the_verbs_are_those_that_exist() -> None:
         "proposed",
         "result",
         "session",
+        "steer",
     }
 
     assert set(VERBS) == modules

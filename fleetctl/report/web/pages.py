@@ -57,6 +57,7 @@ _SIGNS = {
     "wrong": "✗",
     "fail": "✗",
     "failed": "✗",
+    "aborted": "✗",
     "rolled_back": "✗",
     "rollback_failed": "✗",
 }

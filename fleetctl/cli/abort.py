@@ -1,0 +1,23 @@
+"""`fleetctl abort`: end a rollout that is under way."""
+
+from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption, YesOption
+
+
+def abort(
+    file: FileOption = DEFAULT_MANIFEST, yes: YesOption = False, output: OutputOption = Output.TABLE
+) -> None:
+    """End a rollout that is under way; boards go back as the manifest says.
+
+    Boards that are at work finish; watching a wave ends at once. Then the rollout ends as if its gate had
+    failed: the manifest's `revert` says whether nobody, this wave or every wave goes back. `fleetctl rollout`
+    exits 43.
+    """
+    from fleetctl.cli.rollout import ask
+    from fleetctl.cli.steer import boards_of_rollout, tell_it
+    from fleetctl.project import Project
+    from fleetctl.steering import Word, running
+
+    state = Project(file).state
+    found = running(state)
+    ask(yes, f"Abort the {found.purpose}, {boards_of_rollout(state)} boards?")
+    tell_it(file, Word.ABORT, output, "ends after the boards that are at work")

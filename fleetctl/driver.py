@@ -1,0 +1,188 @@
+"""Drives a rollout: does what the state machine wants, with boards, a clock, and people who may pause it."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from fleetctl import smoke
+from fleetctl.events import Emit
+from fleetctl.manifest.schema import RolloutPolicy
+from fleetctl.observation import Observed, Reach
+from fleetctl.plan import Plan
+from fleetctl.rollout import (
+    Allowed,
+    Announce,
+    AskLeave,
+    Doing,
+    Happening,
+    Held,
+    ReleaseBoards,
+    RevertBoards,
+    Rollout,
+    Settled,
+    SoakBoards,
+    Soaked,
+    Stopped,
+    observe,
+    start,
+    step,
+)
+from fleetctl.smoke import BoardVerdict, Verdict
+from fleetctl.steering import GO_ON, Wish, Word
+from fleetctl.transports.base import Order, Reply, Transport
+
+_LOOK_S = 0.5  # seconds between two looks at what people want
+
+
+class Clock(Protocol):
+    """Time, passed in so that tests need not wait."""
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class Steering(Protocol):
+    """What people want of this rollout now."""
+
+    def wish(self) -> Wish: ...
+
+
+class Unsteered:
+    """Nobody can be heard: the rollout goes on."""
+
+    def wish(self) -> Wish:
+        return GO_ON
+
+
+class RealClock:
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def run(
+    plan: Plan,
+    policy: RolloutPolicy,
+    orders: Mapping[str, Order],
+    transport: Transport,
+    *,
+    emit: Emit,
+    clock: Clock | None = None,
+    steering: Steering | None = None,
+) -> Rollout:
+    """Drive a rollout to its end.
+
+    Args:
+        orders: by board, for every board that the plan touches.
+        emit: called with each event, in order; it is where the journal and the report listen.
+        steering: asked while boards are watched, and before each next wave.
+    """
+    doer = _Doer(orders, transport, policy, clock or RealClock(), steering or Unsteered())
+    state, commands = start(plan, policy)
+    queue = list(commands)
+    while queue:
+        command = queue.pop(0)
+        if isinstance(command, Announce):
+            emit(command.event)
+            continue
+        for happening in doer.do(command):
+            state, more = step(state, happening)
+            # What is announced is told at once; what is wanted waits for its turn.
+            for announced in (c for c in more if isinstance(c, Announce)):
+                emit(announced.event)
+            queue.extend(c for c in more if not isinstance(c, Announce))
+    return state
+
+
+@dataclass(frozen=True, slots=True)
+class _Doer:
+    """Turns commands into calls of the transport, and replies into happenings."""
+
+    orders: Mapping[str, Order]
+    transport: Transport
+    policy: RolloutPolicy
+    clock: Clock
+    steering: Steering
+
+    def do(self, command: Doing) -> Iterator[Happening]:
+        match command:
+            case ReleaseBoards(_, boards):
+                replies = self.transport.release([self.orders[board] for board in boards])
+                yield from self._settle(boards, replies)
+            case SoakBoards(_, boards, seconds):
+                yield self._watch(boards, seconds)
+            case AskLeave(more):
+                yield from self._ask_leave(more)
+            case RevertBoards(to, reason):
+                yield from self._revert(to, reason)
+
+    def _settle(self, boards: tuple[str, ...], replies: Iterator[Reply]) -> Iterator[Happening]:
+        left = dict.fromkeys(boards)
+        for reply in replies:
+            if reply.board in left:
+                del left[reply.board]
+                yield Settled(smoke.verdict(self.orders[reply.board], reply))
+        for board in left:  # a transport that forgets a board must not make it a success
+            yield Settled(BoardVerdict(board, Verdict.INCONCLUSIVE, ("the transport gave no answer",), {}))
+
+    def _watch(self, boards: tuple[str, ...], seconds: float) -> Soaked | Stopped:
+        """Wait, and see whether boards still hold; who aborts is not kept waiting."""
+        while seconds > 0:
+            if (wish := self.steering.wish()).word is Word.ABORT:
+                return Stopped(wish.by)
+            self.clock.sleep(min(seconds, _LOOK_S))
+            seconds -= _LOOK_S
+        return Soaked(self._fallen(boards))
+
+    def _ask_leave(self, more: bool) -> Iterator[Happening]:
+        held = False
+        while more and (wish := self.steering.wish()).word is Word.PAUSE:
+            if not held:
+                yield Held(wish.by)
+            held = True
+            self.clock.sleep(_LOOK_S)
+        wish = self.steering.wish()
+        yield Stopped(wish.by) if wish.word is Word.ABORT else Allowed(wish.by if held else "")
+
+    def _fallen(self, boards: tuple[str, ...]) -> dict[str, str]:
+        seen = observe(
+            self.transport, [self.orders[board].board for board in boards], deadline=self.policy.deadline
+        )
+        wanted = {board: self.orders[board].release.digest for board in boards}
+        doubts = {board: _doubt(seen[board], wanted[board]) for board in boards}
+        return {board: doubt for board, doubt in doubts.items() if doubt}
+
+    def _revert(self, to: Mapping[str, str | None], reason: str) -> Iterator[Happening]:
+        targets = [self.orders[board].board for board in to]
+        signed = {board: undo for board in to if (undo := self.orders[board].undo)}
+        left = dict.fromkeys(to)
+        replies = self.transport.revert(
+            targets, to, reason=reason, deadline=self.policy.deadline, signed=signed
+        )
+        for reply in replies:
+            if reply.board in left:
+                del left[reply.board]
+                yield Settled(_reverted(reply, reason))
+        for board in left:
+            yield Settled(BoardVerdict(board, Verdict.ROLLBACK_FAILED, ("the transport gave no answer",), {}))
+
+
+def _reverted(reply: Reply, reason: str) -> BoardVerdict:
+    if reply.ok and reply.data.get("state") == "reverted":
+        receipt = reply.data.get("receipt")
+        return BoardVerdict(
+            reply.board, Verdict.ROLLED_BACK, (reason,), receipt if isinstance(receipt, dict) else {}
+        )
+    return BoardVerdict(
+        reply.board, Verdict.ROLLBACK_FAILED, (reply.error or "the board did not go back",), {}
+    )
+
+
+def _doubt(seen: Observed, release: str) -> str:
+    """Why a board that was verified a moment ago no longer holds; empty if it does, or cannot be asked."""
+    if seen.reach is not Reach.REACHED:
+        return ""  # offline after its proof: neither a failure nor a success
+    if seen.service != "running":
+        return f"service is {seen.service}"
+    if seen.loaded is None or seen.loaded.release != release:
+        return "the service has another release loaded"
+    return ""
