@@ -18,6 +18,7 @@ from fleetctl.errors import ManifestError, Problem
 from fleetctl.manifest.schema import Accelerator, Board, ServiceManager, Smoke
 from fleetctl.release import Release
 from fleetctl.render.filters import MAX_TEXT
+from fleetctl.render.reads import Remembered
 from fleetctl.render.sandbox import CompiledTemplate, compile_template
 from fleetctl.store import BlobStore, canonical_json, sha256
 
@@ -46,6 +47,7 @@ class Renderer:
             ManifestError: every problem of every template.
         """
         self.templates = _compiled(templates)
+        self._texts = {path: Remembered(made.render, made.reads) for path, made in self.templates.items()}
         self.runtime = dict(runtime)
         self._kept: set[tuple[Path, str]] = set()
         self._runtime_refs = {path: _ref(data) for path, data in runtime.items()}
@@ -99,18 +101,18 @@ class Renderer:
 
     def assemble(self, artifact: Artifact, rendered: Mapping[str, bytes]) -> Release:
         """The release made of an artifact, the runtime, and what `render` gave for the board."""
-        model = {f"model/{name}": ref for name, ref in artifact.files.items()}
-        return Release(
-            {**model, **self._runtime_refs, **{path: _ref(data) for path, data in rendered.items()}}
-        )
+        return Release({**self.common(artifact), **{path: _ref(data) for path, data in rendered.items()}})
+
+    def common(self, artifact: Artifact) -> dict[str, BlobRef]:
+        """The files that every release with this artifact has, whichever board it is for."""
+        return {**{f"model/{name}": ref for name, ref in artifact.files.items()}, **self._runtime_refs}
 
     def _fill(self, path: str, board: Board, values: Mapping[str, Any]) -> bytes:
-        template = self.templates[path]
         try:
-            text = template.render(values)
+            text = self._texts[path](values)
         except ManifestError as error:
             raise ManifestError([_for_board(problem, board) for problem in error.problems]) from None
-        return _encoded(template.file, text, board)
+        return _encoded(self.templates[path].file, text, board)
 
 
 def _compiled(templates: Mapping[str, str]) -> dict[str, CompiledTemplate]:

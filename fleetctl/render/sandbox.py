@@ -19,6 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from fleetctl.errors import ManifestError, Problem
 from fleetctl.render.filters import FILTERS, MAX_TEXT, Json, Refusal
+from fleetctl.render.reads import Place, places
 
 MAX_TEMPLATE = 64 << 10  # characters of a template
 MAX_ROUNDS = 10_000  # rounds of all loops of one rendering
@@ -58,6 +59,7 @@ class CompiledTemplate:
 
     file: str  # as problems name it
     template: Template
+    reads: tuple[Place, ...] = ()
 
     def render(self, values: Mapping[str, Any]) -> str:
         """The template with `values` (plain data under `NAMES`) filled in.
@@ -91,6 +93,7 @@ def compile_template(file: str, text: str) -> CompiledTemplate:
         problems = [Problem(file, *found) for found in _Check(is_json=file.endswith(".json.j2")).of(tree)]
         if problems:
             raise ManifestError(problems)
+        reads = places(tree, NAMES)
         _count_rounds(tree)
         code = _ENVIRONMENT.compile(tree, file, file)
     except ManifestError:
@@ -101,7 +104,7 @@ def compile_template(file: str, text: str) -> CompiledTemplate:
         raise ManifestError([Problem(file, 0, 0, "", "nested too deeply")]) from None
     except Exception as error:  # noqa: BLE001 such as a number of a thousand digits
         raise ManifestError([Problem(file, 0, 0, "", f"cannot be compiled: {error}")]) from None
-    return CompiledTemplate(file, Template.from_code(_ENVIRONMENT, code, {}))
+    return CompiledTemplate(file, Template.from_code(_ENVIRONMENT, code, {}), reads)
 
 
 _Found = tuple[int, int, str, str, str]  # line, column (unknown: 0), path (none), what, hint

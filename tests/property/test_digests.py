@@ -39,7 +39,7 @@ from fleetctl.manifest.schema import (
     Training,
     VariantName,
 )
-from fleetctl.release import Release
+from fleetctl.release import RELEASE_SCHEMA, Release
 from fleetctl.render.renderer import Renderer, packaged_templates
 from fleetctl.store import canonical_json, sha256
 
@@ -76,12 +76,15 @@ def test_canonical_json_forgets_order_only(value: dict[str, Any], random: Any) -
 @relaxed
 @given(st.dictionaries(names, refs, min_size=1, max_size=5), st.randoms())
 def test_a_release_s_digest_forgets_order_only(files: dict[str, BlobRef], random: Any) -> None:
-    """Order does not matter; any other name, digest or size does."""
+    """Order does not matter; any other name, digest or size does; and the text is canonical JSON."""
     items = list(files.items())
     random.shuffle(items)
     name, ref = items[0]
     release = Release(files)
 
+    listed = {path: {"sha256": ref.sha256, "size": ref.size} for path, ref in files.items()}
+
+    assert release.manifest == canonical_json({"schema": RELEASE_SCHEMA, "files": listed})
     assert Release(dict(items)).digest == release.digest == sha256(release.manifest)
     assert Release({**files, name: replace(ref, size=ref.size + 1)}).digest != release.digest
     assert (
