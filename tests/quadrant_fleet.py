@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 from tiny_board import LABELS, MODELS, picture
 from toy_build import plain_card, untried
 
+from fleetctl import lockfile
 from fleetctl.artifact import Artifact, BlobRef, Contract
 from fleetctl.build.builder import build
 from fleetctl.build.stages import Converted, ModelStages
 from fleetctl.manifest.loader import load
 from fleetctl.manifest.schema import Model, VariantName
+from fleetctl.models.card.files import CARD
+from fleetctl.models.card.mark import mark
 from fleetctl.models.card.subject import Subject
 from fleetctl.models.margins import GoldenSet
 from fleetctl.models.progress import Progress
@@ -166,14 +169,20 @@ class QuadrantFleet:
         return {name: store.get(ref["sha256"]) for name, ref in self._variant(self._lock())["files"].items()}
 
     def lock_files(self, files: Mapping[str, bytes], message: str) -> None:
-        """Lock other files in their place, whatever they are, and commit."""
+        """Lock other files in their place, whatever they are, with their card as a build does, and commit."""
         store, document = BlobStore(self._project.store), self._lock()
         refs = {name: BlobRef(store.put(data), len(data)) for name, data in files.items()}
         variant = self._variant(document)
         variant["files"] = {name: {"sha256": ref.sha256, "size": ref.size} for name, ref in refs.items()}
         variant["artifact"] = Artifact("quadrants", "int8", refs).digest
         self._project.lockfile.write_text(json.dumps(document))
+        self._write_card()
         self.commit(message)
+
+    def _write_card(self) -> None:
+        model = load(self._project.manifest).models["quadrants"]
+        locked = lockfile.read(self._project.lockfile).models["quadrants"]
+        (self._project.artifacts / "quadrants" / CARD).write_text(f"# quadrants\n\n{mark(model, locked)}\n")
 
     @property
     def _project(self) -> Project:
