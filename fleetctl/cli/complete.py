@@ -4,11 +4,14 @@ A shell that asks must neither hear a complaint nor wait: a manifest that cannot
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import typer
 
-from fleetctl.manifest.schema import Fleet
 from fleetctl.project import DEFAULT_MANIFEST
+
+if TYPE_CHECKING:
+    from fleetctl.manifest.schema import Fleet
 
 
 def selections(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -34,7 +37,7 @@ def models(ctx: typer.Context, incomplete: str) -> list[str]:
     return _beginning(fleet.models, incomplete) if fleet else []
 
 
-def _fleet(ctx: typer.Context) -> Fleet | None:
+def _fleet(ctx: typer.Context) -> "Fleet | None":
     from fleetctl.errors import FleetError
     from fleetctl.manifest.loader import load
 
@@ -44,7 +47,7 @@ def _fleet(ctx: typer.Context) -> Fleet | None:
         return None
 
 
-def _labels(fleet: Fleet) -> list[str]:
+def _labels(fleet: "Fleet") -> list[str]:
     pairs = {f"{key}={value}" for board in fleet.boards.values() for key, value in board.labels.items()}
     return sorted(pairs)
 

@@ -52,7 +52,8 @@ def page(part: Part) -> str:
 
 def commands() -> "Iterator[CommandDoc]":
     """Every verb, and every verb below one, in the order of `--help`."""
-    from fleetctl.cli import VERBS, app
+    from fleetctl.cli import VERBS
+    from fleetctl.cli.root import app
 
     group = typer.main.get_command(app)
     context = typer.Context(group)

@@ -14,6 +14,7 @@ from fleetctl.manifest.document import FLEET, PART
 from fleetctl.manifest.kinds import Complaints
 from fleetctl.manifest.layers import find
 from fleetctl.manifest.membership import is_glob
+from fleetctl.manifest.remembered import Sources, framed, matches
 from fleetctl.manifest.tree import Items, Node, parse
 
 MAX_BYTES = 32 * 2**20  # of all files together: 100,000 boards at 335 bytes each
@@ -37,6 +38,7 @@ class Manifest:
     has_broken_section: bool = (
         False  # a file, or its `models`, `groups` or `boards`, that is not even a mapping
     )
+    sources: Sources = field(default_factory=Sources)
     digest: str = ""
 
     @property
@@ -89,7 +91,8 @@ class _Reader:
     def _read_file(self, file: _File, real: Path) -> Iterator[_File]:
         data = read_bounded(file.path, self.budget)
         self.budget -= len(data)
-        self.hash.update(b"%d\n" % len(data) + data)  # with the length, no two lists of files look alike
+        self.hash.update(framed(data))
+        self.manifest.sources.files.append((str(file.path.absolute()), str(real)))
         root = parse(data, str(file.path))
         is_fleet = not self.manifest.roots
         self.manifest.roots.append(root)
@@ -144,13 +147,15 @@ class _Reader:
         if not is_glob(pattern):
             return [folder / pattern]
         try:
-            found = [path for path in folder.glob(pattern) if not _is_hidden(path.relative_to(folder))]
+            found = matches(folder, pattern)
         except ValueError as error:
             self._complain(node, f"`{pattern}` is not a glob", str(error))
             return []
         if not found:
             self._complain(node, f"no file is called like `{folder / pattern}`", "")
-        return sorted(found)
+        where = folder.absolute()
+        self.manifest.sources.globs.append((str(where), pattern, [str(path.absolute()) for path in found]))
+        return found
 
     def _complain(self, node: Node, what: str, hint: str) -> None:
         self.manifest.complaints.append(Complaint(node, what, hint))
@@ -161,11 +166,6 @@ def _real(path: Path) -> Path:
         return path.resolve()
     except (OSError, RuntimeError):  # links in a circle: reading the file says so
         return path.absolute()
-
-
-def _is_hidden(path: Path) -> bool:
-    # Editors keep locks and backups such as `.#luxor.yaml` beside the file.
-    return any(part.startswith(".") and part != ".." for part in path.parts)
 
 
 def _is_missing(path: Path) -> bool:

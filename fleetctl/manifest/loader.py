@@ -1,7 +1,7 @@
 """`load`: from a path to a valid `Fleet`, or to every problem at once."""
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from fleetctl.manifest.complaints import INVALID, Complaint
 from fleetctl.manifest.compounds import Entry
 from fleetctl.manifest.files import Manifest, read
 from fleetctl.manifest.membership import Membership
+from fleetctl.manifest.remembered import remember
 from fleetctl.manifest.schema import (
     ArchitectureName,
     DriftPolicy,
@@ -35,6 +36,19 @@ def load(path: Path) -> Fleet:
     """
     with _collector_paused():
         return resolve(read(path))[0]
+
+
+def load_and_remember(path: Path, said: Callable[[Fleet], str]) -> Fleet:
+    """`load`, and keep what is `said` of the fleet, for `remembered.recall` to tell as long as it holds.
+
+    Raises:
+        ManifestError: as `load`.
+    """
+    with _collector_paused():
+        manifest = read(path)
+        fleet = resolve(manifest)[0]
+    remember(str(path), manifest.sources, fleet.digest, said(fleet))
+    return fleet
 
 
 def resolve(manifest: Manifest) -> tuple[Fleet, Boards]:

@@ -17,7 +17,7 @@ _EACH = ("board", "name")  # differs between all boards: what reads it is not wo
 
 
 def places(tree: nodes.Template, names: Collection[str]) -> tuple[Place, ...]:
-    """Every place below `names` that the template may read; the whole name where one cannot tell which key."""
+    """Every place below `names` that a template may read; the whole name where one cannot tell which key."""
     found = set(_places(tree, names))
     return tuple(sorted(place for place in found if len(place) == 1 or place[:1] not in found))
 

@@ -1,0 +1,93 @@
+"""The root of the command line as Typer knows it: finds the verb, runs it, and is the one error boundary."""
+
+import importlib
+import os
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from fleetctl.cli import VERBS
+from fleetctl.errors import FleetError
+
+
+class LazyGroup(TyperGroup):
+    """A group that imports a verb's module when the verb is called, and is the one error boundary."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        if cmd_name not in self.commands and cmd_name in VERBS:
+            self.commands[cmd_name] = _load(cmd_name)
+        return self.commands.get(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in VERBS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], VERBS, 1)
+            ctx.fail(f"no verb {args[0]!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FleetError as error:
+            from fleetctl.report.problems import show_error
+
+            show_error(error)
+            raise typer.Exit(error.exit_code) from error
+        except (typer.Exit, typer.Abort, typer.TyperException, KeyboardInterrupt, BrokenPipeError):
+            raise
+        except Exception as error:
+            if os.environ.get("FLEETCTL_DEBUG"):
+                raise
+            from fleetctl.report.problems import show_internal_error
+
+            show_internal_error(error)
+            raise typer.Exit(FleetError.exit_code) from error
+
+
+def _load(verb: str) -> Any:
+    module = importlib.import_module(f"fleetctl.cli.{verb}")
+    nested = getattr(module, "app", None)
+    if isinstance(nested, typer.Typer):
+        command = typer.main.get_command(nested)
+    else:
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        function = getattr(module, verb, None) or getattr(module, f"{verb}_")
+        single.command(name=verb, help=_first_paragraph(function))(function)
+        command = typer.main.get_command(single)
+    command.name = verb
+    return command
+
+
+def _first_paragraph(function: Any) -> str:
+    return (function.__doc__ or "").strip()
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from fleetctl import __version__
+
+        typer.echo(f"fleetctl {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=LazyGroup, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+@app.callback(help="Git says what each board runs; a board runs it only once it has proved it.")
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    del version

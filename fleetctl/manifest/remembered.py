@@ -1,0 +1,143 @@
+"""A manifest that was found valid is not read anew: what was said of it is kept, and told while it holds.
+
+It holds for the very bytes of every file, for includes that still find these files, and for the code that
+judged them. Nothing that changes a board looks here: a rollout always reads the manifest. Where anything is
+other than it was, damaged or absent, nothing is remembered, and the manifest is read in full.
+"""
+
+import hashlib
+import json
+import os
+import sys
+
+TYPE_CHECKING = False  # `typing` and `pathlib` are half of what an answer may cost
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+PACKAGE = os.path.dirname(os.path.dirname(__file__))
+_IGNORED = b".fleetctl/"  # the line that `init` writes into .gitignore
+_JUDGES = ("", "cli", "compatibility", "manifest")  # folders of the package that a verdict depends on
+
+
+class Sources:
+    """What a manifest was read from: files in order, and the files that each pattern of an include found."""
+
+    def __init__(self) -> None:
+        self.files: list[tuple[str, str]] = []  # where it was looked for, and the real path
+        self.globs: list[tuple[str, str, list[str]]] = []  # folder, pattern, what it found
+
+
+def matches(folder: "Path", pattern: str) -> "list[Path]":
+    """The files that an include's pattern finds, in order.
+
+    Raises:
+        ValueError: it is no pattern.
+    """
+    return sorted(path for path in folder.glob(pattern) if not _is_hidden(path.relative_to(folder)))
+
+
+def _is_hidden(path: "Path") -> bool:
+    # Editors keep locks and backups such as `.#luxor.yaml` beside the file.
+    return any(part.startswith(".") and part != ".." for part in path.parts)
+
+
+def framed(data: bytes) -> bytes:
+    """A file as it enters the manifest's digest: with its length, or two lists of files could look alike."""
+    return b"%d\n" % len(data) + data
+
+
+def recall(manifest: str) -> str | None:
+    """What was said of the file `manifest` when it was found valid, if that still holds."""
+    if os.environ.get("CI"):  # there the folder comes from whoever proposes the change
+        return None
+    try:
+        head, _, body = _read(_place(manifest)).partition(b"\n")
+        if head.decode() != hashlib.sha256(body).hexdigest():
+            return None
+        record = json.loads(body)
+        holds = (
+            record["judge"] == _judge()
+            and record["manifest"] == os.path.abspath(manifest)
+            and record["digest"] == _digest(record["files"])
+            and all(found == _found(folder, pattern) for folder, pattern, found in record["globs"])
+        )
+        return str(record["said"]) if holds else None
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        return None
+
+
+def remember(manifest: str, sources: Sources, digest: str, said: str) -> None:
+    """Keep what is said of a valid manifest, where git leaves the folder for such things alone."""
+    from pathlib import Path
+
+    from fleetctl.errors import WriteError
+    from fleetctl.store import atomic_write
+
+    place = _place(manifest)
+    if os.environ.get("CI") or not _may_keep(os.path.dirname(place)):
+        return
+    record = {
+        "judge": _judge(),
+        "manifest": os.path.abspath(manifest),
+        "files": sources.files,
+        "globs": sources.globs,
+        "digest": digest,
+        "said": said,
+    }
+    body = json.dumps(record).encode()
+    try:
+        atomic_write(Path(place), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    except WriteError:
+        return  # a folder one may only read, or a full disk: nothing is lost
+
+
+def _place(manifest: str) -> str:
+    root = os.path.dirname(os.path.dirname(os.path.abspath(manifest)))
+    return os.path.join(root, ".fleetctl", "valid.json")
+
+
+def _may_keep(folder: str) -> bool:
+    if os.path.isdir(folder):
+        return True
+    try:
+        return _IGNORED in _read(os.path.join(os.path.dirname(folder), ".gitignore")).splitlines()
+    except OSError:
+        return False
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
+def _digest(files: "Sequence[tuple[str, str]]") -> str:
+    """The manifest's digest, if each file still lies where it did, whatever links lead there."""
+    digest = hashlib.sha256()
+    for path, real in files:
+        if os.path.realpath(path) != real:
+            raise ValueError(path)
+        digest.update(framed(_read(path)))
+    return digest.hexdigest()
+
+
+def _found(folder: str, pattern: str) -> list[str]:
+    from pathlib import Path
+
+    return [str(path) for path in matches(Path(folder), pattern)]
+
+
+def _judge() -> str:
+    """Which code says that a manifest is valid: ours by size and time, Python's, and installed packages."""
+    seen: list[object] = [sys.version]
+    seen += sorted(entry for folder in _JUDGES for entry in _entries(os.path.join(PACKAGE, folder)))
+    seen += [os.stat(place).st_mtime_ns for place in sys.path if place.endswith("-packages")]
+    return hashlib.sha256(repr(seen).encode()).hexdigest()
+
+
+def _entries(folder: str) -> "Iterator[tuple[str, int, int]]":
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file():
+                status = entry.stat()
+                yield entry.path, status.st_size, status.st_mtime_ns
