@@ -14,6 +14,7 @@ from fleetctl.rollout import (
     Allowed,
     Announce,
     AskLeave,
+    Command,
     Doing,
     Happening,
     Held,
@@ -73,11 +74,28 @@ def run(
 
     Args:
         orders: by board, for every board that the plan touches.
+    """
+    return drive(start(plan, policy), orders, transport, emit=emit, clock=clock, steering=steering)
+
+
+def drive(
+    begun: tuple[Rollout, list[Command]],
+    orders: Mapping[str, Order],
+    transport: Transport,
+    *,
+    emit: Emit,
+    clock: Clock | None = None,
+    steering: Steering | None = None,
+) -> Rollout:
+    """Drive a rollout that stands somewhere to its end.
+
+    Args:
+        orders: by board, for every board that may still be written to.
         emit: called with each event, in order; it is where the journal and the report listen.
         steering: asked while boards are watched, and before each next wave.
     """
-    doer = _Doer(orders, transport, policy, clock or RealClock(), steering or Unsteered())
-    state, commands = start(plan, policy)
+    state, commands = begun
+    doer = _Doer(orders, transport, state.policy, clock or RealClock(), steering or Unsteered())
     queue = list(commands)
     while queue:
         command = queue.pop(0)

@@ -44,7 +44,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """Where a rollout stands. `verdicts` holds every board of the plan."""
+    """Where a rollout stands. `verdicts` holds every board of the plan.
+
+    `is_shard`: the plan is a share of one wave, and whoever has all of its shares is the gate. `doubt`: why
+    no gate may open, whatever the verdicts say.
+    """
 
     plan: Plan
     policy: RolloutPolicy
@@ -54,6 +58,8 @@ class Rollout:
     verdicts: Mapping[str, BoardVerdict] = field(default_factory=dict)
     outcome: Outcome | None = None
     reason: str = ""
+    is_shard: bool = False
+    doubt: str = ""
 
     @property
     def wave(self) -> WaveSteps:
@@ -144,10 +150,20 @@ Doing = ReleaseBoards | SoakBoards | AskLeave | RevertBoards
 Command = Doing | Announce
 
 
-def start(plan: Plan, policy: RolloutPolicy) -> tuple[Rollout, list[Command]]:
+def start(plan: Plan, policy: RolloutPolicy, *, is_shard: bool = False) -> tuple[Rollout, list[Command]]:
     """A fresh rollout of `plan`, and what to do first."""
     verdicts = {step.board: _untouched(step) for step in plan.steps}
-    return _open_wave(Rollout(plan, policy, verdicts=verdicts), 0)
+    return _open_wave(Rollout(plan, policy, verdicts=verdicts, is_shard=is_shard), 0)
+
+
+def at_gate(
+    plan: Plan, policy: RolloutPolicy, verdicts: Mapping[str, BoardVerdict], doubt: str = ""
+) -> tuple[Rollout, list[Command]]:
+    """A rollout whose last wave was released elsewhere and waits for its gate, and what to do first."""
+    state = Rollout(plan, policy, len(plan.waves) - 1, verdicts=verdicts, doubt=doubt)
+    if not (doubt or state.wave.touched):
+        return _finish(state, Outcome.DONE, "")  # a wave with nothing to do has no gate
+    return _after_release(state)
 
 
 def step(state: Rollout, happening: Happening) -> tuple[Rollout, list[Command]]:
@@ -215,6 +231,8 @@ def _settled_event(state: Rollout, verdict: BoardVerdict) -> events.BoardSettled
 
 
 def _after_release(state: Rollout) -> tuple[Rollout, list[Command]]:
+    if state.is_shard:
+        return _finish(state, Outcome.DONE, "")
     verified = _verified(state, state.wave)
     if state.wave.soak and verified and _gate(state).decision is gate.Decision.OPEN:
         soaking = replace(state, phase=Phase.SOAKING)
@@ -251,7 +269,10 @@ def _gate(state: Rollout) -> gate.Judged:
     verdicts = [
         state.verdicts[step.board].verdict for step in state.wave.steps if step.action is not Action.NOTHING
     ]
-    return gate.decide(state.policy.gate, verdicts, canary=state.wave.is_canary)
+    judged = gate.decide(state.policy.gate, verdicts, canary=state.wave.is_canary)
+    if state.doubt and judged.decision is gate.Decision.OPEN:
+        return gate.Judged(gate.Decision.PAUSE, state.doubt)
+    return judged
 
 
 def _pass_gate(state: Rollout) -> tuple[Rollout, list[Command]]:

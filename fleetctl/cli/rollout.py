@@ -30,6 +30,17 @@ from fleetctl.cli.options import (
     TransportOption,
     YesOption,
 )
+from fleetctl.cli.sharded import (
+    JoinOption,
+    Part,
+    ResultOption,
+    ShardOption,
+    WaveOption,
+    begin_shard,
+    judge_shards,
+    keep_result,
+    part_of,
+)
 from fleetctl.errors import Incompatible, Refused, SigningError, TransportError, UsageError
 from fleetctl.observation import Observed, Reach
 from fleetctl.plan import Action, Plan, plan_from_json, refuse_if_stale
@@ -37,7 +48,7 @@ from fleetctl.transports.base import Order
 
 if TYPE_CHECKING:
     from fleetctl.cli.session import Session
-    from fleetctl.rollout import Rollout
+    from fleetctl.rollout import Command, Rollout
 
 
 def rollout(
@@ -54,6 +65,10 @@ def rollout(
     allow_unpushed: AllowUnpushedOption = False,
     signed: SignedOption = False,
     adopt: AdoptOption = False,
+    wave: WaveOption = 0,
+    shard: ShardOption = "",
+    result: ResultOption = None,
+    results: JoinOption = None,
     yes: YesOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -68,28 +83,46 @@ def rollout(
     With --commit it is that commit that is rolled out, read from git, whatever the files here say; refused
     while they differ from git or no remote has it. A board whose release this repository's history does not
     know is left alone, unless --adopt says to overwrite it.
+
+    A large wave can be split over machines: each proves its --shard of --wave and writes a --result; then one
+    with --join judges them all, and takes the wave back where its gate fails. A result that is missing keeps
+    the gate shut.
     """
     from fleetctl.cli.session import open_session
     from fleetctl.rollout import failure
 
+    part = part_of(wave, shard, result, results, {"--on": on, "--plan": saved})
     with project_of(file, commit, dirty=allow_dirty, unpushed=allow_unpushed, signed=signed) as project:
         session = open_session(project, on, transport, faults)
-        state = _roll_out(session, saved, output, back=back, adopt=adopt, yes=yes)
-    if error := failure(state):
+        if part and not part.shard:
+            error = judge_shards(session, part, output)
+        else:
+            error = failure(_roll_out(session, saved, output, part, back=back, adopt=adopt, yes=yes))
+    if error:
         raise error
 
 
 def _roll_out(
-    session: "Session", saved: Path | None, output: Output, *, back: bool, adopt: bool, yes: bool
+    session: "Session",
+    saved: Path | None,
+    output: Output,
+    part: Part | None,
+    *,
+    back: bool,
+    adopt: bool,
+    yes: bool,
 ) -> "Rollout":
-    """Plan, ask, do and tell."""
+    """Plan, ask, do and tell: of all selected boards, or of one shard of a wave."""
     from fleetctl.desired import desired_fleet, sealed_by
     from fleetctl.report.console import talk
     from fleetctl.report.plan import plan_summary
     from fleetctl.revision import working_commit
+    from fleetctl.rollout import start
     from fleetctl.signing.signing import open_signing
     from fleetctl.store import Lock
 
+    if part:
+        session = begin_shard(session, part)
     if signing := open_signing(session.project, session.fleet, os.environ, back=back):
         signing.require_key()
     with Lock(session.project.state / "lock", f"rollout of {session.fleet.name}"):
@@ -109,9 +142,12 @@ def _roll_out(
         commit = working_commit(session.project)
         touched = [step.board for step in made.steps if step.action.touches]
         orders = desired.orders(touched, commit, sealed_by(signing, observed))
-        state = _carry_out(session, made, orders, commit)
-    _emit(state, commit, output, talked=made.is_empty)
-    _tell_github(state, commit)
+        begun = start(made, session.fleet.rollout, is_shard=part is not None)
+        state = carry_out(session, begun, orders, commit)
+    if part:
+        keep_result(session, part, state, commit)
+    show_result(state, commit, output, talked=made.is_empty)
+    tell_github(state, commit, str(part or ""))
     return state
 
 
@@ -124,11 +160,13 @@ def _show_and_ask(made: Plan, output: Output, yes: bool) -> None:
     ask(yes, f"Roll out to {sum(step.action.touches for step in made.steps)} boards?")
 
 
-def _carry_out(session: "Session", made: Plan, orders: Mapping[str, Order], commit: str) -> "Rollout":
-    """Run the rollout; what happens is told, and journalled where anything is written to."""
+def carry_out(
+    session: "Session", begun: "tuple[Rollout, list[Command]]", orders: Mapping[str, Order], commit: str
+) -> "Rollout":
+    """Run a rollout on; what happens is told, and journalled where anything may be written to."""
     from fleetctl import events
     from fleetctl.cli.notify import telling_rollout
-    from fleetctl.driver import run
+    from fleetctl.driver import drive
     from fleetctl.report.console import talk
     from fleetctl.report.rollout import Narrator
     from fleetctl.steering import Helm
@@ -138,11 +176,11 @@ def _carry_out(session: "Session", made: Plan, orders: Mapping[str, Order], comm
     journal = Journal(session.project.state / "journal" / f"{began}.jsonl")
     narrate = Narrator(talk)
 
-    policy, name = session.fleet.rollout, session.fleet.name
+    policy, name, plan = session.fleet.rollout, session.fleet.name, begun[0].plan.digest
     try:
         with (
             Helm(session.project.state, f"rollout of {name}") as helm,
-            telling_rollout(session.project, name, commit, made.digest) as tell,
+            telling_rollout(session.project, name, commit, plan) as tell,
         ):
 
             def emit(event: events.Event) -> None:
@@ -151,8 +189,8 @@ def _carry_out(session: "Session", made: Plan, orders: Mapping[str, Order], comm
                     tell(event)
                 narrate(event)
 
-            emit(events.RolloutStarted(name, commit, made.digest, len(orders)))
-            return run(made, policy, orders, session.transport, emit=emit, steering=helm)
+            emit(events.RolloutStarted(name, commit, plan, len(orders)))
+            return drive(begun, orders, session.transport, emit=emit, steering=helm)
     except (KeyboardInterrupt, SystemExit):
         talk.warn(
             "interrupted: a board that was not confirmed goes back by itself within "
@@ -161,7 +199,7 @@ def _carry_out(session: "Session", made: Plan, orders: Mapping[str, Order], comm
         raise
 
 
-def _emit(state: "Rollout", commit: str, output: Output, *, talked: bool) -> None:
+def show_result(state: "Rollout", commit: str, output: Output, *, talked: bool) -> None:
     """The verdicts; a table that would only repeat what was said is left out."""
     from fleetctl.report.console import emit_json, emit_markdown_table, emit_table
     from fleetctl.report.rollout import ROLLOUT_SCHEMA, VERDICT_COLUMNS, rollout_json, verdict_rows
@@ -175,12 +213,13 @@ def _emit(state: "Rollout", commit: str, output: Output, *, talked: bool) -> Non
             emit_table(VERDICT_COLUMNS, verdict_rows(state))
 
 
-def _tell_github(state: "Rollout", commit: str) -> None:
+def tell_github(state: "Rollout", commit: str, part: str) -> None:
+    """Summary and outputs of the step; `part` says what of a rollout it was, or is empty."""
     from fleetctl.report import github
     from fleetctl.report.rollout import rollout_markdown
     from fleetctl.smoke import Verdict
 
-    github.summarize(rollout_markdown(state, commit))
+    github.summarize(rollout_markdown(state, commit, part))
     outcome = state.outcome.value if state.outcome else "done"
     github.set_outputs(
         {"outcome": outcome, **{verdict.value: state.count(verdict) for verdict in Verdict}},

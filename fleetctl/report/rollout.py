@@ -77,8 +77,11 @@ def _verdict_row(verdict: BoardVerdict, desired: str) -> list[str]:
     ]
 
 
-def rollout_markdown(state: Rollout, commit: str) -> str:
-    """A finished rollout for a step summary: how it ended, then every board, trouble first."""
+def rollout_markdown(state: Rollout, commit: str, part: str = "") -> str:
+    """A finished rollout for a step summary: how it ended, then every board, trouble first.
+
+    `part` says what of a rollout it was; empty: all of it.
+    """
     counts = ", ".join(
         f"{state.count(verdict)} {verdict.value.replace('_', ' ')}"
         for verdict in Verdict
@@ -86,7 +89,8 @@ def rollout_markdown(state: Rollout, commit: str) -> str:
     )
     reason = f": {markdown_text(state.reason)}" if state.reason else ""
     outcome = state.outcome.value if state.outcome else "nothing to do"
-    lines = [f"### Rollout of {state.plan.fleet}", "", f"Commit `{commit}`: **{outcome}**{reason}", ""]
+    title = f"### Rollout of {state.plan.fleet}" + (f": {part}" if part else "")
+    lines = [title, "", f"Commit `{commit}`: **{outcome}**{reason}", ""]
     return "\n".join([*lines, markdown_table(VERDICT_COLUMNS, verdict_rows(state)), "", counts])
 
 

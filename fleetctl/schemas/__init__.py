@@ -8,7 +8,8 @@ from fleetctl.schemas.words import JsonSchema
 _ALL = (
     *(boards.STATUS, boards.DRIFT, boards.DOCTOR, boards.SMOKE, boards.HISTORY, boards.LOGS, boards.EXEC),
     *(changes.PROPOSAL, changes.ARTIFACTS, changes.CHANGED),
-    *(fleet.VALIDATE, fleet.EXPLAIN, fleet.RENDER, fleet.PLAN, fleet.ROLLOUT, fleet.STEERING, fleet.ROLLBACK),
+    *(fleet.VALIDATE, fleet.EXPLAIN, fleet.RENDER, fleet.PLAN),
+    *(fleet.ROLLOUT, fleet.SHARD, fleet.STEERING, fleet.ROLLBACK),
 )
 SCHEMAS: Mapping[str, JsonSchema] = {schema["title"]: schema for schema in _ALL}
 

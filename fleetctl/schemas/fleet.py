@@ -139,6 +139,19 @@ STEERING = document(
     boards=whole("that it is to change; those of its journal"),
 )
 
+SHARD = document(
+    "fleetctl.shard/v1",
+    "`fleetctl rollout --shard --result FILE`: what became of a shard of a wave, for `--join` to judge.",
+    commit=text("that was rolled out"),
+    shard=text("which of how many, such as `3/8`"),
+    plan=record(
+        "what was to be done: one wave, with the boards of this shard",
+        fleet=PLAN["properties"]["fleet"],
+        waves=PLAN["properties"]["waves"],
+    ),
+    verdicts=ROLLOUT["properties"]["boards"],
+)
+
 ROLLBACK = document(
     "fleetctl.rollback/v1",
     "`fleetctl rollback`: which boards went back.",

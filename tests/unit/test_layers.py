@@ -33,7 +33,7 @@ LAYERS = [
     "transports",
     "bootstrap",
     "images",
-    "gate",
+    "gate sharding",
     "rollout driver",
     "status drift tale",
     "notifications",

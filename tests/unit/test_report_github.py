@@ -8,6 +8,7 @@ import pytest
 from git_fleet import GitFleet
 from hypothesis import given
 from hypothesis import strategies as st
+from step_outputs import outputs
 
 from fleetctl.cli import main
 from fleetctl.errors import ManifestError, Problem, UsageError
@@ -29,16 +30,6 @@ def step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def outputs(text: str) -> dict[str, str]:
-    """Read an outputs file as the runner does."""
-    found = {}
-    lines = iter(text.splitlines())
-    for line in lines:
-        name, _, end = line.partition("<<")
-        found[name] = "\n".join(iter(lambda: next(lines), end))
-    return found
 
 
 def test_elsewhere_nothing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,177 @@
+"""`fleetctl rollout --shard` and `--join`: one wave by several machines, and one gate over all of them."""
+
+import json
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fleetctl.cli.options import Output
+from fleetctl.errors import FleetError, UsageError
+from fleetctl.plan import Plan, WaveSteps, wave_name, waves_of
+from fleetctl.sharding import Joined, Shard, ShardResult, in_shard, join, read_result, wave_boards
+from fleetctl.smoke import Verdict
+from fleetctl.store import Lock, atomic_write, naming
+from fleetctl.transports.base import Order
+
+if TYPE_CHECKING:
+    from fleetctl.cli.session import Session
+    from fleetctl.rollout import Rollout
+
+WaveOption = Annotated[int, typer.Option("--wave", min=0, help="With --shard or --join: which wave.")]
+ShardOption = Annotated[
+    str, typer.Option("--shard", metavar="N/OF", help="Prove the N-th of OF shares of a wave; judge nothing.")
+]
+ResultOption = Annotated[
+    Path | None, typer.Option("--result", help="With --shard: the file to write what became of it to.")
+]
+JoinOption = Annotated[
+    Path | None, typer.Option("--join", help="Judge a wave by the results of its shards in this folder.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of a rollout is done here: a shard of a wave (`result`: its file), or the gate over `results`."""
+
+    wave: int
+    shard: Shard | None = None
+    result: Path = Path()
+    results: Path = Path()
+
+    def __str__(self) -> str:
+        return f"wave {self.wave}, shard {self.shard}" if self.shard else f"wave {self.wave}, all shards"
+
+
+def part_of(
+    wave: int, shard: str, result: Path | None, results: Path | None, others: Mapping[str, object]
+) -> Part | None:
+    """What the options ask for; None for a whole rollout. `others` go with a whole rollout alone.
+
+    Raises:
+        UsageError: they do not go together.
+    """
+    if not (wave or shard or result or results):
+        return None
+    if bool(shard) == bool(results):
+        hint = "`--wave 2 --shard 3/8 --result FILE` on each machine, then `--wave 2 --join FOLDER` on one"
+        raise UsageError("give either --shard or --join", hint=hint)
+    if not wave:
+        raise UsageError("--wave is missing", hint="the canary is wave 1; `fleetctl plan` numbers them")
+    if wrong := [name for name, value in others.items() if value]:
+        raise UsageError(f"{wrong[0]} does not go with a part of a wave", hint="its boards follow from it")
+    if results:
+        if result:
+            raise UsageError("--result goes with --shard", hint="`--output json` prints what was joined")
+        return Part(wave, results=results)
+    if not result:
+        raise UsageError("--result is missing", hint="the file is what `--join` judges the wave by")
+    return Part(wave, Shard.parse(shard), result)
+
+
+def begin_shard(session: "Session", part: Part) -> "Session":
+    """The session with the boards of one shard of one wave; there may be none.
+
+    A result of an earlier run goes first: should this one be cut off, it must not be taken for its result.
+    """
+    from fleetctl.selector import Selection
+
+    assert part.shard
+    boards = in_shard(session.fleet, part.wave, part.shard)
+    with naming(part.result):
+        part.result.unlink(missing_ok=True)
+    return replace(session, selection=Selection(boards, len(session.fleet.boards)))
+
+
+def keep_result(session: "Session", part: Part, state: "Rollout", commit: str) -> None:
+    """Write what became of a shard, for whoever joins it with the others."""
+    from fleetctl.report.console import talk
+
+    assert part.shard
+    policy, _ = waves_of(session.fleet)[part.wave - 1]
+    empty = WaveSteps(part.wave, wave_name(policy), policy.soak, ())
+    wave = state.plan.waves[0] if state.plan.waves else empty
+    found = ShardResult(session.fleet.name, commit, part.shard, wave, state.verdicts)
+    atomic_write(part.result, json.dumps(found.to_json()) + "\n")
+    talk.done(f"{part}: {part.result} says what became of it; the gate is whoever joins the shards")
+
+
+def judge_shards(session: "Session", part: Part, output: Output) -> FleetError | None:
+    """Judge a wave by all of its shards; take it back where its gate fails.
+
+    Returns:
+        The error that it ends in; None where the next wave may open.
+
+    Raises:
+        UsageError, PlanStale: the results do not belong together, or not to what git says now.
+    """
+    from fleetctl.cli.rollout import carry_out, show_result, tell_github
+    from fleetctl.desired import desired_fleet
+    from fleetctl.revision import working_commit
+    from fleetctl.rollout import at_gate
+
+    fleet, commit = session.fleet, working_commit(session.project)
+    results = _read_results(part.results)
+    waves = sorted({part.wave} | {result.wave.number for result in results.values()})
+    boards = [board for number in waves for board in wave_boards(fleet, number)]
+    with Lock(session.project.state / "lock", f"rollout of {fleet.name}"):
+        desired = desired_fleet(session.project, fleet, boards)
+        releases = {name: release.digest for name, release in desired.releases.items()}
+        joined = join(fleet, part.wave, results, commit=commit, desired=releases)
+        kept = [name for name, said in joined.verdicts.items() if said.verdict is Verdict.VERIFIED]
+        orders = desired.orders(kept, commit, _with_way_back(session, joined.plan, kept))
+        begun = at_gate(joined.plan, fleet.rollout, joined.verdicts, joined.doubt)
+        state = carry_out(session, begun, orders, commit)
+    show_result(state, commit, output, talked=False)
+    tell_github(state, commit, str(part))
+    return _ending(session, part, joined, state)
+
+
+def _read_results(folder: Path) -> dict[str, ShardResult]:
+    """Every result below a folder, by its path; one that is not there has none."""
+    try:
+        files = {str(path): path.read_bytes() for path in sorted(folder.rglob("*.json"))}
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be read: {error.strerror}") from error
+    return {name: read_result(name, data) for name, data in files.items()}
+
+
+def _with_way_back(session: "Session", plan: Plan, boards: Collection[str]) -> Callable[[Order], Order]:
+    """Adds to orders what lets boards that demand signatures go back to what they ran before their shard."""
+    from fleetctl.rollout import observe
+    from fleetctl.signing.signing import open_signing
+
+    signing = open_signing(session.project, session.fleet, os.environ)
+    if signing is None:
+        return lambda order: order
+    signing.require_key()
+    before = {step.board: step.current for step in plan.steps}
+    asked = [session.fleet.boards[name] for name in boards]
+    seen = observe(session.transport, asked, deadline=session.fleet.rollout.deadline)
+
+    def add(order: Order) -> Order:
+        name = order.board.name
+        release = before[name]
+        return replace(order, undo=signing.permission(seen[name], release)) if release else order
+
+    return add
+
+
+def _ending(session: "Session", part: Part, joined: Joined, state: "Rollout") -> FleetError | None:
+    """What the gate came to; boards that went back in their own shard fail that shard, not the gate."""
+    from fleetctl.report import github
+    from fleetctl.report.console import talk
+    from fleetctl.rollout import Outcome, failure
+
+    is_open = state.outcome is Outcome.DONE
+    is_last = part.wave == len(session.fleet.rollout.waves)
+    github.set_outputs({"open": is_open, "next": "" if is_last or not is_open else part.wave + 1})
+    now_back = [b for b, said in state.verdicts.items() if said.verdict is not joined.verdicts[b].verdict]
+    if not is_open or now_back:
+        return failure(state)
+    if gone := state.count(Verdict.ROLLED_BACK):
+        talk.warn(f"the gate allows for {gone} of {len(state.verdicts)} boards that went back")
+    return None
