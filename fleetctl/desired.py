@@ -12,14 +12,14 @@ from fleetctl.compatibility.offer import Reported
 from fleetctl.compatibility.requirements import Requirements
 from fleetctl.compatibility.verdict import Judge, Refusals, refuse
 from fleetctl.manifest.schema import Board, Fleet
-from fleetctl.observation import Observed
+from fleetctl.observation import Observed, Reach
 from fleetctl.plan import Plan, make_plan
 from fleetctl.project import Project
 from fleetctl.release import Release
 from fleetctl.render.renderer import SERVE_CONFIG, Renderer
 from fleetctl.signing.signing import UNSIGNED, Barred, Signing, open_signing
 from fleetctl.store import BlobStore
-from fleetctl.transports.base import Order
+from fleetctl.transports.base import Holding, Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,21 +118,27 @@ def _needs(project: Project, boards: Iterable[Board]) -> dict[str, Requirements]
 
 
 def sealed_by(signing: Signing | None, observed: Mapping[str, Observed]) -> Callable[[Order], Order]:
-    """Signs orders, and the way back to what each board was seen to run.
+    """Signs orders, and the way back to what each board was seen to run; notes what it was seen to have.
 
     Raises:
         SigningError: they have to be signed, and nothing can be signed here.
     """
     if signing is None:
-        return lambda order: order
+        return lambda order: replace(order, holding=_holding(observed[order.board.name]))
     signing.require_key()
 
     def seal(order: Order) -> Order:
         seen = observed[order.board.name]
+        order = replace(order, holding=_holding(seen))
         undo = signing.permission(seen, seen.current) if seen.current else None
         return replace(order, signed=signing.order(seen, order.release.digest), undo=undo)
 
     return seal
+
+
+def _holding(seen: Observed) -> Holding | None:
+    """What a board has, if it answered."""
+    return Holding(seen.current, seen.files) if seen.time and seen.reach is Reach.REACHED else None
 
 
 def desired_orders(

@@ -124,7 +124,7 @@ class FakeWorld:
         self._numbers = itertools.count(1)
 
     def boards(self, count: int) -> list[Board]:
-        return [_board(f"fake-{next(self._numbers):02d}") for _ in range(count)]
+        return [generic_board(f"fake-{next(self._numbers):02d}") for _ in range(count)]
 
     def bad_order(self, releases: Releases, board: Board) -> Order:
         self.faults[board.name] = {"bad_answers": 1.0}
@@ -165,7 +165,7 @@ class LabWorld:
         state = control.up(self.files, [Wanted(name) for name in names]).state
         return [
             replace(
-                _board(name),
+                generic_board(name),
                 host=twin.host,
                 port=twin.port,
                 user=twin.user,
@@ -242,7 +242,7 @@ class interrupt_once:
         _thread.interrupt_main()
 
 
-def _board(name: str) -> Board:
+def generic_board(name: str) -> Board:
     return Board(
         name=name,
         board=BoardKind.GENERIC,

@@ -42,6 +42,14 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """What a board was seen to have: it saves asking. A board that has less by now says so."""
+
+    release: str | None  # that it runs
+    files: Mapping[str, str]  # of that release, as they are on the board: sha256 by path
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """Put this release on this board, prove it, and confirm it if the proof holds."""
 
@@ -53,6 +61,7 @@ class Order:
     deadline: float  # seconds
     signed: Signed | None = None  # that the board is to run this; None where releases are not signed
     undo: Signed | None = None  # that it may go back to what it runs now; sent only if it has to
+    holding: Holding | None = None  # None: nobody has looked
 
 
 NOTHING_SIGNED: Mapping[str, Signed] = MappingProxyType({})

@@ -15,8 +15,9 @@ from importlib.resources import files
 from fleetctl.device.activate import VERBS
 from fleetctl.device.loader import NOT_KEPT
 from fleetctl.store import sha256
+from fleetctl.transports.base import Holding
 
-__all__ = ["NOT_KEPT", "VERBS", "by_digest", "modules", "whole"]
+__all__ = ["NOT_KEPT", "VERBS", "by_digest", "is_kept", "modules", "whole"]
 
 
 @cache
@@ -31,6 +32,11 @@ def by_digest(root: str) -> bytes:
     """The script that reads its modules from the blobs in `root`; exits `NOT_KEPT` where one is absent."""
     digests = {name: sha256(source) for name, source in modules().items()}
     return _loader() + f"\n\nrun(kept({root!r}, {digests!r}))\n".encode()
+
+
+def is_kept(holding: Holding | None) -> bool:
+    """Whether a board has the modules; where nobody has looked, it is worth a try."""
+    return holding is None or {sha256(source) for source in modules().values()} <= set(holding.files.values())
 
 
 @cache

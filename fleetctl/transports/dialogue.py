@@ -2,6 +2,7 @@
 
     missing -> activate -> judge here -> confirm, or revert
 
+A board that was looked at before is not asked what it lacks, unless much would be sent in vain.
 The evidence is judged on this side against the contract that was sent, never against one the board shows.
 Confirming follows at once: a board waits only `confirm_timeout` before it goes back by itself.
 """
@@ -19,6 +20,8 @@ from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order, Reply, ReplyStatus
 from fleetctl.transports.orders import Goal, Preparation, Work
 from fleetctl.transports.wire import BoardFault, BoardSaidNo
+
+_WORTH_ASKING = 1 << 20  # bytes to send; part of them may have come before a line broke
 
 
 class Ask(Protocol):
@@ -69,7 +72,28 @@ def release_to(order: Order, ask: Ask) -> dict[str, Any]:
         BoardFault: the board could not be asked, or declined.
         BuildError: a blob of the release is absent here, or altered.
     """
-    bundle = _bundle(BlobStore(order.blobs), _missing(order.release, ask))
+    presumed = presumably_missing(order)
+    if presumed is None:
+        return _send(order, ask, _missing(order.release, ask))
+    try:
+        return _send(order, ask, presumed)
+    except BoardSaidNo as no:
+        if no.code != "missing-blobs":
+            raise
+    return _send(order, ask, _missing(order.release, ask))  # it has less than it had
+
+
+def presumably_missing(order: Order) -> list[str] | None:
+    """The blobs that a board lacks, by what was seen of it; None where it had better be asked."""
+    if order.holding is None:
+        return None
+    seen = set(order.holding.files.values())
+    absent = {ref.sha256: ref.size for ref in order.release.files.values() if ref.sha256 not in seen}
+    return sorted(absent) if sum(absent.values()) <= _WORTH_ASKING else None
+
+
+def _send(order: Order, ask: Ask, absent: Sequence[str]) -> dict[str, Any]:
+    bundle = _bundle(BlobStore(order.blobs), absent)
     try:
         return _prove(order, ask, bundle)
     except BoardFault as fault:

@@ -19,7 +19,7 @@ from fleetctl.manifest.schema import (
 )
 from fleetctl.release import Release
 from fleetctl.signing.statement import Signed
-from fleetctl.transports.base import Order, Reply, ReplyStatus
+from fleetctl.transports.base import Holding, Order, Reply, ReplyStatus
 
 
 class Goal(StrEnum):
@@ -115,6 +115,7 @@ def order_to_json(order: Order) -> dict[str, Any]:
         "confirm_timeout": order.confirm_timeout,
         "deadline": order.deadline,
         "signed": _signed_to_json(order.signed),
+        "holding": _holding_to_json(order.holding),
     }
 
 
@@ -128,7 +129,12 @@ def order_from_json(data: Mapping[str, Any]) -> Order:
         confirm_timeout=data["confirm_timeout"],
         deadline=data["deadline"],
         signed=_signed_from_json(data["signed"]),
+        holding=Holding(**data["holding"]) if data["holding"] else None,
     )
+
+
+def _holding_to_json(holding: Holding | None) -> dict[str, Any] | None:
+    return {"release": holding.release, "files": dict(holding.files)} if holding else None
 
 
 def board_to_json(board: Board) -> dict[str, Any]:

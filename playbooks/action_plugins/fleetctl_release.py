@@ -49,7 +49,7 @@ class ActionModule(ActionBase):
         if self._task.timeout:
             raise AnsibleActionFail("this action keeps its own deadline: remove the task keyword `timeout`")
         work = self._work(task_vars["inventory_hostname"])
-        self._is_kept = True  # until the board says otherwise
+        self._is_kept = board_script.is_kept(work.order.holding if work.order else None)
         self._until = time.monotonic() + work.deadline
         self._board, self._known_hosts = work.board, work.known_hosts
         self._ansible = task_vars.get("fleetctl_ansible", os.getppid())
@@ -70,6 +70,8 @@ class ActionModule(ActionBase):
             done = self._execute(verb, board_script.whole(), request, payload)
         if done["rc"] not in (0, 1):
             raise self._broken(verb, done["rc"], done["stderr"])
+        if verb == "activate":
+            self._is_kept = True  # they came with the release; a board that lacks them says so
         return wire.parse_reply(verb, done["stdout"].encode(errors="replace"))
 
     def _execute(self, verb, script, request, payload):

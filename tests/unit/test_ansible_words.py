@@ -16,7 +16,7 @@ from fleetctl.release import Release
 from fleetctl.transports import wire
 from fleetctl.transports.ansible import reply_of
 from fleetctl.transports.ansible_inventory import group_name, host_key_options, host_vars
-from fleetctl.transports.base import Order, Reply, ReplyStatus
+from fleetctl.transports.base import Holding, Order, Reply, ReplyStatus
 from fleetctl.transports.hostkeys import fault_of
 from fleetctl.transports.orders import (
     Goal,
@@ -64,6 +64,7 @@ orders = st.builds(
     commit=st.text(),
     confirm_timeout=st.floats(0, 1e6),
     deadline=st.floats(0, 1e6),
+    holding=st.none() | st.builds(Holding, st.none() | digests, st.dictionaries(st.text(), digests)),
 )
 works = st.builds(
     Work,

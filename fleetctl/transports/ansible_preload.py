@@ -1,0 +1,20 @@
+"""What every Ansible worker needs, made once in the process that workers are forked from.
+
+A worker lives for one board. Whatever it would import or work out for itself is paid for once a board.
+"""
+
+from fleetctl.transports import board_script
+
+
+def preload() -> None:
+    """Load the plugins of our one task, and put together the script that boards are sent."""
+    from ansible.plugins.loader import action_loader, become_loader, connection_loader, shell_loader
+
+    for loader, name in (
+        (connection_loader, "ssh"),
+        (shell_loader, "sh"),
+        (become_loader, "sudo"),
+        (action_loader, "fleetctl_release"),
+    ):
+        loader.get(name, class_only=True)
+    board_script.whole()
