@@ -1,0 +1,130 @@
+"""What each command line may import. A start is as long as its imports: this list is how it stays short."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fleetctl.cli import VERBS
+
+TYPER = {"typer", "annotated_doc", "shellingham"}
+YAML = {*TYPER, "yaml"}
+
+# Runs a command line in an interpreter of its own, and says on standard error what that imported.
+SCRIPT = """
+import sys
+before = set(sys.modules)
+from fleetctl.cli import main
+main(sys.argv[1:])
+print("\\n".join(set(sys.modules) - before), file=sys.stderr)
+"""
+# The same for the page of every verb, each in a child of one interpreter that has Typer already.
+PAGES = """
+import json, os, sys
+import fleetctl.cli.root
+before = set(sys.modules)
+found = {}
+for verb in fleetctl.cli.VERBS:
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        fleetctl.cli.main([verb, "--help"])
+        os.write(write, json.dumps(sorted(set(sys.modules) - before)).encode())
+        os._exit(0)
+    os.close(write)
+    found[verb] = json.loads(open(read).read())
+    os.waitpid(child, 0)
+print(json.dumps(found))
+"""
+
+
+def outside_ci() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in ("CI", "COLUMNS")}
+
+
+def imported(*words: str) -> set[str]:
+    """The modules that a command line brings into a bare interpreter."""
+    argv = [sys.executable, "-c", SCRIPT, *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=outside_ci())
+    return set(done.stderr.split())
+
+
+def packages(modules: set[str]) -> set[str]:
+    """Those of others, without what a compiled module leaves behind."""
+    tops = {module.partition(".")[0] for module in modules} - sys.stdlib_module_names
+    return {top for top in tops if not top.startswith(("_cython", "cython_runtime", "fleetctl", "_yaml"))}
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fleet to start from, validated once."""
+    folder = tmp_path_factory.mktemp("fleet")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        for verb in (["init", "."], ["validate"]):
+            subprocess.run([sys.executable, "-m", "fleetctl", *verb], check=True, env=outside_ci())
+    finally:
+        os.chdir(before)
+    return folder
+
+
+QUICK = {
+    "--help": {"fleetctl", "fleetctl.cli", "fleetctl.cli.quick"},
+    "--version": {"fleetctl", "fleetctl.cli", "fleetctl.cli.quick"},
+    "validate": {
+        *(
+            "fleetctl",
+            "fleetctl.cli",
+            "fleetctl.cli.quick",
+            "fleetctl.manifest",
+            "fleetctl.manifest.remembered",
+        ),
+        *("hashlib", "_hashlib", "_blake2"),
+        *("json", "json.decoder", "json.encoder", "json.scanner", "_json"),
+        # of json; the entry point of a package manager has them already
+        *("re", "re._casefix", "re._compiler", "re._constants", "re._parser", "_sre", "copyreg", "enum"),
+        *("functools", "_functools", "collections", "_collections", "keyword", "reprlib", "itertools"),
+        *("operator", "_operator", "types"),
+    },
+}
+
+
+@pytest.mark.parametrize("words", QUICK)
+def test_what_is_answered_at_once_imports_next_to_nothing(
+    words: str, fleet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No Typer, no YAML, no dataclasses, no pathlib: each would be a third of the whole."""
+    monkeypatch.chdir(fleet)
+
+    assert set() == imported(words) - QUICK[words]
+
+
+LIGHT = {
+    "validate -o json": YAML,
+    "explain luxor-01": YAML,
+    "schema": YAML,
+    "manual exit-codes": TYPER,
+}
+
+
+@pytest.mark.parametrize("words", LIGHT)
+def test_light_verbs_import_light_packages(words: str, fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only reads the manifest needs Typer and YAML, and nothing of ours that boards or models need."""
+    monkeypatch.chdir(fleet)
+    found = imported(*words.split())
+
+    assert set() == packages(found) - LIGHT[words]
+    assert set() == {name for name in found if name.startswith(("fleetctl.transports", "fleetctl.models"))}
+
+
+def test_no_verb_s_page_imports_another_package() -> None:
+    """`fleetctl VERB --help` loads the verb's module, and whatever that needs at once."""
+    done = subprocess.run([sys.executable, "-c", PAGES], capture_output=True, text=True, check=True)
+    found = {verb: packages(set(modules)) - TYPER for verb, modules in json.loads(done.stdout).items()}
+
+    assert {verb: set() for verb in VERBS} == found
