@@ -6,7 +6,7 @@ a change of recipe did to the model's accuracy and size.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -109,10 +109,28 @@ class LockedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class ModuleImage:
+    """An image for boards over IoT Hub, as a registry keeps it.
+
+    `content` is the digest of the files of a release that it carries, `digest` the one that pins it; `base`
+    is the image that it is made from, and `size` how many bytes a board without any of it fetches.
+    """
+
+    content: str
+    digest: str
+    base: str
+    size: int
+
+
+Images = Mapping[str, Mapping[str, Mapping[str, ModuleImage]]]  # by model, variant, and platform: linux/arm64
+
+
+@dataclass(frozen=True, slots=True)
 class FleetLock:
     """Everything built for a fleet, by model name."""
 
     models: Mapping[str, LockedModel] = field(default_factory=dict)
+    images: Images = field(default_factory=dict)
 
 
 def read(path: Path) -> FleetLock:
@@ -141,7 +159,8 @@ def write(path: Path, lock: FleetLock) -> None:
 def dumps(lock: FleetLock) -> str:
     """The text of a lock: a pure function of what it says."""
     models = {name: model_json(model) for name, model in lock.models.items()}
-    document = {"schema": LOCK_SCHEMA, "models": models}
+    images = {"images": _images_json(lock.images)} if lock.images else {}
+    document = {"schema": LOCK_SCHEMA, "models": models, **images}
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -209,7 +228,38 @@ def _edgetpu_json(edgetpu: Compilation | Pending | None) -> dict[str, Any]:
 
 def _lock(root: Node) -> FleetLock:
     root.key("schema").exactly(LOCK_SCHEMA)
-    return FleetLock({name: model_from(node, name) for name, node in root.key("models").items()})
+    models = {name: model_from(node, name) for name, node in root.key("models").items()}
+    images = root.optional("images")
+    return FleetLock(models, _images(images) if images else {})
+
+
+def _images(node: Node) -> Images:
+    return {
+        model: {
+            variant: {platform: _image(each) for platform, each in platforms.items()}
+            for variant, platforms in variants.items()
+        }
+        for model, variants in node.items()
+    }
+
+
+def _image(node: Node) -> ModuleImage:
+    return ModuleImage(
+        node.key("content").digest(),
+        node.key("digest").digest(),
+        node.key("base").text(),
+        node.key("size").integer(least=0),
+    )
+
+
+def _images_json(images: Images) -> dict[str, Any]:
+    return {
+        model: {
+            variant: {platform: asdict(image) for platform, image in platforms.items()}
+            for variant, platforms in variants.items()
+        }
+        for model, variants in images.items()
+    }
 
 
 def _variant(node: Node, model: str, name: str) -> LockedVariant:

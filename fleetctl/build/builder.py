@@ -238,9 +238,8 @@ def _finished(workdir: Path, model: Model, inputs: str, store: BlobStore) -> Loc
 
 def _merged(fleet: Fleet, before: FleetLock, results: Iterable[BuiltModel]) -> FleetLock:
     models = {**before.models, **{result.name: result.locked for result in results}}
-    return FleetLock(
-        {name: _trimmed(fleet.models[name], models[name]) for name in fleet.models if name in models}
-    )
+    locked = {name: _trimmed(fleet.models[name], models[name]) for name in fleet.models if name in models}
+    return FleetLock(locked, {name: images for name, images in before.images.items() if name in locked})
 
 
 def _trimmed(model: Model, locked: LockedModel) -> LockedModel:

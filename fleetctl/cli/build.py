@@ -1,5 +1,6 @@
 """`fleetctl build`: recipes in, locked artifacts out."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -36,21 +37,31 @@ def build(
         bool,
         typer.Option("--changed", help="Build nothing: name the models that the lock does not describe."),
     ] = False,
+    images: Annotated[
+        bool,
+        typer.Option("--images", help="Make module images anew, from the base as it is today."),
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Build the models that changed, and hold them against their gates.
 
     What passes is locked in model_artifacts/fleet.lock; what a gate refuses leaves the lock as it was.
+
+    For boards via iothub, images with these models are made for each processor, pushed to the registry of
+    the manifest, and locked by digest.
     """
     from fleetctl.build import builder as library
+    from fleetctl.cli.build_images import bring_images
     from fleetctl.errors import UsageError
     from fleetctl.manifest.loader import load
     from fleetctl.project import Project
     from fleetctl.report.console import talk
 
+    if images and check:
+        raise UsageError("--images makes images and --check does not", hint="give one of them")
     if force and check:
         raise UsageError("--force builds and --check does not", hint="give one of them")
-    if changed and (force or check):
+    if changed and (force or check or images):
         raise UsageError("--changed only names models", hint="give it alone")
     if changed:
         _show_changed(file, models or [], output)
@@ -68,13 +79,17 @@ def build(
     for model in result.models:
         if model.note:
             talk.warn(model.note)
-    if result.lock_changed:
+    chosen = [model.name for model in result.models]
+    modules = bring_images(fleet, project, chosen, os.environ, check=check, anew=images)
+    lock_changed = result.lock_changed or modules.lock_changed
+    if lock_changed:
         talk.note("model_artifacts/fleet.lock changed: commit it")
     for line in _edgetpu_notes(result):
         talk.note(line)
     rows = list(_rows(result))
-    show(output, schema=BUILD_SCHEMA, data=_json(result), columns=COLUMNS, rows=rows)
-    _tell_github(result, rows)
+    data = {**_json(result), "lock_changed": lock_changed, "images": modules.images}
+    show(output, schema=BUILD_SCHEMA, data=data, columns=COLUMNS, rows=rows)
+    _tell_github(result, rows, lock_changed=lock_changed)
 
 
 def _show_changed(file: Path, names: list[str], output: Output) -> None:
@@ -104,7 +119,7 @@ def _show_changed(file: Path, names: list[str], output: Output) -> None:
     github.set_outputs({"matrix": json.dumps(matrix), "any": bool(stale)})
 
 
-def _tell_github(result: "BuildResult", rows: list[list[str]]) -> None:
+def _tell_github(result: "BuildResult", rows: list[list[str]], *, lock_changed: bool) -> None:
     import json
 
     from fleetctl.report import github
@@ -112,7 +127,7 @@ def _tell_github(result: "BuildResult", rows: list[list[str]]) -> None:
 
     github.summarize(f"### Models\n\n{markdown_table(COLUMNS, rows)}")
     built = json.dumps([model.name for model in result.built])
-    github.set_outputs({"lock_changed": result.lock_changed, "built": built})
+    github.set_outputs({"lock_changed": lock_changed, "built": built})
 
 
 def _edgetpu_notes(result: "BuildResult") -> Iterator[str]:
@@ -135,7 +150,7 @@ def _json(result: "BuildResult") -> dict[str, Any]:
         model.name: {**model_json(model.locked), "built": bool(model.reason), "reason": model.reason or None}
         for model in result.models
     }
-    return {"lock_changed": result.lock_changed, "models": models}
+    return {"models": models}
 
 
 def _rows(result: "BuildResult") -> Iterator[list[str]]:

@@ -1,12 +1,19 @@
 """The transport for boards `via: iothub`, made of what the manifest and the environment say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from fleetctl.errors import UsageError
-from fleetctl.manifest.schema import Board, HubTier, IotHub
+from fleetctl.manifest.schema import HubTier, IotHub
 from fleetctl.project import Project
 from fleetctl.transports.base import Transport
+
+if TYPE_CHECKING:
+    from fleetctl.cli.session import Session
+    from fleetctl.desired import Desired
+    from fleetctl.plan import Plan
+    from fleetctl.remotes.oci import OciRemote
 
 REGISTRY = "FLEETCTL_IOTHUB_REGISTRY"
 BASE = "FLEETCTL_IOTHUB_BASE"
@@ -14,9 +21,7 @@ TIER, UNITS = "FLEETCTL_IOTHUB_TIER", "FLEETCTL_IOTHUB_UNITS"
 LAYERED = "FLEETCTL_IOTHUB_LAYERED"
 
 
-def open_transport(
-    project: Project, boards: Sequence[Board], hub: IotHub, environment: Mapping[str, str]
-) -> Transport:
+def open_transport(project: Project, hub: IotHub, environment: Mapping[str, str]) -> Transport:
     """Sign in to the hub.
 
     Args:
@@ -26,13 +31,12 @@ def open_transport(
         UsageError: neither manifest nor environment says which hub, or where images are kept.
         ToolchainMissing: the SDK is not installed.
     """
-    from fleetctl.images.module_board import refuse_accelerated
-    from fleetctl.images.module_image import DEFAULT_BASE, DockerImages
-    from fleetctl.lab.docker.engine import engine
+    from fleetctl import lockfile
     from fleetctl.report.console import talk
     from fleetctl.transports.iothub import IotHubTransport
     from fleetctl.transports.iothub_client import HubClient
     from fleetctl.transports.iothub_content import Surroundings
+    from fleetctl.transports.iothub_images import LockedImages
     from fleetctl.transports.iothub_quota import Hub
     from fleetctl.transports.iothub_signin import sign_in
 
@@ -43,17 +47,40 @@ def open_transport(
             hint="write `iothub: {registry: registry.example/team/fleet}` in fleet.yaml, "
             f"or set {REGISTRY}: a repository of any OCI registry",
         )
-    if not hub.base:
-        refuse_accelerated(boards)
-    images = DockerImages(
-        engine,
-        hub.registry,
-        project.state / "wheelhouse",
-        base=lambda _: hub.base or DEFAULT_BASE,
-        say=talk.step,
-    )
+    lock = lockfile.read(project.lockfile)
+    images = LockedImages(lock, hub.registry, images_remote(hub, environment), talk.warn)
     around = Surroundings(is_layered=hub.layered)
     return IotHubTransport(HubClient(who), images, Hub(hub.tier, hub.units), around, say=talk.note)
+
+
+def refuse_unready(session: "Session", made: "Plan", desired: "Desired") -> None:
+    """Stop before anything is touched where the hub has no room, or an image is still to be made.
+
+    Raises:
+        OverQuota, LockStale: so it is.
+    """
+    from fleetctl import lockfile
+    from fleetctl.images.fleet_images import demand_images, wanted_images
+    from fleetctl.proposal.quota import hub_cost
+
+    if session.transport.name == "fake" or (cost := hub_cost(made, session.fleet, desired.configs)) is None:
+        return
+    cost.refuse()
+    lock = lockfile.read(session.project.lockfile)
+    touched = [step.board for step in made.steps if step.action.touches]
+    demand_images(wanted_images(session.fleet, lock, touched, desired.renderer), lock)
+
+
+def images_remote(hub: IotHub, environment: Mapping[str, str]) -> "OciRemote":
+    """The repository where module images are kept.
+
+    Raises:
+        UsageError: half of a sign-in is set.
+    """
+    from fleetctl.remotes.oci import OciRemote
+    from fleetctl.remotes.places import credentials
+
+    return OciRemote(f"oci://{hub.registry}", credentials(environment))
 
 
 def settings(written: IotHub, environment: Mapping[str, str]) -> IotHub:

@@ -41,8 +41,9 @@ def plan(
     """Say what a rollout would change, board by board, and why.
 
     Reads every selected board and writes to none. Exits 0 when nothing would change, 1 when something would,
-    21 when a board could not load its release, 31 when one would not take what is signed here, and 32 when
-    the IoT Hub has no room for it: `rollout` would refuse, and the plan says what to do.
+    11 when a module image is still to be made, 21 when a board could not load its release, 31 when one would
+    not take what is signed here, and 32 when the IoT Hub has no room for it: `rollout` would refuse, and the
+    plan says what to do.
 
     With --base no board is asked: the files here are held against a commit, such as origin/main, and only
     what changes is shown. Exits 12 when the change is dangerous and does not say that it is meant.
@@ -53,6 +54,7 @@ def plan(
 
         show_proposal(file, base, output, changes_ok=changes_ok)
         return
+    from fleetctl.cli.over_iothub import refuse_unready
     from fleetctl.cli.session import open_session
     from fleetctl.desired import desired_fleet
     from fleetctl.errors import Incompatible, SigningError
@@ -93,8 +95,7 @@ def plan(
         raise typer.Exit(Incompatible.exit_code)
     if made.barred:
         raise typer.Exit(SigningError.exit_code)
-    if cost:
-        cost.refuse()
+    refuse_unready(session, made, desired)
     if not made.is_empty:
         raise typer.Exit(1)
 

@@ -113,6 +113,7 @@ def _roll_out(
     yes: bool,
 ) -> "Rollout":
     """Plan, ask, do and tell: of all selected boards, or of one shard of a wave."""
+    from fleetctl.cli.over_iothub import refuse_unready
     from fleetctl.desired import desired_fleet, sealed_by
     from fleetctl.report.console import talk
     from fleetctl.report.plan import plan_summary
@@ -135,6 +136,7 @@ def _roll_out(
         _refuse_incompatible(made)
         _refuse_barred(made)
         _refuse_blocked(made, observed)
+        refuse_unready(session, made, desired)
         if made.is_empty:
             talk.done(f"nothing to do: {plan_summary(made)}")
         else:

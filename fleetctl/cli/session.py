@@ -125,7 +125,7 @@ def _as_manifest_says(project: Project, fleet: Fleet, selection: Selection) -> t
     from fleetctl.transports.routed import RoutedTransport
 
     fleet = replace(fleet, iothub=settings(fleet.iothub, os.environ))
-    hub = open_transport(project, over_hub, fleet.iothub, os.environ)
+    hub = open_transport(project, fleet.iothub, os.environ)
     if len(over_hub) == len(boards):
         return in_modules(fleet), hub
     return in_modules(fleet), RoutedTransport({Via.ANSIBLE: ansible, Via.IOTHUB: hub})

@@ -32,7 +32,8 @@ def in_module(board: Board) -> Board:
 
 def refuse_accelerated(boards: Iterable[Board]) -> None:
     """Raise `UsageError` for boards whose accelerator the image that we make from Debian knows nothing of."""
-    wanting = [board.name for board in boards if board.accelerator is not Accelerator.NONE]
+    over_hub = (board for board in boards if board.via is Via.IOTHUB)
+    wanting = [board.name for board in over_hub if board.accelerator is not Accelerator.NONE]
     if wanting:
         raise UsageError(
             f"module images made from Debian have no Edge TPU library, and these boards want one: "

@@ -1,38 +1,77 @@
-"""The bill of materials of a module image, in CycloneDX: its Python packages, and the model it carries."""
+"""The bill of materials of a module image, in CycloneDX: Debian's packages, Python's, and the model."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fleetctl.errors import ToolchainMissing
 from fleetctl.store import sha256_file
+
+if TYPE_CHECKING:
+    from cyclonedx.model.component import Component
 
 NAME = "sbom.cdx.json"
 _WHEEL = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)-.*\.whl")
 
 
-def bill(wheels: Mapping[str, Path], files: Mapping[str, Mapping[str, Any]], base: str) -> bytes:
-    """The document. `files` are those of the release, `base` is the image that this one is made from."""
-    from cyclonedx.model import HashAlgorithm, HashType
-    from cyclonedx.model.bom import Bom
-    from cyclonedx.model.component import Component, ComponentType
-    from cyclonedx.output.json import JsonV1Dot5
+def bill(
+    wheels: Mapping[str, Path],
+    files: Mapping[str, Mapping[str, Any]],
+    base: str,
+    packages: Mapping[str, str],
+) -> bytes:
+    """The document. `files` are those of the release; `base` is the image below, with its Debian packages.
 
-    def component(kind: ComponentType, name: str, version: str, digest: str) -> Component:
-        hashes = [HashType(alg=HashAlgorithm.SHA_256, content=digest)] if digest else []
-        return Component(type=kind, name=name, version=version, hashes=hashes, bom_ref=f"{name}@{version}")
+    Raises:
+        ToolchainMissing: what writes it is not installed.
+    """
+    try:
+        from cyclonedx.model.bom import Bom
+        from cyclonedx.output.json import JsonV1Dot5
+    except ImportError as error:
+        raise ToolchainMissing(
+            f"{error.name} is not installed, which writes an image's bill of materials",
+            hint="pip install 'fleetctl[iothub]'",
+        ) from error
 
     bom = Bom()
-    bom.components.add(component(ComponentType.CONTAINER, "base", base, ""))
+    for component in _components(wheels, files, base, packages):
+        bom.components.add(component)
+    return _timeless(JsonV1Dot5(bom).output_as_string(indent=2))
+
+
+def _components(
+    wheels: Mapping[str, Path],
+    files: Mapping[str, Mapping[str, Any]],
+    base: str,
+    packages: Mapping[str, str],
+) -> "Iterator[Component]":
+    from cyclonedx.model import HashAlgorithm, HashType
+    from cyclonedx.model.component import Component, ComponentType
+    from packageurl import PackageURL
+
+    def component(
+        kind: ComponentType, name: str, version: str, purl: PackageURL | None, digest: str
+    ) -> Component:
+        hashes = [HashType(alg=HashAlgorithm.SHA_256, content=digest)] if digest else []
+        reference = purl.to_string() if purl else f"{name}@{version}"
+        return Component(type=kind, name=name, version=version, purl=purl, hashes=hashes, bom_ref=reference)
+
+    name, _, digest = base.partition("@sha256:")
+    yield component(ComponentType.CONTAINER, name, digest[:12], None, digest)
+    for package, version in packages.items():
+        yield component(
+            ComponentType.LIBRARY, package, version, PackageURL("deb", "debian", package, version), ""
+        )
     for file, path in wheels.items():
         if found := _WHEEL.fullmatch(file):
-            name, version = found["name"].replace("_", "-"), found["version"]
-            bom.components.add(component(ComponentType.LIBRARY, name, version, sha256_file(path)))
-    model = files.get("model/model.tflite")
-    if model is not None:
+            package, version = found["name"].replace("_", "-").lower(), found["version"]
+            purl = PackageURL("pypi", None, package, version)
+            yield component(ComponentType.LIBRARY, package, version, purl, sha256_file(path))
+    if (model := files.get("model/model.tflite")) is not None:
         kind = ComponentType.MACHINE_LEARNING_MODEL
-        bom.components.add(component(kind, "model.tflite", model["sha256"][:12], model["sha256"]))
-    return _timeless(JsonV1Dot5(bom).output_as_string(indent=2))
+        yield component(kind, "model.tflite", model["sha256"][:12], None, model["sha256"])
 
 
 def _timeless(text: str) -> bytes:

@@ -33,7 +33,7 @@ def module_wheels(machine: str, folder: Path) -> Mapping[str, Path]:
         _pip(*_download(platform, place))
         record.write_text(SDK)
     wheels.update({path.name: path for path in sorted(place.glob("*.whl"))})
-    return dict(sorted(wheels.items()))
+    return {name: path for name, path in sorted(wheels.items()) if not name.startswith("pip-")}
 
 
 def _download(platform: Platform, place: Path) -> list[str]:

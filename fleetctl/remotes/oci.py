@@ -4,10 +4,12 @@ A blob's digest is the same in the registry, in the store and on boards. Uploads
 a connection broke; who may do what is between `oras` and the registry.
 """
 
+import io
 import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,7 +22,12 @@ if TYPE_CHECKING:
     import requests
 
 ARTIFACT_TYPE = "application/vnd.fleetctl.artifact.v1"
-_MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+_IMAGE_TYPES = (MANIFEST_TYPE, "application/vnd.docker.distribution.manifest.v2+json", *INDEX_TYPES)
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _EMPTY = b"{}"
 _CHUNK = 4 << 20  # bytes of an upload that a broken connection may cost
@@ -30,6 +37,19 @@ _TIMEOUT = 60  # seconds without a byte
 
 _ADDRESS = re.compile(r"oci://([A-Za-z0-9.-]+(?::[0-9]{1,5})?)/([a-z0-9]+(?:[._/-][a-z0-9]+)*)\Z")
 _LOOPBACK = re.compile(r"(localhost|127\.[0-9.]+)(:|\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a registry keeps under a tag or a digest, as it is."""
+
+    body: bytes
+    media_type: str
+
+    @property
+    def digest(self) -> str:
+        """What pins it: `sha256:...`."""
+        return f"sha256:{sha256(self.body)}"
 
 
 class OciRemote:
@@ -76,19 +96,34 @@ class OciRemote:
 
     def write(self, ref: BlobRef, path: Path) -> None:
         with path.open("rb") as stream:
-            self._upload(ref, stream)
+            self.upload(ref, stream)
 
     def publish(self, artifact: Artifact, annotations: Mapping[str, str]) -> None:
         empty = BlobRef(sha256(_EMPTY), len(_EMPTY))
         if not self.has(empty):
-            import io
+            self.upload(empty, io.BytesIO(_EMPTY))
+        self.put_manifest(
+            tag(artifact), Manifest(canonical_json(_manifest(artifact, empty, annotations)), MANIFEST_TYPE)
+        )
 
-            self._upload(empty, io.BytesIO(_EMPTY))
-        body = canonical_json(_manifest(artifact, empty, annotations))
-        headers = {"Content-Type": _MANIFEST_TYPE}
-        self._ask("PUT", f"/manifests/{tag(artifact)}", headers=headers, data=body, expect=(201,))
+    def manifest(self, reference: str) -> Manifest | None:
+        """What a tag or a digest names: an image, or an index of images; None where it names nothing."""
+        headers = {"Accept": ", ".join(_IMAGE_TYPES)}
+        reply = self._ask("GET", f"/manifests/{reference}", headers=headers, expect=(200, 404))
+        if reply.status_code == 404:
+            return None
+        found = Manifest(reply.content, reply.headers.get("Content-Type", "").partition(";")[0])
+        if ":" in reference and found.digest != reference:
+            raise RemoteError(f"{self.name} gives another manifest for {reference[:19]} than its name says")
+        return found
 
-    def _upload(self, ref: BlobRef, stream: IO[bytes]) -> None:
+    def put_manifest(self, reference: str, manifest: Manifest) -> None:
+        """Keep a manifest under a tag or its digest; what it names has to be there."""
+        headers = {"Content-Type": manifest.media_type}
+        self._ask("PUT", f"/manifests/{reference}", headers=headers, data=manifest.body, expect=(201,))
+
+    def upload(self, ref: BlobRef, stream: IO[bytes]) -> None:
+        """Keep the bytes of a stream that can be sought in."""
         place = self._location(self._ask("POST", "/blobs/uploads/", expect=(202,)))
         offset = 0
         while offset < ref.size:
@@ -195,7 +230,7 @@ def _manifest(artifact: Artifact, empty: BlobRef, annotations: Mapping[str, str]
     ]
     return {
         "schemaVersion": 2,
-        "mediaType": _MANIFEST_TYPE,
+        "mediaType": MANIFEST_TYPE,
         "artifactType": ARTIFACT_TYPE,
         "config": {"mediaType": _EMPTY_TYPE, "digest": f"sha256:{empty.sha256}", "size": empty.size},
         "layers": layers,

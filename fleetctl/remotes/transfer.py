@@ -64,7 +64,7 @@ def pull(
     for artifact in artifacts:
         lacking = {name: ref for name, ref in artifact.files.items() if not _is_whole(ref, store)}
         for ref in {ref.sha256: ref for ref in lacking.values()}.values():
-            _fetch(ref, store, remote, parts / f"{ref.sha256}.part", moved)
+            fetch(ref, store, remote, parts / f"{ref.sha256}.part", moved)
         yield _transfer(artifact, lacking)
 
 
@@ -87,7 +87,12 @@ def _is_whole(ref: BlobRef, store: BlobStore) -> bool:
     return True
 
 
-def _fetch(ref: BlobRef, store: BlobStore, remote: Remote, part: Path, moved: Moved) -> None:
+def fetch(ref: BlobRef, store: BlobStore, remote: Remote, part: Path, moved: Moved) -> None:
+    """Have one blob in the store; `part` is where a download lies that broke off.
+
+    Raises:
+        RemoteError: as `pull`.
+    """
     with naming(part):
         part.parent.mkdir(parents=True, exist_ok=True)
         have = part.stat().st_size if part.exists() else 0

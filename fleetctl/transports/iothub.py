@@ -16,7 +16,7 @@ from typing import Any
 from fleetctl.device.edge_report import unpack
 from fleetctl.device.judge import PASSED, judge
 from fleetctl.errors import BuildError
-from fleetctl.manifest.schema import Board, BoardKind
+from fleetctl.manifest.schema import Board
 from fleetctl.signing.statement import Signed
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import NOTHING_SIGNED, Order, Reply, ReplyStatus
@@ -26,7 +26,7 @@ from fleetctl.transports.iothub_consignment import Consignment, check_whole, con
 from fleetctl.transports.iothub_content import MODULE, Surroundings
 from fleetctl.transports.iothub_deploy import Deployer, fall_back, follow, wanted
 from fleetctl.transports.iothub_fleet import Standing, answered, answers, standings
-from fleetctl.transports.iothub_images import Images
+from fleetctl.transports.iothub_images import Images, machine_of
 from fleetctl.transports.iothub_quota import Hub, Need, estimate
 from fleetctl.transports.iothub_twin import twin_size
 from fleetctl.transports.wire import BoardFault, BoardSaidNo, printable
@@ -153,7 +153,7 @@ class IotHubTransport:
         wishes = []
         for consignment, group in loads:
             blobs = BlobStore(group[0].blobs)
-            image = self.images.ensure(consignment, blobs.get, _machine(group[0].board))
+            image = self.images.ensure(consignment, blobs.get, machine_of(group[0].board))
             wishes.append(wanted(consignment, image, [order.board for order in group], self.around))
         cost = estimate(Need(len(orders), len(orders), len(wishes)), self.size)
         self.say(
@@ -302,7 +302,7 @@ def _loads(orders: Sequence[Order]) -> list[tuple[Consignment, list[Order]]]:
         kinds: dict[tuple[Any, ...], list[Order]] = {}
         for order in group:
             board = order.board
-            kinds.setdefault((_machine(board), board.board.has_edge_tpu, board.attached), []).append(order)
+            kinds.setdefault((machine_of(board), board.board.has_edge_tpu, board.attached), []).append(order)
         found += [(consignment, each) for each in kinds.values()]
     return found
 
@@ -337,12 +337,6 @@ def _floor(boards: Iterable[Standing]) -> int:
     """The latest time up to which one of these boards follows nothing: somebody sent it back."""
     said = (board.said.get("floor") for board in boards)
     return max((each for each in said if isinstance(each, int)), default=0)
-
-
-def _machine(board: Board) -> str:
-    """The instruction set of a board's container, as `uname -m` names it."""
-    by_kind = "x86_64" if board.board is BoardKind.GENERIC else "aarch64"
-    return board.runtime.get("machine") or by_kind
 
 
 def _checked(method: str, said: Any) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fleetctl.artifact import BlobRef
 from fleetctl.device.edge_report import NAME, SCHEMA, filled
 from fleetctl.errors import BuildError
 from fleetctl.store import BlobStore, canonical_json, sha256
@@ -27,7 +28,7 @@ class Consignment:
     @property
     def image_digest(self) -> str:
         """Of what the image carries; not the digest that a registry knows it by."""
-        return sha256(canonical_json(self.files))
+        return content_digest(self.files)
 
     @property
     def digest(self) -> str:
@@ -37,7 +38,7 @@ class Consignment:
     @property
     def record(self) -> dict[str, Any]:
         """`image.json`, which lies beside the files in an image."""
-        return {"schema": SCHEMA, "digest": self.image_digest, "files": self.files}
+        return image_record(self.files)
 
     def desired(self) -> dict[str, Any]:
         """The desired properties of the module."""
@@ -51,6 +52,25 @@ class Consignment:
         }
 
 
+def content_digest(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """Of the files that an image carries, however it is made."""
+    return sha256(canonical_json(files))
+
+
+def image_record(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """By which a module knows what its image carries."""
+    return {"schema": SCHEMA, "digest": content_digest(files), "files": files}
+
+
+def image_files(refs: Mapping[str, BlobRef]) -> dict[str, Mapping[str, Any]]:
+    """Of the files of a release, those that go into an image."""
+    return {
+        path: {"sha256": ref.sha256, "size": ref.size}
+        for path, ref in sorted(refs.items())
+        if not path.startswith(_SMALL)
+    }
+
+
 def consign(order: Order) -> Consignment:
     """What `order` has in common with the orders of other boards.
 
@@ -58,13 +78,12 @@ def consign(order: Order) -> Consignment:
         BuildError: a blob of the release is absent, or altered, or no text.
     """
     blobs = BlobStore(order.blobs)
-    files: dict[str, Mapping[str, Any]] = {}
-    texts: dict[str, str] = {}
-    for path, ref in sorted(order.release.files.items()):
-        if path.startswith(_SMALL):
-            texts[path] = _nameless(_text(path, blobs.get(ref.sha256)), order.board.name)
-        else:
-            files[path] = {"sha256": ref.sha256, "size": ref.size}
+    files = image_files(order.release.files)
+    texts = {
+        path: _nameless(_text(path, blobs.get(ref.sha256)), order.board.name)
+        for path, ref in sorted(order.release.files.items())
+        if path not in files
+    }
     times = {"confirm_timeout": order.confirm_timeout, "deadline": order.deadline}
     return Consignment(files, texts, {"commit": order.commit, **times})
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from base_images import engine_rootfs, publish, quickly
 from docker_boards import client_of_engine, demand
 from iothub_hub import Clients, agent_place, hub_with_clients, own_address, settings
 from prepare_boards import WHEELHOUSE
@@ -18,6 +19,7 @@ from registry import running_registry
 from fleetctl.images.module_image import PYTHON
 from fleetctl.lab.iothub.agent import Agent
 from fleetctl.lab.iothub.docker_runner import DockerRunner
+from fleetctl.remotes.oci import OciRemote
 
 pytestmark = [
     pytest.mark.e2e,
@@ -46,6 +48,7 @@ boards:
 rollout:
   waves: [{group: canary}, {percent: 100}]
   confirm_timeout: 60s
+iothub: {registry: REGISTRY/fleet/quadrants, base: "REGISTRY/base:bookworm", tier: S3}
 """
 
 
@@ -58,6 +61,12 @@ class EdgeFleet:
 
     def run(self, *words: str) -> Any:
         return self.fleet.run(*words, transport="manifest", patience=400)
+
+    def build(self, message: str) -> None:
+        """Make what the lock lacks, and commit it."""
+        built = self.run("build")
+        assert built.status == 0, built.err
+        self.fleet.commit(message)
 
     def status(self) -> dict[str, Any]:
         return {board["board"]: board for board in self.run("status", "-o", "json").json["boards"]}
@@ -74,11 +83,15 @@ def edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EdgeFleet]
         stack.callback(forget_images, engine, f"{registry}/fleet/quadrants")
         clients = stack.enter_context(hub_with_clients(settings(tmp_path / "hub", keeps=False)))
         monkeypatch.setenv("FLEETCTL_IOTHUB_CONNECTION_STRING", clients.hub.connection_string)
-        monkeypatch.setenv("FLEETCTL_IOTHUB_REGISTRY", f"{registry}/fleet/quadrants")
-        monkeypatch.setenv("FLEETCTL_IOTHUB_BASE", "fleetctl/board-base:amd64")
+        publish(
+            OciRemote(f"oci://{registry}/base"),
+            "bookworm",
+            {"amd64": engine_rootfs(engine, "fleetctl/board-base:amd64")},
+            compress=quickly,
+        )
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", os.environ["REQUESTS_CA_BUNDLE"])
         fleet = QuadrantFleet.make(tmp_path / "fleet")
-        (fleet.root / "inventory" / "fleet.yaml").write_text(MANIFEST)
+        (fleet.root / "inventory" / "fleet.yaml").write_text(MANIFEST.replace("REGISTRY", registry))
         fleet.commit("Go over a hub")
         shutil.copytree(WHEELHOUSE, fleet.root / ".fleetctl" / "wheelhouse")
         prefix = own_address().replace(".", "-")
@@ -100,6 +113,10 @@ def forget_images(engine: Any, repository: str) -> None:
 
 def test_from_image_to_proof_and_back(edge: EdgeFleet) -> None:
     """A release reaches containers by image and deployment and is proved; a bad model is reverted."""
+    too_early = edge.run("rollout", "--yes")
+    assert (11, True) == (too_early.status, "hint: `fleetctl build` makes it" in too_early.err), too_early.err
+    assert {None} == {board["loaded"] for board in edge.status().values()}
+    edge.build("Images of quadrants")
     first = edge.run("rollout", "--yes")
 
     assert first.status == 0, first.err
@@ -109,6 +126,7 @@ def test_from_image_to_proof_and_back(edge: EdgeFleet) -> None:
     assert_well_made(edge)
 
     edge.fleet.mix_up_labels()
+    edge.build("Images of faster quadrants")
     second = edge.run("rollout", "--yes")
 
     assert second.status == 40, second.err
@@ -118,7 +136,7 @@ def test_from_image_to_proof_and_back(edge: EdgeFleet) -> None:
     ids = [each.id for each in edge.clients.deployments.get_configurations(100)]
     assert len(ids) <= 3, ids
 
-    edge.fleet.git("revert", "--no-edit", "HEAD")
+    edge.fleet.git("revert", "--no-edit", "HEAD", "HEAD~1")
     assert 0 == edge.run("plan").status
 
     refused = edge.run("exec", "--on", "edge-01", "--", "true")
@@ -136,10 +154,10 @@ def assert_well_made(edge: EdgeFleet) -> None:
         config, host = container.attrs["Config"], container.attrs["HostConfig"]
         assert ("10001:10001", False) == (config["User"], host["Privileged"])
         assert ["ALL"] == host["CapDrop"]
-        argv = ["git", "-C", str(edge.fleet.root), "rev-parse", "HEAD"]
+        argv = ["git", "-C", str(edge.fleet.root), "rev-parse", "HEAD~1"]
         commit = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
         labels = config["Labels"]
-        assert commit == labels["org.opencontainers.image.revision"]
+        assert commit == labels["org.opencontainers.image.revision"]  # that it was built from
         assert {"fleetctl.image", "fleetctl.model"} <= set(labels)
         health = [PYTHON, *config["Healthcheck"]["Test"][2:]]
         assert 0 == container.exec_run(health).exit_code

@@ -1,5 +1,6 @@
 """Digests are functions of what they name, and of nothing else."""
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -19,10 +20,13 @@ from fleetctl.lockfile import (
     LockedModel,
     LockedVariant,
     Metrics,
+    ModuleImage,
     Pending,
     dumps,
     model_from,
     model_json,
+    read,
+    write,
 )
 from fleetctl.manifest.schema import (
     Architecture,
@@ -121,6 +125,9 @@ edgetpu = st.one_of(
 )
 
 
+images = st.builds(ModuleImage, digests, digests, texts, st.integers(0, 1 << 40))
+
+
 @st.composite
 def locks(draw: st.DrawFn) -> FleetLock:
     def variant(model: str, name: str) -> LockedVariant:
@@ -131,18 +138,24 @@ def locks(draw: st.DrawFn) -> FleetLock:
         variants = {key: variant(name, key) for key in draw(st.sets(names, max_size=3))}
         return LockedModel(draw(digests), draw(st.dictionaries(texts, texts, max_size=3)), variants)
 
-    return FleetLock({name: model(name) for name in draw(st.sets(names, max_size=3))})
+    models = {name: model(name) for name in draw(st.sets(names, max_size=3))}
+    platforms = st.dictionaries(st.sampled_from(["linux/amd64", "linux/arm64"]), images, min_size=1)
+    variants = st.dictionaries(st.sampled_from(["int8", "float32"]), platforms, min_size=1)
+    return FleetLock(models, draw(st.dictionaries(names, variants, max_size=2)))
 
 
 @relaxed
 @given(locks())
 def test_a_lock_says_the_same_when_it_is_read_back(lock: FleetLock) -> None:
     """One reader, one writer: what is written is what is read."""
-    root = parse(dumps(lock).encode())
-    models = {name: model_from(node, name) for name, node in root.key("models").items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "fleet.lock"
+        write(path, lock)
+        back = read(path)
 
-    assert FleetLock(models) == lock
-    assert dumps(FleetLock(dict(reversed(models.items())))) == dumps(lock)
+    assert back == lock
+    turned = FleetLock(dict(reversed(back.models.items())), dict(reversed(back.images.items())))
+    assert dumps(turned) == dumps(lock)
 
 
 @relaxed

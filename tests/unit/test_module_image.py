@@ -1,85 +1,188 @@
-"""What module images are made of: the same files give the same bytes, and the bill names what is inside."""
+"""Module images: put together without an engine for any processor, the same each time, with a bill inside."""
 
+import bz2
+import gzip
 import io
 import json
 import tarfile
-from contextlib import nullcontext
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from docker.errors import ImageNotFound
+from base_images import (
+    FILES,
+    blob,
+    document_of,
+    image,
+    little_wheelhouse,
+    members,
+    publish,
+    rootfs,
+    write_wheel,
+)
+from registry import running_registry
 
-from fleetctl.errors import FleetError
-from fleetctl.images.context import context, layer
-from fleetctl.images.module_image import DockerImages
-from fleetctl.images.sbom import bill
-from fleetctl.transports.iothub_consignment import Consignment
+from fleetctl.errors import BuildError, FleetError
+from fleetctl.images.base import address
+from fleetctl.images.layers import carried, environment
+from fleetctl.images.module_image import ImageMaker
+from fleetctl.lockfile import ModuleImage
+from fleetctl.remotes.oci import OciRemote
+from fleetctl.store import sha256
 
-FILES = {"runtime/edge_module.py": b"pass", "model/model.tflite": b"a model", "image.json": b"{}"}
+CARRIED = {"runtime/edge_module.py": b"pass", "model/model.tflite": b"a model"}
+RELEASE = {path: {"sha256": sha256(data), "size": len(data)} for path, data in CARRIED.items()}
+BYTES = {sha256(data): data for data in CARRIED.values()}
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry with a base for both processors."""
+    with running_registry(tmp_path_factory.mktemp("registry")) as at:
+        trees = {each: rootfs({**FILES, "etc/which": each.encode()}) for each in MACHINES.values()}
+        publish(OciRemote(f"oci://{at}/base"), "bookworm", trees)
+        yield at
+
+
+def maker(registry: str, folder: Path, base: str = "base:bookworm", repository: str = "fleet") -> ImageMaker:
+    if not (folder / "wheels").exists():
+        little_wheelhouse(folder / "wheels")
+    remote = OciRemote(f"oci://{registry}/{repository}")
+    return ImageMaker(remote, folder / "images", folder / "wheels", f"{registry}/{base}")
+
+
+def make(maker: ImageMaker, machine: str = "aarch64", commit: str = "c0ffee") -> ModuleImage:
+    return maker.make(RELEASE, BYTES.__getitem__, machine, commit)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_an_image_is_made_for_any_processor_on_this_one(registry: str, tmp_path: Path, machine: str) -> None:
+    """It says whose it is, runs as nobody special, looks after its health, and has the release inside."""
+    here = maker(registry, tmp_path)
+    made = make(here, machine)
+    manifest, config = document_of(here.repository, f"sha256:{made.digest}")
+    inside = config["config"]
+    labels = inside["Labels"]
+
+    assert (MACHINES[machine], "linux") == (config["architecture"], config["os"])
+    assert ("10001:10001", ["PATH=/usr/bin:/bin"]) == (inside["User"], inside["Env"][:1])
+    assert ["CMD", "/opt/venv/bin/python"] == inside["Healthcheck"]["Test"][:2]
+    assert (made.content, sha256(b"a model")) == (labels["fleetctl.image"], labels["fleetctl.model"])
+    assert "c0ffee" == labels["org.opencontainers.image.revision"]
+    assert made.size == sum(each["size"] for each in [manifest["config"], *manifest["layers"]])
+    below, packages, release = (members(blob(here.repository, each)) for each in manifest["layers"])
+    assert "etc/which" in below
+    assert "opt/venv/lib/python3.11/site-packages/numpy/__init__.py" in packages
+    assert "/usr/bin/python3.11" == packages["opt/venv/bin/python"].linkname
+    assert 10001 == packages["opt/fleetctl"].uid
+    assert not [name for name in packages if "scripts" in name or "tool" in name]
+    assert {"fleetctl-image/image.json", "fleetctl-image/model/model.tflite"} <= set(release)
+    unpacked = [gzip.decompress(blob(here.repository, each)) for each in manifest["layers"]]
+    assert [f"sha256:{sha256(each)}" for each in unpacked] == config["rootfs"]["diff_ids"]
+
+
+def test_two_machines_make_the_same_image(registry: str, tmp_path: Path) -> None:
+    """Elsewhere, into another repository, the digest is the same; another commit shares every layer."""
+    first, again = make(maker(registry, tmp_path / "a")), maker(registry, tmp_path / "b", repository="other")
+    other = make(again, commit="beef")
+
+    assert first == make(again)
+    assert first.digest != other.digest
+    layers = [document_of(again.repository, f"sha256:{each.digest}")[0]["layers"] for each in (first, other)]
+    assert layers[0] == layers[1]
+    assert first.digest != make(again, "x86_64").digest
+
+
+def test_the_bill_names_what_is_inside(registry: str, tmp_path: Path) -> None:
+    """Debian's packages, Python's, the model and the base by digest; what is not installed is not named."""
+    here = maker(registry, tmp_path)
+    made = make(here)
+    layer = blob(here.repository, document_of(here.repository, f"sha256:{made.digest}")[0]["layers"][2])
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(layer))) as tar:
+        stream = tar.extractfile("fleetctl-image/sbom.cdx.json")
+        assert stream is not None
+        document = json.loads(stream.read())
+
+    found = {each["name"]: each for each in document["components"]}
+    assert "pkg:deb/debian/libc6@2.36-9%2Bdeb12u7" == found["libc6"]["purl"]
+    assert ("1.26.4", "2.14.0") == (found["numpy"]["version"], found["azure-iot-device"]["version"])
+    assert sha256(b"a model") == found["model.tflite"]["hashes"][0]["content"]
+    assert made.base.partition("@sha256:")[2] == found[f"{registry}/base:bookworm"]["hashes"][0]["content"]
+    assert "gone" not in found
+    assert "CycloneDX" == document["bomFormat"]
+
+
+def _spoiled(registry: str) -> None:
+    """Bases that will not do, each under its own tag."""
+    remote = OciRemote(f"oci://{registry}/base")
+    remote.put_manifest("plain", image(remote, "amd64", rootfs(FILES)))
+    publish(remote, "amd64-only", {"amd64": rootfs(FILES)})
+    publish(remote, "no-python", {"arm64": rootfs({"usr/bin/python3.9": b""})})
+    publish(remote, "bzip2", {"arm64": rootfs(FILES)}, compress=bz2.compress)
+
+
+@pytest.mark.parametrize(
+    ("tag", "says"),
+    [
+        ("nowhere", "there is no image "),
+        ("plain", "is for linux/amd64, not linux/arm64"),
+        ("amd64-only", "is not there for linux/arm64, but for linux/amd64"),
+        ("no-python", "has no Python 3.11, which modules run on"),
+        ("bzip2", "is not compressed with gzip"),
+    ],
+)
+def test_a_base_that_will_not_do_is_refused(registry: str, tmp_path: Path, tag: str, says: str) -> None:
+    """Nothing is pushed that no board could run; the message names the base."""
+    _spoiled(registry)
+    here = maker(registry, tmp_path, f"base:{tag}", repository=f"none-{tag}")
+    with pytest.raises(BuildError, match=says) as error:
+        make(here)
+
+    assert f"{registry}/base:{tag}" in error.value.message
+    assert here.repository.manifest(f"{sha256(b'')[:24]}-arm64") is None
+
+
+def test_machines_that_iot_edge_does_not_know_are_refused(tmp_path: Path) -> None:
+    """There is no image for 32 bits, and no registry is asked for one."""
+    with pytest.raises(FleetError, match="no module images for armv7l"):
+        make(maker("registry.invalid", tmp_path), "armv7l")
 
 
 def test_the_same_files_give_the_same_layer() -> None:
     """Neither the order of files nor the time of day shows in a layer, nor who made it."""
-    made = layer(FILES, "carried")
+    made = carried(CARRIED, "carried")
 
-    assert made == layer(dict(reversed(FILES.items())), "carried")
+    assert made == carried(dict(reversed(CARRIED.items())), "carried")
     with tarfile.open(fileobj=io.BytesIO(made)) as tar:
-        members = tar.getmembers()
-    assert {0} == {each.mtime for each in members} | {each.uid for each in members}
-    assert {0o444} == {each.mode for each in members if each.isfile()}
-    assert "carried" == members[0].name
+        entries = tar.getmembers()
+    assert {0} == {each.mtime for each in entries} | {each.uid for each in entries}
+    assert {0o444} == {each.mode for each in entries if each.isfile()}
+    assert "carried" == entries[0].name
 
 
-def test_a_context_has_its_recipe() -> None:
-    """What an engine builds from holds the Dockerfile beside the files, however long their names are."""
-    name = f"wheels/{'x' * 180}.whl"
-    with tarfile.open(fileobj=context("FROM scratch\n", {name: b"wheel"})) as tar:
-        assert {"Dockerfile", name} == set(tar.getnames())
+@pytest.mark.parametrize("path", ["../../../../../etc/passwd", "/etc/passwd", "a.data/purelib/../../../x"])
+def test_a_wheel_that_would_write_elsewhere_is_refused(tmp_path: Path, path: str) -> None:
+    """What a package index gives is not let out of its place."""
+    wheel = tmp_path / "evil-1-py3-none-any.whl"
+    write_wheel(wheel, {path: b""})
+    options: dict[str, Any] = {"python": "/usr/bin/python3.11", "venv": "/opt/venv", "version": (3, 11)}
+    with pytest.raises(BuildError, match="would write to"):
+        environment([wheel], **options, owned={})
 
 
-def test_the_bill_names_what_is_inside(tmp_path: Path) -> None:
-    """Packages with versions, the model and the base are in it, and two bills of one image are equal."""
-    wheel = tmp_path / "paho_mqtt-1.6.1-py3-none-any.whl"
-    wheel.write_bytes(b"wheel")
-    files = {"model/model.tflite": {"sha256": "ab" * 32, "size": 7}}
-    made = bill({wheel.name: wheel}, files, "fleetctl/module-runtime:amd64-0")
-    document = json.loads(made)
-
-    found = {each["name"]: each.get("version") for each in document["components"]}
-    assert {
-        "paho-mqtt": "1.6.1",
-        "model.tflite": "ab" * 6,
-        "base": "fleetctl/module-runtime:amd64-0",
-    } == found
-    assert "CycloneDX" == document["bomFormat"]
-    assert made == bill({wheel.name: wheel}, files, "fleetctl/module-runtime:amd64-0")
-
-
-def test_machines_that_iot_edge_does_not_know_are_refused(tmp_path: Path) -> None:
-    """There is no image for 32 bits, and no engine is asked for one."""
-
-    def engine() -> None:
-        pytest.fail("the engine was asked")
-
-    images = DockerImages(engine, "registry.example/fleet", tmp_path)  # type: ignore[arg-type]
-    with pytest.raises(FleetError, match="no module images for armv7l"):
-        images.ensure(Consignment({}, {}, {}), lambda _: b"", "armv7l")
-
-
-def test_a_base_for_another_processor_is_refused(tmp_path: Path) -> None:
-    """An image of this machine's processor is not passed off as the board's."""
-    here = SimpleNamespace(attrs={"Architecture": "amd64"})
-
-    def get(name: str) -> object:
-        if name.startswith("fleetctl/module-runtime"):
-            raise ImageNotFound(name)
-        return here
-
-    engine = SimpleNamespace(images=SimpleNamespace(get=get))
-    images = DockerImages(lambda: nullcontext(engine), "registry.example/fleet", tmp_path)
-    images._client = engine
-    with pytest.raises(FleetError, match="is for amd64, not arm64") as error:
-        images._runtime("arm64", {})
-
-    assert "--platform linux/arm64" in error.value.hint
+@pytest.mark.parametrize(
+    ("name", "where", "reference"),
+    [
+        ("python:3.11-slim-bookworm", "oci://registry-1.docker.io/library/python", "3.11-slim-bookworm"),
+        ("team/base", "oci://registry-1.docker.io/team/base", "latest"),
+        ("registry.example/base", "oci://registry.example/base", "latest"),
+        ("127.0.0.1:5000/a/b:1", "oci://127.0.0.1:5000/a/b", "1"),
+        ("localhost/a", "oci://localhost/a", "latest"),
+        (f"a.example/b:1@sha256:{'0' * 64}", "oci://a.example/b", f"sha256:{'0' * 64}"),
+    ],
+)
+def test_names_of_images_are_read_as_docker_reads_them(name: str, where: str, reference: str) -> None:
+    """Docker Hub and `latest` may be left out."""
+    assert (where, reference) == address(name)

@@ -71,7 +71,6 @@ TRIAL = {"CONNECTION_STRING": KEY, "REGISTRY": "registry.invalid/fleet"}
         ({**TRIAL, "TIER": "S9"}, "karnak-07", "FLEETCTL_IOTHUB_TIER is 'S9'"),
         ({**TRIAL, "UNITS": "0"}, "karnak-07", "FLEETCTL_IOTHUB_UNITS is '0'"),
         ({**TRIAL, "LAYERED": "yes"}, "karnak-07", "FLEETCTL_IOTHUB_LAYERED is 'yes'"),
-        (TRIAL, "coral-01", "have no Edge TPU library"),
     ],
 )
 def test_what_is_lacking_is_named(

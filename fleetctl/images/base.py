@@ -1,0 +1,173 @@
+"""The image that module images are made from: found in its registry, fetched by digest, and looked into.
+
+Nothing of it is run: that it is for the right processor its config says, that it has Python its files do.
+"""
+
+import json
+import re
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fleetctl.artifact import BlobRef
+from fleetctl.errors import BuildError
+from fleetctl.remotes.oci import INDEX_TYPES, Manifest, OciRemote
+from fleetctl.remotes.transfer import fetch
+from fleetctl.store import BlobStore
+
+DEFAULT = "python:3.11-slim-bookworm"  # Debian 12 with its libraries, for every processor that boards have
+_HUB = "registry-1.docker.io"
+_HOST = re.compile(r"[^/]*[.:][^/]*\Z|localhost\Z")
+_INTERPRETERS = ("usr/local/bin/python{}", "usr/bin/python{}")
+_PACKAGES = "var/lib/dpkg/status"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """An image for one processor, whose layers are in a store."""
+
+    name: str  # with the digest that its tag had
+    config: Mapping[str, Any]
+    layers: tuple[BlobRef, ...]  # compressed with gzip, from the bottom
+    python: str  # absolute path of the interpreter
+    packages: Mapping[str, str] = field(default_factory=dict)  # Debian's, with versions
+
+    @property
+    def diff_ids(self) -> list[str]:
+        return [str(each) for each in self.config["rootfs"]["diff_ids"]]
+
+
+def address(image: str) -> tuple[str, str]:
+    """Repository, and tag or digest, of an image's name; it may leave out Docker Hub and `latest`."""
+    name, _, digest = image.partition("@")
+    path, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:
+        path, tag = name, "latest"
+    host, _, rest = path.partition("/")
+    if not rest or not _HOST.match(host):
+        host, rest = _HUB, path if rest else f"library/{path}"
+    return f"oci://{host}/{rest}", digest or tag
+
+
+def find_base(
+    image: str,
+    architecture: str,
+    python: tuple[int, int],
+    folder: Path,
+    open_remote: Callable[[str], OciRemote] = OciRemote,
+    say: Say = lambda _: None,
+) -> Base:
+    """The image, fetched into `folder`, which may be lost.
+
+    Args:
+        image: as the manifest writes it.
+        architecture: Debian's name of the processor.
+        python: the version that it has to have.
+
+    Raises:
+        BuildError: there is no such image, none for that processor, or it has no such Python.
+        RemoteError: its registry does not answer, or not with what it should.
+    """
+    where, reference = address(image)
+    remote = open_remote(where)
+    top = remote.manifest(reference)
+    if top is None:
+        raise BuildError(f"there is no image {image}", hint="look at `iothub.base` in fleet.yaml")
+    manifest = _of_platform(remote, top, image, architecture)
+    document = _document(manifest.body, image)
+    store = BlobStore(folder / "blobs")
+    config = _document(store.get(_fetched(document["config"], store, remote, folder).sha256), image)
+    if config.get("architecture") != architecture or config.get("os") != "linux":
+        platform = f"{config.get('os')}/{config.get('architecture')}"
+        raise BuildError(
+            f"the image {image} is for {platform}, not linux/{architecture}",
+            hint="name one that is for every processor of the fleet as `iothub.base` in fleet.yaml",
+        )
+    say(f"fetching {image} for {architecture}")
+    layers = tuple(_fetched(each, store, remote, folder) for each in document["layers"])
+    found, packages = _looked_into([store.path(ref.sha256) for ref in layers], image, python)
+    name = image.partition("@")[0]
+    return Base(f"{name}@{top.digest}", config, layers, found, packages)
+
+
+def _of_platform(remote: OciRemote, top: Manifest, image: str, architecture: str) -> Manifest:
+    """The manifest for one processor: what a name stands for may be an index of many."""
+    if top.media_type not in INDEX_TYPES:
+        return top
+    offered: dict[str, str] = {}
+    for each in _document(top.body, image)["manifests"]:
+        platform = each.get("platform") or {}
+        offered.setdefault(f"{platform.get('os')}/{platform.get('architecture')}", str(each["digest"]))
+    digest = offered.get(f"linux/{architecture}")
+    found = remote.manifest(digest) if digest else None
+    if found is None:
+        known = ", ".join(sorted(name for name in offered if "unknown" not in name))
+        raise BuildError(
+            f"the image {image} is not there for linux/{architecture}, but for {known}",
+            hint="name one that is for every processor of the fleet as `iothub.base` in fleet.yaml",
+        )
+    return found
+
+
+def _document(body: bytes, image: str) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise BuildError(f"what the registry says of {image} is not an image")
+    return value
+
+
+def _fetched(descriptor: Mapping[str, Any], store: BlobStore, remote: OciRemote, folder: Path) -> BlobRef:
+    ref = BlobRef(str(descriptor["digest"]).removeprefix("sha256:"), int(descriptor["size"]))
+    if not store.path(ref.sha256).exists():
+        fetch(ref, store, remote, folder / f"{ref.sha256}.part", lambda _: None)
+    return ref
+
+
+def _looked_into(layers: list[Path], image: str, python: tuple[int, int]) -> tuple[str, dict[str, str]]:
+    """The path of the interpreter in layers, and Debian's packages."""
+    version = f"{python[0]}.{python[1]}"
+    wanted = [each.format(version) for each in _INTERPRETERS]
+    found, status = set(), ""
+    for name, data in _entries(layers, image):
+        if name in wanted:
+            found.add(name)
+        elif name == _PACKAGES:
+            status = data().decode(errors="replace")
+    if not found:
+        raise BuildError(
+            f"the image {image} has no Python {version}, which modules run on",
+            hint=f"name one that has as `iothub.base` in fleet.yaml, such as {DEFAULT}",
+        )
+    return "/" + min(found, key=wanted.index), dict(_installed(status))
+
+
+def _entries(layers: list[Path], image: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Files of layers from the bottom: their paths, and what gives their bytes."""
+    for path in layers:
+        try:
+            with tarfile.open(path, "r|gz") as tar:
+                for member in tar:
+                    stream = tar.extractfile(member) if member.isfile() else None
+                    if stream is not None:
+                        yield member.name.removeprefix("./").lstrip("/"), stream.read
+        except tarfile.TarError as error:
+            raise BuildError(
+                f"a layer of {image} is not compressed with gzip: {error}",
+                hint="take an image whose layers are",
+            ) from error
+
+
+def _installed(status: str) -> Iterator[tuple[str, str]]:
+    for paragraph in status.split("\n\n"):
+        fields = dict(
+            line.split(": ", 1) for line in paragraph.splitlines() if re.match(r"[A-Z][\w-]*: ", line)
+        )
+        if fields.get("Status", "").endswith(" installed") and "Package" in fields and "Version" in fields:
+            yield fields["Package"], fields["Version"]
