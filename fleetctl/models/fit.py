@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,25 @@ from fleetctl.models.tensorflow import tensorflow
 _LABEL_SMOOTHING = 0.1
 _WEIGHT_DECAY = 0.02
 _WARMUP = 0.08  # fraction of the steps
-# A sign with n samples is drawn in proportion to n**0.5: rare ones more often than they occur.
+# A sign of size n is drawn in proportion to n**0.5: rare ones more often than they occur.
 _BALANCE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Emphasis:
+    """What each of M samples counts for.
+
+    repeats: how often it comes in one pass over its sign's samples, int32 (M,).
+    worth: what it adds to the size of its sign, float64 (M,).
+    """
+
+    repeats: NDArray[np.int32]
+    worth: NDArray[np.float64]
+
+    @classmethod
+    def even(cls, count: int) -> Self:
+        """Every sample like every other."""
+        return cls(np.ones(count, np.int32), np.ones(count))
 
 
 def fit(
@@ -28,7 +45,7 @@ def fit(
     targets: NDArray[np.int32],
     training: Training,
     progress: Progress,
-    repeats: NDArray[np.int32] | None = None,
+    emphasis: Emphasis | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> None:
     """Train `network` in place; its weights are a function of the arguments and the network's first weights.
@@ -41,7 +58,7 @@ def fit(
         targets: index of each photo's sign, (M,).
         progress: hears stage `train` after each step, counted over all epochs; the stage's name says at which
             step a training was resumed.
-        repeats: how often each photo comes in one pass over its sign's samples, (M,); None is once.
+        emphasis: what each photo counts for; None is the same for all.
         checkpoint: where the state is kept meanwhile. The caller removes it once the result is safe.
 
     Raises:
@@ -49,7 +66,7 @@ def fit(
         WriteError: the checkpoint cannot be written.
     """
     course = _Course(training, "train", "training.learning_rate")
-    _learn(network, images, targets, course, progress, repeats, checkpoint)
+    _learn(network, images, targets, course, progress, emphasis, checkpoint)
 
 
 def fine_tune(
@@ -59,7 +76,7 @@ def fine_tune(
     training: Training,
     qat: Qat,
     progress: Progress,
-    repeats: NDArray[np.int32] | None = None,
+    emphasis: Emphasis | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> None:
     """Let a network that `fit` trained learn on, in place, for the epochs and at the rate of `qat`.
@@ -74,7 +91,7 @@ def fine_tune(
         "fine-tune",
         "quantization.qat.learning_rate",
     )
-    _learn(network, images, targets, course, progress, repeats, checkpoint)
+    _learn(network, images, targets, course, progress, emphasis, checkpoint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +112,12 @@ def _learn(
     targets: NDArray[np.int32],
     course: _Course,
     progress: Progress,
-    repeats: NDArray[np.int32] | None,
+    emphasis: Emphasis | None,
     checkpoint: Checkpoint | None,
 ) -> None:
     """Take the steps that are left. To Keras they are one epoch: nothing here depends on epochs."""
     training, steps = course.training, course.count(len(images))
-    order = draw_order(targets, steps * training.batch_size, seed=training.seed, repeats=repeats)
+    order = draw_order(targets, steps * training.batch_size, seed=training.seed, emphasis=emphasis)
     _compile(network, training, steps)
     identity = _identity(network, images, targets, order, training)
     state = Resumable(network, network.optimizer, identity, checkpoint)
@@ -143,24 +160,25 @@ def draw_order(
     count: int,
     *,
     seed: int,
-    repeats: NDArray[np.int32] | None = None,
+    emphasis: Emphasis | None = None,
 ) -> NDArray[np.int32]:
     """Which sample each of `count` draws takes, so that rare signs come up more often than they are.
 
-    Every pass over a sign's samples is a permutation of them, each as often as `repeats` says: none is left
+    Every pass over a sign's samples is a permutation of them, each as often as `emphasis` says: none is left
     out by chance.
     """
     targets = np.asarray(targets)
-    repeats = np.ones(len(targets), np.int32) if repeats is None else repeats
+    emphasis = emphasis or Emphasis.even(len(targets))
     rng = np.random.default_rng(seed)
-    classes, sizes = np.unique(targets, return_counts=True)
+    classes = np.unique(targets)
+    sizes = np.bincount(targets, emphasis.worth)[classes]
     share = sizes**_BALANCE / (sizes**_BALANCE).sum()
     drawn = rng.choice(classes, count, p=share)
     order = np.empty(count, np.int32)
     for sign in classes:
         places = np.flatnonzero(drawn == sign)
         members = np.flatnonzero(targets == sign)
-        members = np.repeat(members, repeats[members])
+        members = np.repeat(members, emphasis.repeats[members])
         passes = -(-len(places) // len(members))
         order[places] = np.concatenate([rng.permutation(members) for _ in range(passes)] or [members[:0]])[
             : len(places)

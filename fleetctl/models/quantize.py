@@ -12,7 +12,7 @@ from fleetctl.models.checkpoints import Checkpoint
 from fleetctl.models.converter import to_tflite, with_batch_one
 from fleetctl.models.fit import fine_tune
 from fleetctl.models.progress import Progress, silent
-from fleetctl.models.reader import Trained, photo_repeats, prepare_all
+from fleetctl.models.reader import Trained, emphasis, prepare_all
 from fleetctl.models.samples import Samples
 from fleetctl.models.tensorflow import tensorflow
 from fleetctl.store import canonical_json, sha256
@@ -89,7 +89,7 @@ def _quantization_aware(
         model.training,
         model.quantization.qat,
         progress,
-        repeats=photo_repeats(learnt),
+        emphasis=emphasis(learnt),
         checkpoint=checkpoint,
     )
     qat.multiply_input(aware, _WHITE)

@@ -13,10 +13,12 @@ from fleetctl.device.preprocess import prepare
 from fleetctl.manifest.schema import Architecture, Head, Model
 from fleetctl.models import checkpoints, keras_file, logistic_head, network
 from fleetctl.models.checkpoints import Checkpoint
-from fleetctl.models.fit import fit
+from fleetctl.models.fit import Emphasis, fit
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.samples import Samples, Split, is_drawn
 from fleetctl.models.tensorflow import tensorflow
+
+_DRAWINGS = 20  # of a sign, that weigh as much as photos
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +64,18 @@ def train(model: Model, split: Split, *, workdir: Path, progress: Progress = sil
     images = prepare_all(split.train, spec)
     index = {label: number for number, label in enumerate(labels)}
     targets = np.array([index[label] for label in split.train.labels], np.int32)
-    repeats = photo_repeats(split.train)
+    counted = emphasis(split.train)
 
     tf = tensorflow()
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(model.training.seed)
     tf.config.experimental.enable_op_determinism()
     if model.architecture.head is Head.LOGISTIC_REGRESSION:
-        learnt = _with_logistic_head(model.architecture, images, targets, repeats, progress)
+        learnt = _with_logistic_head(model.architecture, images, targets, counted, progress)
     else:
         learnt = network.build(model.architecture, len(labels))
         checkpoint = Checkpoint(workdir / f"train{checkpoints.SUFFIX}")
-        fit(learnt, images, targets, model.training, progress, repeats, checkpoint)
+        fit(learnt, images, targets, model.training, progress, counted, checkpoint)
     weights = workdir / f"{model.name}.keras"
     keras_file.save(learnt, weights)
     return Trained(labels, weights, spec)
@@ -83,27 +85,24 @@ def _with_logistic_head(
     architecture: Architecture,
     images: NDArray[np.uint8],
     targets: NDArray[np.int32],
-    repeats: NDArray[np.int32],
+    counted: Emphasis,
     progress: Progress,
 ) -> Any:
     features = network.features(architecture)
     seen = logistic_head.seen(features, images, progress)
-    return logistic_head.attach(features, logistic_head.fit(seen, targets, repeats))
+    return logistic_head.attach(features, logistic_head.fit(seen, targets, counted.repeats))
 
 
-def photo_repeats(samples: Samples) -> NDArray[np.int32]:
-    """How often each sample is drawn in one pass over its sign: its photos at least as often as its drawings.
+def emphasis(samples: Samples) -> Emphasis:
+    """Photos count for what they are, and the drawings of a sign for twenty of them at most.
 
-    Drawings fill in for photos that are not there; of a sign with three photos and twenty drawings, a network
-    that met each once would learn the drawings.
+    Drawings fill in for photos that are not there. In one pass over a sign its photos come at least as often
+    as its drawings: a network that met three photos and twenty drawings once each would learn the drawings.
+    Beyond the twentieth, drawings are more different ones, and no more to learn.
     """
-    drawn = [is_drawn(name) for name in samples.names]
+    drawn = np.array([is_drawn(name) for name in samples.names], bool)
     photos = Counter(label for label, is_drawing in zip(samples.labels, drawn, strict=True) if not is_drawing)
     drawings = samples.counts - photos
-    return np.array(
-        [
-            1 if is_drawing else max(1, round(drawings[label] / photos[label]))
-            for label, is_drawing in zip(samples.labels, drawn, strict=True)
-        ],
-        np.int32,
-    )
+    repeats = [max(1, round(drawings[sign] / min(photos[sign] or 1, _DRAWINGS))) for sign in samples.labels]
+    worth = [min(1.0, _DRAWINGS / (drawings[sign] or 1)) for sign in samples.labels]
+    return Emphasis(np.where(drawn, 1, repeats).astype(np.int32), np.where(drawn, worth, 1.0))

@@ -63,7 +63,7 @@ def test_most_real_signs_are_read(shared_data: Path, tmp_path: Path) -> None:
 def test_a_logistic_head_in_tflite_answers_as_scikit_learn_does(shared_data: Path, tmp_path: Path) -> None:
     """Deep features and a scikit-learn regression, as one TFLite graph: the same sign for every photo."""
     from fleetctl.models import evaluate, logistic_head, network, quantize, runtime
-    from fleetctl.models.reader import photo_repeats, prepare_all, train
+    from fleetctl.models.reader import emphasis, prepare_all, train
 
     glyphs = shared_data.resolve() / "glyphs"
     split = Split(photos.read(glyphs / "training"), photos.read(glyphs / "evaluation"))
@@ -87,6 +87,6 @@ def test_a_logistic_head_in_tflite_answers_as_scikit_learn_does(shared_data: Pat
         for part in (split.train, split.evaluation)
     ]
     targets = np.array([trained.labels.index(label) for label in split.train.labels], np.int32)
-    head = logistic_head.fit(seen[0], targets, photo_repeats(split.train))
+    head = logistic_head.fit(seen[0], targets, emphasis(split.train).repeats)
 
     assert head.predict(seen[1]).tolist() == scores.argmax(axis=1).tolist()

@@ -17,7 +17,7 @@ from fleetctl.manifest.schema import (
     Weights,
 )
 from fleetctl.models import datasets, evaluate, logistic_head, network, quantize, runtime
-from fleetctl.models.reader import photo_repeats, prepare_all, train
+from fleetctl.models.reader import emphasis, prepare_all, train
 
 # TensorFlow 2.15 and its Keras use what later Pythons and libraries deprecate.
 pytestmark = [
@@ -87,7 +87,7 @@ def test_one_graph_answers_as_scikit_learn_does(tmp_path: Path) -> None:
         for samples in (split.train, split.evaluation)
     )
     targets = np.array([trained.labels.index(label) for label in split.train.labels], np.int32)
-    expected = logistic_head.fit(taught, targets, photo_repeats(split.train)).predict(asked)
+    expected = logistic_head.fit(taught, targets, emphasis(split.train).repeats).predict(asked)
 
     assert expected.tolist() == scores.argmax(axis=1).tolist()
     right = [trained.labels[i] == label for i, label in zip(expected, split.evaluation.labels, strict=True)]

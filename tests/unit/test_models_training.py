@@ -17,7 +17,7 @@ from fleetctl.models import converter, datasets, evaluate, quantize, runtime
 from fleetctl.models.augment import augment
 from fleetctl.models.fit import draw_order, fit
 from fleetctl.models.progress import Progress, silent
-from fleetctl.models.reader import Trained, photo_repeats, prepare_all, train
+from fleetctl.models.reader import Trained, emphasis, prepare_all, train
 from fleetctl.models.samples import Samples, Split, drawn_name
 from fleetctl.models.tensorflow import tensorflow
 
@@ -220,21 +220,31 @@ def test_rare_signs_are_drawn_more_often_than_they_occur(sizes: list[int], seed:
         assert max(times.values()) - min(times.values()) <= 1
 
 
-def test_photos_weigh_as_much_as_drawings() -> None:
-    """In one pass over a sign its few photos come about as often as its many drawings; drawings come once."""
+@pytest.mark.parametrize("drawings", [20, 80])
+def test_photos_weigh_as_much_as_drawings(drawings: int) -> None:
+    """However many drawings a sign has: its three photos come as often as they, and it as often as before."""
     samples = Samples(
-        [np.zeros((2, 2), np.uint8)] * 26,
-        ["A1"] * 23 + ["B1"] * 3,
+        [np.zeros((2, 2), np.uint8)] * (drawings + 6),
+        ["A1"] * (3 + drawings) + ["B1"] * 3,
         ["000001_A1.png", "000002_A1.png", "000003_A1.png"]
-        + [drawn_name("A1", index) for index in range(20)]
+        + [drawn_name("A1", index) for index in range(drawings)]
         + ["000004_B1.png", "000005_B1.png", drawn_name("B1", 0)],
     )
-    repeats = photo_repeats(samples)
+    targets = np.array([0] * (3 + drawings) + [1] * 3)
+    counted = emphasis(samples)
+    drawn = Counter(draw_order(targets, 4000, seed=0, emphasis=counted).tolist())
+    photos, rest = (sum(drawn[i] for i in part) for part in (range(3), range(3, 3 + drawings)))
 
-    assert [7, 7, 7] == repeats[:3].tolist()
-    assert {1} == set(repeats[3:].tolist())
+    assert {1} == set(counted.repeats[3:].tolist())
+    assert np.allclose([23, 3], np.bincount(targets, counted.worth))
+    assert 0.9 < photos / rest < 1.2
+    assert 0.68 < (photos + rest) / 4000 < 0.78  # the roots of 23 and of 3
 
-    targets = np.array([0] * 23 + [1] * 3)
-    drawn = Counter(draw_order(targets, 4000, seed=0, repeats=repeats).tolist())
-    photos, drawings = sum(drawn[i] for i in range(3)), sum(drawn[i] for i in range(3, 23))
-    assert 0.9 < photos / drawings < 1.2
+
+def test_many_photos_weigh_more_than_drawings() -> None:
+    """Sixty photos come three times as often as the drawings of their sign, be these twenty or eighty."""
+    for drawings in (20, 80):
+        names = [f"{n:06}_A1.png" for n in range(60)] + [drawn_name("A1", n) for n in range(drawings)]
+        counted = emphasis(Samples([np.zeros((2, 2), np.uint8)] * len(names), ["A1"] * len(names), names))
+
+        assert 3 == counted.repeats[:60].sum() / counted.repeats[60:].sum()
