@@ -63,7 +63,7 @@ def _columns() -> int:
 
 
 def _validated(file: str | None) -> str | None:
-    from fleetctl.manifest.remembered import recall
+    from fleetctl.manifest.remembered import VALID, recall
 
-    said = recall(MANIFEST if file is None else file)
+    said = recall(MANIFEST if file is None else file, VALID)
     return None if said is None else f"{said}: valid"

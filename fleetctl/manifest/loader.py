@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from fleetctl.errors import ManifestError
+from fleetctl.manifest import plain_fleet
 from fleetctl.manifest.boards import Boards, check_references
 from fleetctl.manifest.complaints import INVALID, Complaint
 from fleetctl.manifest.compounds import Entry
 from fleetctl.manifest.files import Manifest, read
 from fleetctl.manifest.membership import Membership
-from fleetctl.manifest.remembered import remember
+from fleetctl.manifest.remembered import FLEET, VALID, recall, remember
 from fleetctl.manifest.schema import (
     ArchitectureName,
     DriftPolicy,
@@ -27,6 +28,8 @@ from fleetctl.manifest.schema import (
 )
 from fleetctl.manifest.waves import check_waves
 
+WORTH_KEEPING = 500  # boards from which on reading a manifest takes longer than looking at what is kept
+
 
 def load(path: Path) -> Fleet:
     """Read the manifest at `path` with everything it includes.
@@ -39,7 +42,7 @@ def load(path: Path) -> Fleet:
 
 
 def load_and_remember(path: Path, said: Callable[[Fleet], str]) -> Fleet:
-    """`load`, and keep what is `said` of the fleet, for `remembered.recall` to tell as long as it holds.
+    """`load`, and keep what is `said` of the fleet, for `recall(path, VALID)` to tell as long as it holds.
 
     Raises:
         ManifestError: as `load`.
@@ -47,7 +50,23 @@ def load_and_remember(path: Path, said: Callable[[Fleet], str]) -> Fleet:
     with _collector_paused():
         manifest = read(path)
         fleet = resolve(manifest)[0]
-    remember(str(path), manifest.sources, fleet.digest, said(fleet))
+    remember(str(path), VALID, manifest.sources, fleet.digest, said(fleet))
+    return fleet
+
+
+def load_to_look(path: Path) -> Fleet:
+    """The same fleet as `load`, read anew only where the manifest changed: for verbs that change no board.
+
+    Raises:
+        ManifestError: as `load`.
+    """
+    with _collector_paused():
+        if (text := recall(str(path), FLEET)) is not None:
+            return replace(plain_fleet.from_text(text), path=path)
+        manifest = read(path)
+        fleet = resolve(manifest)[0]
+        if len(fleet.boards) >= WORTH_KEEPING:
+            remember(str(path), FLEET, manifest.sources, fleet.digest, plain_fleet.to_text(fleet))
     return fleet
 
 

@@ -14,7 +14,9 @@ TYPE_CHECKING = False  # `typing` and `pathlib` are half of what an answer may c
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+    from typing import Any
 
+VALID, FLEET = "valid", "fleet"  # kinds of what is said: that it is valid, and the fleet itself
 PACKAGE = os.path.dirname(os.path.dirname(__file__))
 _IGNORED = b".fleetctl/"  # the line that `init` writes into .gitignore
 _JUDGES = ("", "cli", "compatibility", "manifest")  # folders of the package that a verdict depends on
@@ -47,54 +49,57 @@ def framed(data: bytes) -> bytes:
     return b"%d\n" % len(data) + data
 
 
-def recall(manifest: str) -> str | None:
-    """What was said of the file `manifest` when it was found valid, if that still holds."""
+def recall(manifest: str, what: str) -> str | None:
+    """What was said of the file `manifest` when it was found valid, if that still holds: of which kind."""
     if os.environ.get("CI"):  # there the folder comes from whoever proposes the change
         return None
     try:
-        head, _, body = _read(_place(manifest)).partition(b"\n")
+        head, _, body = _read(_place(manifest, what)).partition(b"\n")
         if head.decode() != hashlib.sha256(body).hexdigest():
             return None
-        record = json.loads(body)
-        holds = (
-            record["judge"] == _judge()
-            and record["manifest"] == os.path.abspath(manifest)
-            and record["digest"] == _digest(record["files"])
-            and all(found == _found(folder, pattern) for folder, pattern, found in record["globs"])
-        )
-        return str(record["said"]) if holds else None
+        reasons, _, said = body.partition(b"\n")
+        return said.decode() if _hold(json.loads(reasons), manifest) else None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):
         return None
 
 
-def remember(manifest: str, sources: Sources, digest: str, said: str) -> None:
+def _hold(reasons: "dict[str, Any]", manifest: str) -> bool:
+    """Whether what was said was said of these files, by this code."""
+    return (
+        reasons["judge"] == _judge()
+        and reasons["manifest"] == os.path.abspath(manifest)
+        and reasons["digest"] == _digest(reasons["files"])
+        and all(found == _found(folder, pattern) for folder, pattern, found in reasons["globs"])
+    )
+
+
+def remember(manifest: str, what: str, sources: Sources, digest: str, said: str) -> None:
     """Keep what is said of a valid manifest, where git leaves the folder for such things alone."""
     from pathlib import Path
 
     from fleetctl.errors import WriteError
     from fleetctl.store import atomic_write
 
-    place = _place(manifest)
+    place = _place(manifest, what)
     if os.environ.get("CI") or not _may_keep(os.path.dirname(place)):
         return
-    record = {
+    reasons = {
         "judge": _judge(),
         "manifest": os.path.abspath(manifest),
         "files": sources.files,
         "globs": sources.globs,
         "digest": digest,
-        "said": said,
     }
-    body = json.dumps(record).encode()
+    body = json.dumps(reasons).encode() + b"\n" + said.encode()
     try:
         atomic_write(Path(place), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
     except WriteError:
         return  # a folder one may only read, or a full disk: nothing is lost
 
 
-def _place(manifest: str) -> str:
+def _place(manifest: str, what: str) -> str:
     root = os.path.dirname(os.path.dirname(os.path.abspath(manifest)))
-    return os.path.join(root, ".fleetctl", "valid.json")
+    return os.path.join(root, ".fleetctl", f"{what}.known")
 
 
 def _may_keep(folder: str) -> bool:

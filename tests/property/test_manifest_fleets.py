@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import documents, to_yaml
 
+from fleetctl.manifest import plain_fleet
 from fleetctl.manifest.explain import explain
 from fleetctl.manifest.loader import load
 from fleetctl.manifest.schema import Board, Fleet
@@ -132,3 +133,21 @@ def test_explain_names_the_line_that_says_it(
         for setting in explained:
             if setting.line and setting.key.isascii() and setting.key.replace("_", "").isalpha():
                 assert setting.key in lines[setting.line - 1]
+
+
+def settings_of(fleet: Fleet) -> list[Any]:
+    boards = [getattr(board, name) for board in fleet.boards.values() for name in Board.__slots__]
+    return [*boards, *(value for board in fleet.boards.values() for value in board.config.values())]
+
+
+@relaxed
+@given(documents(), st.randoms(use_true_random=False))
+def test_a_fleet_survives_being_kept(tmp_path: Path, document: dict[str, Any], random: Random) -> None:
+    """What `load_to_look` keeps of an unchanged manifest is the fleet to the last type: 60 is not 60.0."""
+    fleet = load_text(tmp_path, to_yaml(document, random))
+    text = plain_fleet.to_text(fleet)
+    kept = plain_fleet.from_text(text)
+
+    assert fleet == kept
+    assert text == plain_fleet.to_text(kept)
+    assert [type(value) for value in settings_of(fleet)] == [type(value) for value in settings_of(kept)]

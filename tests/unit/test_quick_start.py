@@ -15,14 +15,14 @@ from fleetctl.cli.help_page import typer_page
 from fleetctl.cli.quick import HELP, MANIFEST, answered
 from fleetctl.cli.root import app
 from fleetctl.errors import ManifestError
-from fleetctl.manifest.loader import load_and_remember
-from fleetctl.manifest.remembered import recall
+from fleetctl.manifest.loader import WORTH_KEEPING, load, load_and_remember, load_to_look
+from fleetctl.manifest.remembered import FLEET, VALID, recall
 from fleetctl.project import DEFAULT_MANIFEST
 from fleetctl.store import sha256
 
 CASES = Path(__file__).parents[1] / "cases" / "manifest"
 BOARD = "boards: {luxor-09: {board: raspberrypi4, model: reader, host: 192.0.2.9}}\n"
-RECORD = Path(".fleetctl/valid.json")
+RECORD = Path(".fleetctl/valid.known")
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def validated() -> str | None:
     """Validate in full, and say what is remembered."""
     load_and_remember(Path(MANIFEST), lambda fleet: f"{len(fleet.boards)} boards")
-    return recall(MANIFEST)
+    return recall(MANIFEST, VALID)
 
 
 def test_the_page_is_typer_s() -> None:
@@ -115,7 +115,7 @@ def test_one_manifest_is_meant() -> None:
 def test_a_manifest_that_did_not_change_is_not_read_again() -> None:
     """What was said of it is said again, by every way that leads to it."""
     assert validated() == "4 boards"
-    assert recall(str(Path(MANIFEST).absolute())) == recall(f"./{MANIFEST}") == "4 boards"
+    assert recall(str(Path(MANIFEST).absolute()), VALID) == recall(f"./{MANIFEST}", VALID) == "4 boards"
 
 
 def invalid() -> None:
@@ -142,7 +142,7 @@ def test_whatever_changes_is_read_anew(change: Callable[[], object]) -> None:
     validated()
     change()
 
-    assert recall(MANIFEST) is None
+    assert recall(MANIFEST, VALID) is None
 
 
 def test_a_file_that_moved_behind_a_link_is_read_anew() -> None:
@@ -152,7 +152,7 @@ def test_a_file_that_moved_behind_a_link_is_read_anew() -> None:
     file.rename(elsewhere)
     file.symlink_to(elsewhere.absolute())
 
-    assert recall(MANIFEST) is None
+    assert recall(MANIFEST, VALID) is None
     with pytest.raises(ManifestError):
         validated()
 
@@ -160,11 +160,11 @@ def test_a_file_that_moved_behind_a_link_is_read_anew() -> None:
 def test_other_code_judges_anew() -> None:
     """An upgrade of fleetctl, Python or a package may see what the one before did not."""
     validated()
-    record = json.loads(RECORD.read_bytes().partition(b"\n")[2])
-    body = json.dumps({**record, "judge": "0" * 64}).encode()
+    _, reasons, said = RECORD.read_bytes().split(b"\n")
+    body = json.dumps({**json.loads(reasons), "judge": "0" * 64}).encode() + b"\n" + said
     RECORD.write_bytes(sha256(body).encode() + b"\n" + body)
 
-    assert recall(MANIFEST) is None
+    assert recall(MANIFEST, VALID) is None
 
 
 def test_ci_trusts_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def test_ci_trusts_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
     validated()
     monkeypatch.setenv("CI", "true")
 
-    assert recall(MANIFEST) is None
+    assert recall(MANIFEST, VALID) is None
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -186,7 +186,7 @@ def test_no_flipped_bit_is_overlooked(data: st.DataObject) -> None:
     flipped = bytes([whole[place] ^ 1 << data.draw(st.integers(0, 7))])
     path.write_bytes(whole[:place] + flipped + whole[place + 1 :])
     try:
-        assert recall(MANIFEST) is None
+        assert recall(MANIFEST, VALID) is None
     finally:
         path.write_bytes(whole)
 
@@ -213,3 +213,43 @@ def test_invalid_manifests_are_told_every_time(capsys: pytest.CaptureFixture[str
 
     assert 10 == main(["validate"]) == main(["validate"])
     assert 2 == capsys.readouterr().err.count("the manifest\n")
+
+
+def many(count: int) -> str:
+    return "boards:\n" + "".join(
+        f"  b{n}: {{board: raspberrypi4, model: reader, host: h{n}, config: {{threshold: 0.5}}}}\n"
+        for n in range(count)
+    )
+
+
+def test_a_large_fleet_is_read_once() -> None:
+    """Verbs that only look take the fleet as it was read, whole, until a byte of it changes."""
+    Path("inventory/groups/luxor.yaml").write_text(many(WORTH_KEEPING))
+    path = Path(MANIFEST)
+    first, again = load_to_look(path), load_to_look(path)
+
+    assert recall(MANIFEST, FLEET) is not None
+    assert first == again == load(path)
+    assert repr(first) == repr(again)
+    Path("inventory/groups/luxor.yaml").write_text(many(WORTH_KEEPING).replace("h7,", "h7777,"))
+    assert load_to_look(path).boards["b7"].host == "h7777"
+
+
+def test_a_small_fleet_is_not_kept() -> None:
+    """It is read in no time, and nothing is written for it."""
+    load_to_look(Path(MANIFEST))
+
+    assert not RECORD.parent.exists()
+
+
+def test_what_changes_boards_reads_the_manifest() -> None:
+    """`load` believes no record, however whole it looks."""
+    Path("inventory/groups/luxor.yaml").write_text(many(WORTH_KEEPING))
+    load_to_look(Path(MANIFEST))
+    place = Path(".fleetctl/fleet.known")
+    _, reasons, said = place.read_bytes().split(b"\n")
+    body = reasons + b"\n" + said.replace(b'"h7"', b'"evil"')
+    place.write_bytes(sha256(body).encode() + b"\n" + body)
+
+    assert load_to_look(Path(MANIFEST)).boards["b7"].host == "evil"
+    assert load(Path(MANIFEST)).boards["b7"].host == "h7"
