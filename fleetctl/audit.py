@@ -1,7 +1,7 @@
 """What people did to a fleet from here, one line each: who, when, how, what, to how many, and how it ended.
 
-Lines are only ever added. Like everything in `.fleetctl` they are of this machine: git and the boards' receipts
-say what is true of boards.
+Lines are only ever added. Like everything in `.fleetctl` they are of this machine: git and the receipts of
+boards say what is true of boards.
 """
 
 import time
@@ -45,6 +45,11 @@ class Audit:
 
     def __init__(self, state: Path) -> None:
         self._journal = Journal(state / "audit.jsonl")
+
+    @property
+    def path(self) -> Path:
+        """The file, whether it is there or not."""
+        return self._journal.path
 
     @contextmanager
     def of(self, deed: Deed, *, begun: bool = False) -> Iterator[Ending]:

@@ -4,12 +4,13 @@ import contextlib
 import http.client
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import uvicorn
 
 from fleetctl.cli.dashboard import listen
+from fleetctl.dashboard.actions import Desk
 from fleetctl.dashboard.app import make_app
 from fleetctl.dashboard.snapshot import Watch
 
@@ -41,6 +42,17 @@ class Served:
         finally:
             connection.close()
 
+    def post(self, address: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Exactly these headers, beside what HTTP itself needs."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request("POST", address, body, dict(headers))
+            reply = connection.getresponse()
+            named = {name.lower(): value for name, value in reply.getheaders()}
+            return Answer(reply.status, named, reply.read())
+        finally:
+            connection.close()
+
     def first_event(self) -> str:
         """What the stream of changes says first."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -53,11 +65,11 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(watch: Watch) -> Iterator[Served]:
+def serving(watch: Watch, desk: Desk | None = None) -> Iterator[Served]:
     """The dashboard of `watch`, whose threads are left to the test."""
     listener = listen(0)
     server = uvicorn.Server(
-        uvicorn.Config(make_app(watch), log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+        uvicorn.Config(make_app(watch, desk), log_level="error", lifespan="off", timeout_graceful_shutdown=1)
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

@@ -1,6 +1,10 @@
 """`fleetctl dashboard`: the fleet as a page that moves."""
 
 import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +21,7 @@ from fleetctl.cli.options import (
 if TYPE_CHECKING:
     from fleetctl.cli.session import Session
     from fleetctl.dashboard.snapshot import Source
+    from fleetctl.steering import Word
 
 
 def dashboard(
@@ -29,6 +34,10 @@ def dashboard(
         float,
         typer.Option("--every", min=1, max=86400, metavar="SECONDS", help="How often boards are asked."),
     ] = 30.0,
+    allow_actions: Annotated[
+        bool,
+        typer.Option("--allow-actions", help="Whoever has the address that is shown may change boards."),
+    ] = False,
     transport: TransportOption = TransportKind.MANIFEST,
     faults: FaultsOption = None,
 ) -> None:
@@ -36,10 +45,14 @@ def dashboard(
 
     Listens on loopback alone and changes nothing. Boards are asked every 30 seconds; a rollout that is made
     from the same folder shows as it goes. Ctrl-C ends it.
+
+    With --allow-actions the page also pauses, resumes, aborts and rolls back, for whoever has the token in
+    the address that is shown. Where standard error is no terminal, that address is kept in a file instead.
     """
     from fleetctl.cli.session import open_session
     from fleetctl.dashboard.snapshot import Source, Watch
     from fleetctl.errors import ToolchainMissing
+    from fleetctl.project import Project
     from fleetctl.report.console import talk
 
     def source() -> Source:
@@ -48,19 +61,24 @@ def dashboard(
     try:
         import uvicorn
 
+        from fleetctl.dashboard.actions import Desk, new_token
         from fleetctl.dashboard.app import make_app
 
         watch = Watch(source, every)
-        app = make_app(watch)
+        token = new_token() if allow_actions else ""
+        acts = PageActs(lambda: open_session(file, on, transport, faults))
+        app = make_app(watch, Desk(watch, acts, token) if token else None)
     except ImportError as error:
         raise ToolchainMissing(
             f"the dashboard needs {error.name}, which is not installed",
             hint="pip install 'fleetctl[dashboard]'",
         ) from error
     listener = listen(port)
-    talk.step(f"http://127.0.0.1:{listener.getsockname()[1]}/ shows the fleet; Ctrl-C ends")
-    watch.start()
+    bound = listener.getsockname()[1]
+    address, kept = f"http://127.0.0.1:{bound}/", Project(file).state / f"dashboard-{bound}.url"
     try:
+        talk.step(f"{_shown(address, token, kept)} shows the fleet; Ctrl-C ends")
+        watch.start()
         settings = uvicorn.Config(
             app, log_level="error", access_log=False, timeout_graceful_shutdown=1, lifespan="off"
         )
@@ -69,6 +87,42 @@ def dashboard(
         pass  # uvicorn passes on what ended it
     finally:
         watch.stop()
+        if token:
+            kept.unlink(missing_ok=True)
+
+
+def _shown(address: str, token: str, kept: Path) -> str:
+    """What to say of the address: with the token for a person at a terminal, never into a log."""
+    from fleetctl.store import atomic_write
+
+    if not token:
+        return address
+    whole = f"{address}#token={token}"
+    if sys.stderr.isatty():
+        return whole
+    atomic_write(kept, f"{whole}\n", mode=0o600)
+    return f"{address} (to act: the address in {kept})"
+
+
+class PageActs:
+    """The verbs for the page: what `fleetctl pause`, `resume`, `abort` and `rollback` run."""
+
+    def __init__(self, open_session: "Callable[[], Session]") -> None:
+        self._open = open_session
+
+    def steer(self, word: "Word", rollout: str) -> None:
+        from fleetctl.cli.steer import say
+
+        say(self._open().project.state, word, "page", rollout)
+
+    def roll_back(self, boards: Sequence[str]) -> Mapping[str, bool]:
+        from fleetctl.cli.rollback import roll_back
+        from fleetctl.selector import Selection
+
+        session = self._open()
+        chosen = Selection(tuple(boards), session.selection.total)
+        results = roll_back(replace(session, selection=chosen), "", "page")
+        return {result["board"]: result["rolled_back"] for result in results}
 
 
 def source_of(session: "Session") -> "Source":

@@ -8,8 +8,9 @@ others.
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fleetctl.dashboard.actions import Desk
 from fleetctl.dashboard.pages import Pages
 from fleetctl.dashboard.snapshot import Watch
 from fleetctl.report.prometheus import CONTENT_TYPE, prometheus_text
@@ -38,14 +39,17 @@ _WALLS = {
 }
 
 
-def make_app(watch: Watch) -> "Starlette":
-    """The dashboard as an ASGI application; `watch` is started and stopped by whoever serves it."""
+def make_app(watch: Watch, desk: Desk | None = None) -> "Starlette":
+    """The dashboard as an ASGI application; `watch` is started and stopped by whoever serves it.
+
+    Without a `desk` there is no address that changes anything.
+    """
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.routing import Route
 
-    site = _Site(watch)
+    site = _Site(watch, may_act=desk is not None)
     routes = [
         Route("/", site.fleet),
         Route("/rollout", site.rollout),
@@ -58,6 +62,7 @@ def make_app(watch: Watch) -> "Starlette":
         Route("/events", site.events),
         Route("/metrics", site.metrics),
         Route("/static/{name}", site.static),
+        *([Route("/actions/{verb}", desk.act, methods=["POST"])] if desk else []),
     ]
     walls = [Middleware(_Walls), Middleware(TrustedHostMiddleware, allowed_hosts=_NAMES, www_redirect=False)]
     return Starlette(routes=routes, middleware=walls, exception_handlers={404: site.missing})
@@ -83,12 +88,16 @@ class _Walls:
 class _Site:
     """One method for each address. Those that are not `async` run in threads: they read and ask."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, *, may_act: bool) -> None:
         self._watch = watch
-        self._pages = Pages(watch)
+        self._may_act = may_act
+
+    @property
+    def _pages(self) -> Pages:
+        return Pages(self._watch, may_act=self._may_act)
 
     def fleet(self, request: "Request") -> "Response":
-        return self._html(self._pages.fleet(_choice(request.query_params)))
+        return self._html(self._pages.fleet(Choice.parse(request.query_params)))
 
     def rollout(self, _: "Request") -> "Response":
         return self._html(self._pages.rollout())
@@ -128,7 +137,7 @@ class _Site:
         from starlette.responses import Response
 
         name = request.path_params["name"]
-        if name not in ("style.css", "live.js", "icon.svg"):
+        if name not in ("style.css", "live.js", "act.js", "icon.svg"):
             return self._html(None, "There is no such file")
         return Response(static(name), media_type=_TYPES[name.rpartition(".")[2]])
 
@@ -167,17 +176,3 @@ class _Site:
         return (
             Response(data, media_type="image/png") if data else self._html(None, "There is no such picture")
         )
-
-
-def _choice(query: Any) -> Choice:
-    def whole(key: str) -> int:
-        text = str(query.get(key, ""))
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 0
-
-    return Choice(
-        standing=str(query.get("standing", ""))[:20],
-        site=str(query.get("site", ""))[:256],
-        wave=whole("wave"),
-        text=str(query.get("q", ""))[:100],
-        page=whole("page") or 1,
-    )

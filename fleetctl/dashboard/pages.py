@@ -11,12 +11,14 @@ from fleetctl.dashboard import golden as golden_samples
 from fleetctl.dashboard import models as locked_models
 from fleetctl.dashboard.plans import plan_of
 from fleetctl.dashboard.snapshot import ASK_DEADLINE_S, Snapshot, Watch
+from fleetctl.device.checks import finite
 from fleetctl.errors import FleetError
+from fleetctl.manifest.schema import RevertPolicy
 from fleetctl.observation import latency_p95_ms
 from fleetctl.receipts import settled
 from fleetctl.report.plan import plan_summary
 from fleetctl.report.status import status_summary
-from fleetctl.report.web.fleet_view import Choice, fleet_view
+from fleetctl.report.web.fleet_view import Choice, fleet_view, names_digest
 from fleetctl.report.web.pages import render
 from fleetctl.report.web.sparkline import sparkline
 from fleetctl.status import BoardStatus
@@ -24,6 +26,11 @@ from fleetctl.store import BlobStore
 
 _LIMIT = 200  # rows of one wave of a plan
 _RECEIPTS = 60
+_REVERTS = {
+    RevertPolicy.FAILED: "Boards that proved the release keep it.",
+    RevertPolicy.WAVE: "The verified boards of the wave at hand go back.",
+    RevertPolicy.ALL: "Every board that it verified goes back.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +47,41 @@ class ReceiptRow:
 
 
 class Pages:
-    """HTML by address; None where nothing is there."""
+    """HTML by address, for one request; None where nothing is there."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, *, may_act: bool = False) -> None:
         self._watch = watch
+        self._may_act = may_act
+        self._versions = dict(watch.versions)  # before anything is looked at: what comes later is told again
 
     def fleet(self, choice: Choice) -> str:
         known = self._watch.snapshot
         view = fleet_view(known.source.fleet, known.statuses, choice)
+        digest = names_digest(view.names)
         return self._page(
-            "fleet.html", "/", "fleet", known, view=view, note=known.note, summary=_summary(known)
+            "fleet.html",
+            "/",
+            "fleet",
+            known,
+            view=view,
+            digest=digest,
+            note=known.note,
+            summary=_summary(known),
         )
 
     def rollout(self) -> str:
-        known, tale = self._watch.snapshot, self._watch.tale
-        gate = known.source.fleet.rollout.gate
-        return self._page("rollout.html", "/rollout", "rollout", known, tale=tale, gate=gate)
+        known, policy = self._watch.snapshot, self._watch.snapshot.source.fleet.rollout
+        return self._page(
+            "rollout.html",
+            "/rollout",
+            "rollout",
+            known,
+            tale=self._watch.tale,
+            gate=policy.gate,
+            running=self._watch.running,
+            reverts=_REVERTS[policy.revert],
+            deeds=[{**deed, "at": _clock(deed.get("time"))} for deed in self._watch.deeds],
+        )
 
     def plan(self, commit: str) -> str:
         known = self._watch.snapshot
@@ -110,6 +136,7 @@ class Pages:
             "fleet",
             known,
             board=known.source.fleet.boards[name],
+            digest=names_digest([name]),
             status=status,
             receipts=[_receipt_row(receipt) for receipt in reversed(receipts)],
             receipts_note=receipts_note,
@@ -137,6 +164,8 @@ class Pages:
         return render(
             template,
             live=True,
+            acts=self._may_act,
+            versions=self._versions,
             version=__version__,
             fleet_name=known.source.fleet.name,
             here=here,
@@ -155,6 +184,11 @@ def _when(known: Snapshot) -> str:
     if known.asked_at is None:
         return "asking"
     return f"asked at {time.strftime('%H:%M:%S', time.localtime(known.asked_at))}"
+
+
+def _clock(seconds: object) -> str:
+    known = finite(seconds)
+    return "" if known is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(known))
 
 
 def _store(known: Snapshot) -> BlobStore:

@@ -5,18 +5,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from fleetctl.audit import Audit
 from fleetctl.desired import Desired, desired_fleet
 from fleetctl.errors import FleetError, ManifestError
 from fleetctl.manifest.schema import Fleet
 from fleetctl.observation import Observed
 from fleetctl.project import Project
 from fleetctl.status import BoardStatus
+from fleetctl.steering import UnderWay, under_way
 from fleetctl.store import Journal
 from fleetctl.tale import Tale, newest_journal, tell
 from fleetctl.transports.base import Transport
 
 ASK_DEADLINE_S = 30.0
+_DEEDS = 10  # of people that are shown, the newest
 _LOOK_S = 0.5  # seconds between two looks at the journal
 
 
@@ -74,7 +78,10 @@ class Watch:
         self._every = every
         self._stop = threading.Event()
         self.snapshot = Snapshot(open_source())
+        self._hurry = threading.Event()
         self.tale: Tale | None = None
+        self.deeds: list[dict[str, Any]] = []  # what people did, newest first
+        self.running: UnderWay | None = None  # the rollout at work, if there is one
         self.versions = {"fleet": 0, "rollout": 0}
 
     def start(self) -> None:
@@ -83,6 +90,11 @@ class Watch:
 
     def stop(self) -> None:
         self._stop.set()
+        self._hurry.set()
+
+    def hurry(self) -> None:
+        """Ask boards now, not when it is their time."""
+        self._hurry.set()
 
     def ask(self) -> None:
         """Take one snapshot now."""
@@ -94,27 +106,36 @@ class Watch:
         self.versions["fleet"] += 1
 
     def read_journal(self) -> None:
-        """Read the newest journal, if it grew."""
-        path = newest_journal(self.snapshot.source.project.state)
-        tale = tell(Journal(path).read()) if path else None
-        if tale != self.tale:
-            self.tale = tale
-            self.versions["rollout"] += 1
+        """Read the newest journal, and what people did since."""
+        path = newest_journal(self._state)
+        self.tale = tell(Journal(path).read()) if path else None
+        self.running = under_way(self._state)
+        self.deeds = Audit(self._state).latest(_DEEDS)
+        self.versions["rollout"] += 1
+
+    @property
+    def _state(self) -> Path:
+        return self.snapshot.source.project.state
 
     def _ask_on(self) -> None:
         while not self._stop.is_set():
             self.ask()
-            self._stop.wait(self._every)
+            self._hurry.wait(self._every)
+            self._hurry.clear()
 
     def _read_on(self) -> None:
-        seen: tuple[Path | None, int] = (None, -1)
+        seen: object = None
         while not self._stop.is_set():
-            path = newest_journal(self.snapshot.source.project.state)
-            now = (path, path.stat().st_size if path and path.exists() else -1)
+            path = newest_journal(self._state)
+            now = (path, _size(path), _size(Audit(self._state).path), under_way(self._state))
             if now != seen:
                 seen = now
                 self.read_journal()
             self._stop.wait(_LOOK_S)
+
+
+def _size(path: Path | None) -> int:
+    return path.stat().st_size if path and path.exists() else -1
 
 
 def _told(error: FleetError) -> str:

@@ -1,19 +1,13 @@
 """The dashboard as people use it, in a real Chromium: by mouse, by keyboard, on a phone, by ear."""
 
-import os
-import re
-import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from browsing import chromium, dashboard, nothing_to_object_to, window
 from many_boards import fleet_of, statuses
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from quadrant_fleet import QuadrantFleet
 
 from fleetctl.report.web.report import report_html
@@ -21,14 +15,7 @@ from fleetctl.tale import tell
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("chromium")]
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
 PAGES = ["/", "/rollout", "/plan", "/models", "/models/quadrants", "/boards/karnak-01", "/boards/nobody"]
-PATIENCE_MS = 90_000  # a loaded machine is no failure
-SCHEMES: list[Literal["light", "dark"]] = ["light", "dark"]
 CARD = """# quadrants
 
 Says which quadrant is the brightest.
@@ -41,13 +28,8 @@ Says which quadrant is the brightest.
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -66,37 +48,14 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> QuadrantFleet:
 
 @pytest.fixture(scope="module")
 def address(fleet: QuadrantFleet) -> Iterator[str]:
-    """Where `fleetctl dashboard` says that it listens; it ends well on Ctrl-C."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "fleetctl", "dashboard", "--port", "0", "--every", "1"],
-        cwd=fleet.root,
-        env={**os.environ, "FLEETCTL_TRANSPORT": "fake", "NO_COLOR": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr
-        found = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())
-        assert found
-        yield found[0]
-        process.send_signal(signal.SIGINT)
-        assert (0, "") == (process.wait(60), process.stderr.read())
+    with dashboard(fleet.root) as address:
+        yield address
 
 
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
-    """A fresh window; whatever it asks for must come from the dashboard, and nothing may go wrong in it."""
-    asked: list[str] = []
-    wrong: list[str] = []
-    context = browser.new_context(base_url=address, viewport={"width": 1100, "height": 900})
-    window = context.new_page()
-    window.set_default_timeout(PATIENCE_MS)
-    window.on("request", lambda request: asked.append(request.url))
-    window.on("pageerror", lambda error: wrong.append(str(error)))
-    window.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    yield window
-    context.close()
-    assert [] == [url for url in asked if not url.startswith(f"{address}/")]
-    assert [] == [text for text in wrong if "404" not in text]
+    with window(browser, address) as page:
+        yield page
 
 
 def open_fleet(page: Page) -> None:
@@ -159,10 +118,7 @@ def test_by_keyboard(page: Page) -> None:
 def test_by_ear_and_eye(page: Page, where: str) -> None:
     """axe finds nothing to object to, in light and dark; on a phone nothing is cut off sideways."""
     page.goto(where)
-    for scheme in SCHEMES:
-        page.emulate_media(color_scheme=scheme)
-        found = Axe().run(page)
-        assert 0 == found.violations_count, found.generate_report()
+    nothing_to_object_to(page)
     page.set_viewport_size({"width": 360, "height": 740})
     overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 

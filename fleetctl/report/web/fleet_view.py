@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from fleetctl.manifest.schema import Board, Fleet
 from fleetctl.plan import wave_name, waves_of
 from fleetctl.status import BoardStatus, Standing
+from fleetctl.store import sha256
 
 PAGE = 50  # boards on one page
 _DOTS = 48  # boards of a cell that are drawn one by one
@@ -24,6 +25,22 @@ class Choice:
     wave: int = 0
     text: str = ""  # part of a name, or a glob
     page: int = 1
+
+    @classmethod
+    def parse(cls, query: Mapping[str, str]) -> "Choice":
+        """From the query of an address, which may say anything."""
+
+        def whole(key: str) -> int:
+            text = query.get(key, "")
+            return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 0
+
+        return cls(
+            standing=query.get("standing", "")[:20],
+            site=query.get("site", "")[:256],
+            wave=whole("wave"),
+            text=query.get("q", "")[:100],
+            page=whole("page") or 1,
+        )
 
     def query(self, **changes: object) -> str:
         """As the query of an address, with some of it changed."""
@@ -77,8 +94,17 @@ class FleetView:
     total: int
     choice: Choice
     rows: tuple[Row, ...]  # of this page
-    chosen: int
+    names: tuple[str, ...]  # of every board that is chosen, on whatever page
     pages: int
+
+    @property
+    def chosen(self) -> int:
+        return len(self.names)
+
+
+def names_digest(names: Sequence[str]) -> str:
+    """The same for the same boards in the same order: whether a choice still is what somebody looked at."""
+    return sha256("\n".join(names).encode())
 
 
 def fleet_view(fleet: Fleet, statuses: Sequence[BoardStatus], choice: Choice) -> FleetView:
@@ -100,7 +126,7 @@ def fleet_view(fleet: Fleet, statuses: Sequence[BoardStatus], choice: Choice) ->
         total=len(rows),
         choice=Choice(choice.standing, choice.site, choice.wave, choice.text, page),
         rows=tuple(chosen[(page - 1) * PAGE : page * PAGE]),
-        chosen=len(chosen),
+        names=tuple(row.board.name for row in chosen),
         pages=pages,
     )
 

@@ -34,6 +34,7 @@ def report_html(fleet: Fleet, statuses: Sequence[BoardStatus] | None, tale: Tale
     return render(
         "report.html",
         live=False,
+        acts=False,
         style=static("style.css"),
         version=__version__,
         fleet_name=fleet.name,

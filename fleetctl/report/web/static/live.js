@@ -1,7 +1,6 @@
 // Keeps the page as fresh as the server knows it: when something changed that this page shows, it is fetched
 // again and its parts are put in place, with focus, open details and the place of reading left as they were.
 const follows = () => (document.querySelector("#main").dataset.follows || "").split(" ");
-let seen = null;
 let timer = null;
 
 function keep(main) {
@@ -13,6 +12,7 @@ function keep(main) {
 function restore(main, kept) {
   main.querySelectorAll("details").forEach((each, index) => { each.open = kept.open[index] || each.open; });
   const again = (kept.id && document.getElementById(kept.id)) ||
+    (kept.id && kept.id.startsWith("act-") && main.querySelector(".act")) || // Resume where Pause was
     (kept.href && [...main.querySelectorAll("a")].find((each) => each.getAttribute("href") === kept.href));
   if (again && document.activeElement !== again) again.focus({ preventScroll: true });
 }
@@ -35,7 +35,7 @@ async function refresh() {
   const kept = keep(main);
   const said = document.querySelector("#said");
   main.innerHTML = fresh.querySelector("#main").innerHTML;
-  main.dataset.follows = fresh.querySelector("#main").dataset.follows;
+  Object.assign(main.dataset, fresh.querySelector("#main").dataset);
   document.querySelector("#when").textContent = fresh.querySelector("#when").textContent;
   const saying = fresh.querySelector("#said").textContent;
   if (said.textContent !== saying) said.textContent = saying; // a screen reader hears changes, not rounds
@@ -46,9 +46,9 @@ async function refresh() {
 const source = new EventSource("/events");
 source.addEventListener("versions", (event) => {
   const versions = JSON.parse(event.data);
-  const changed = seen === null ? [] : Object.keys(versions).filter((key) => versions[key] !== seen[key]);
-  seen = versions;
-  if (changed.some((key) => follows().includes(key)) && timer === null) timer = setTimeout(refresh, 200);
+  const shown = JSON.parse(document.querySelector("#main").dataset.versions); // what this page was made of
+  const stale = follows().some((key) => key && versions[key] !== shown[key]);
+  if (stale && timer === null) timer = setTimeout(refresh, 200);
   document.documentElement.dataset.live = "on";
 });
 source.addEventListener("error", () => {
