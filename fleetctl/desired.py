@@ -16,7 +16,8 @@ from fleetctl.observation import Observed, Reach
 from fleetctl.plan import Plan, make_plan
 from fleetctl.project import Project
 from fleetctl.release import Release
-from fleetctl.render.renderer import SERVE_CONFIG, Renderer
+from fleetctl.render import many
+from fleetctl.render.renderer import Renderer
 from fleetctl.signing.signing import UNSIGNED, Barred, Signing, open_signing
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Holding, Order
@@ -97,12 +98,15 @@ def desired_fleet(project: Project, fleet: Fleet, boards: Collection[str]) -> De
     """
     renderer = Renderer.of(project.templates)
     artifacts = resolve(fleet, project, boards)
+    wanted = [
+        many.Wanted(board, artifacts[name], fleet.models[board.model].smoke)
+        for name in artifacts
+        if (board := fleet.boards[name])
+    ]
     releases, configs = {}, {}
-    for name, artifact in artifacts.items():
-        board = fleet.boards[name]
-        rendered = renderer.render(board, artifact, fleet.models[board.model].smoke)
-        releases[name] = renderer.assemble(artifact, rendered)
-        configs[name] = json.loads(rendered[SERVE_CONFIG])
+    for (board, _, _), (release, config) in zip(wanted, many.releases(renderer, wanted), strict=True):
+        releases[board.name] = release
+        configs[board.name] = json.loads(config)
     needs = _needs(project, [fleet.boards[name] for name in boards])
     return Desired(project, fleet, renderer, artifacts, releases, configs, needs)
 

@@ -67,7 +67,7 @@ def plan(
     from fleetctl.signing.signing import open_signing
     from fleetctl.store import atomic_write
 
-    session = open_session(file, on, transport, faults)
+    session = open_session(file, on, transport, faults, to_look=True)
     signing = open_signing(session.project, session.fleet, os.environ, back=back)
     if signing and signing.refusal:  # a pull request is planned where no key should ever be
         talk.warn(f"this can be planned here, not rolled out: {signing.refusal.message}")

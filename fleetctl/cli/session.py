@@ -63,18 +63,27 @@ class Session:
         return strangers(observed, desired, commits, self.receipts, working=working_commit(self.project))
 
 
-def open_session(file: Path | Project, on: str, kind: TransportKind, faults: Path | None = None) -> Session:
+def open_session(
+    file: Path | Project,
+    on: str,
+    kind: TransportKind,
+    faults: Path | None = None,
+    *,
+    to_look: bool = False,
+) -> Session:
     """Load the manifest (or a project's), select boards, and make the transport that `kind` names.
+
+    A verb that changes no board says `to_look`: then an unchanged manifest is not read anew.
 
     Raises:
         ManifestError, UsageError: the manifest, the selection, or the lab is not as it must be.
     """
-    from fleetctl.manifest.loader import load
+    from fleetctl.manifest.loader import load, load_to_look
 
     if faults is not None and kind is not TransportKind.FAKE:
         raise UsageError("--faults needs --transport fake", hint="real and virtual boards bring their own")
     project = file if isinstance(file, Project) else Project(file)
-    fleet = load(project.manifest)
+    fleet = (load_to_look if to_look else load)(project.manifest)
     selection = select(fleet, on)
     match kind:
         case TransportKind.FAKE:

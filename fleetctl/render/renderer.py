@@ -50,7 +50,7 @@ class Renderer:
         self._texts = {path: Remembered(made.render, made.reads) for path, made in self.templates.items()}
         self.runtime = dict(runtime)
         self._kept: set[tuple[Path, str]] = set()
-        self._runtime_refs = {path: _ref(data) for path, data in runtime.items()}
+        self._runtime_refs = {path: reference(data) for path, data in runtime.items()}
 
     @classmethod
     def of(cls, folder: Path) -> "Renderer":
@@ -101,7 +101,9 @@ class Renderer:
 
     def assemble(self, artifact: Artifact, rendered: Mapping[str, bytes]) -> Release:
         """The release made of an artifact, the runtime, and what `render` gave for the board."""
-        return Release({**self.common(artifact), **{path: _ref(data) for path, data in rendered.items()}})
+        return Release(
+            {**self.common(artifact), **{path: reference(data) for path, data in rendered.items()}}
+        )
 
     def common(self, artifact: Artifact) -> dict[str, BlobRef]:
         """The files that every release with this artifact has, whichever board it is for."""
@@ -175,7 +177,8 @@ def _smoke_config(
 
 
 @lru_cache(maxsize=1024)
-def _ref(data: bytes) -> BlobRef:
+def reference(data: bytes) -> BlobRef:
+    """A file's bytes by digest and size."""
     return BlobRef(sha256(data), len(data))
 
 
