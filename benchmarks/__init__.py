@@ -12,6 +12,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # the board
 
 BENCHMARKS = (
     "startup",
+    "plan",
     "ansible_release",
     "iothub_scale",
 )
