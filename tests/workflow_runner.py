@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 from github_stand_in import REPOSITORY, TOKEN
+from step_outputs import outputs
 from workflow_expressions import Expressions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +29,7 @@ ELSEWHERE = {
     "actions/cache": "is GitHub's cache",
     "azure/login": "wants a token of GitHub's identity provider",
     "actions/attest-build-provenance": "wants a token of GitHub's identity provider, and Sigstore",
+    "sigstore/cosign-installer": "downloads cosign; test_image_signing.py plays it",
     "pypa/gh-action-pypi-publish": "publishes to the package index",
     "Install a font with hieroglyphs": "installs a package as root",
     "Install fleetctl": "installs from a package index; what is tested is on the path already",
@@ -83,6 +85,11 @@ class JobResult:
         return any(step.outcome == "failure" for step in self.steps)
 
     @property
+    def said(self) -> str:
+        """Its `result`, as other jobs read it."""
+        return "skipped" if self.skipped else "failure" if self.failed else "success"
+
+    @property
     def log(self) -> str:
         return "\n".join(f"## {step.name}: {step.outcome}\n{step.output}" for step in self.steps)
 
@@ -109,10 +116,10 @@ class Runner:
 
     def run(self, name: str, event_name: str, ref: str, event: Mapping[str, Any]) -> dict[str, JobResult]:
         """Run a workflow for an event on `ref` of the origin; jobs by name, in the order they ran."""
-        workflow = yaml.safe_load((FOLDER / f"{name}.yml").read_text())
         sha = _git(self.origin, "rev-parse", ref)
-        run = _Run(self, name, workflow, self._github(event_name, ref, sha, event))
-        return run.jobs()
+        artifacts = self.workplace()
+        artifacts.mkdir(parents=True)
+        return _Run(self, name, self._github(event_name, ref, sha, event), artifacts).jobs()
 
     def _github(self, event_name: str, ref: str, sha: str, event: Mapping[str, Any]) -> dict[str, Any]:
         self._count += 1
@@ -125,6 +132,7 @@ class Runner:
             "actor": "ankh",
             "token": TOKEN,
             "run_id": str(self._count),
+            "run_attempt": 1,
         }
 
     def workplace(self) -> Path:
@@ -133,35 +141,63 @@ class Runner:
 
 
 class _Run:
-    """One run of a workflow."""
+    """One run of a workflow, or of one that it calls: `artifacts` is the place of those of the whole run."""
 
-    def __init__(self, runner: Runner, name: str, workflow: dict[str, Any], github: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        name: str,
+        github: dict[str, Any],
+        artifacts: Path,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> None:
         self.runner = runner
         self.name = name
-        self.workflow = workflow
+        self.workflow = yaml.safe_load((FOLDER / f"{name}.yml").read_text())
         self.github = github
-        self.artifacts = runner.workplace()
-        self.artifacts.mkdir(parents=True)
+        self.artifacts = artifacts
+        self.inputs = inputs or {}
 
     def jobs(self) -> dict[str, JobResult]:
         done: dict[str, JobResult] = {}
         for key, job in self.workflow["jobs"].items():  # written in the order of their needs
             needs = job.get("needs", [])
             needs = [needs] if isinstance(needs, str) else needs
-            contexts = self._contexts({n: {"outputs": done[n].outputs} for n in needs})
+            contexts = self._contexts(
+                {n: {"outputs": done[n].outputs, "result": done[n].said} for n in needs}
+            )
             failed = any(done[n].failed or done[n].skipped for n in needs)
             if not Expressions(contexts, failed=failed).condition(job.get("if")):
                 done[key] = JobResult(skipped=True)
                 continue
-            for found in self._matrix(job, contexts):
-                result = _Job(self, key, job, {**contexts, "matrix": found}).run()
+            if "uses" in job:
+                done[key] = self._call(job)
+                continue
+            matrix = self._matrix(job, contexts)
+            for index, found in enumerate(matrix):
+                strategy = {"job-index": index, "job-total": len(matrix)}
+                result = _Job(self, key, job, {**contexts, "matrix": found, "strategy": strategy}).run()
                 done[key] = result if key not in done else _together(done[key], result)
         return done
+
+    def _call(self, job: Mapping[str, Any]) -> JobResult:
+        """A job that is another workflow: what its jobs did, as one, with the outputs it declares."""
+        name = Path(job["uses"]).stem
+        called = _Run(self.runner, name, self.github, self.artifacts, job.get("with"))
+        jobs = called.jobs()
+        whole = JobResult()
+        for result in jobs.values():
+            whole = _together(whole, result)
+        declared = called.workflow[True]["workflow_call"].get("outputs", {})  # YAML 1.1: `on` is a boolean
+        expressions = Expressions({"jobs": {key: {"outputs": each.outputs} for key, each in jobs.items()}})
+        whole.outputs = {key: expressions.fill(output["value"]) for key, output in declared.items()}
+        return whole
 
     def _contexts(self, needs: Mapping[str, Any]) -> dict[str, Any]:
         secrets = {"GITHUB_TOKEN": TOKEN, "FLEETCTL_SIGNING_KEY": ""}
         return {
             "github": self.github,
+            "inputs": self.inputs,
             "vars": self.runner.variables,
             "secrets": secrets,
             "needs": needs,
@@ -193,7 +229,8 @@ class _Job:
         self.place.mkdir(parents=True)
         self.files.mkdir()
         (self.files / "event.json").write_text(json.dumps(self.of.github["event"]))
-        (self.files / "summary.md").touch()
+        for name in ("summary.md", "outputs"):
+            (self.files / name).touch()
         for step in self._all_steps():
             self._step(step)
         outputs = self.job.get("outputs", {})
@@ -225,8 +262,8 @@ class _Job:
     def _record(self, step: dict[str, Any], result: StepResult) -> None:
         self.of.runner.ran.add((self.of.name, result.name))
         if "id" in step:
-            outputs = _outputs(self.files / "outputs")
-            self.steps[step["id"]] = {"outcome": result.outcome, "outputs": outputs}
+            found = outputs((self.files / "outputs").read_text())
+            self.steps[step["id"]] = {"outcome": result.outcome, "outputs": found}
         if step.get("continue-on-error") and result.outcome == "failure":
             result.outcome = "failure ignored"
         self.result.steps.append(result)
@@ -284,9 +321,7 @@ class _Job:
             case "actions/upload-artifact":
                 self._upload(given["name"], given["path"].split())
             case "actions/download-artifact":
-                pattern = given.get("name") or given["pattern"]
-                for found in sorted(self.of.artifacts.glob(pattern)):
-                    shutil.copytree(found, self.place, dirs_exist_ok=True)
+                self._download(given)
             case _:
                 raise AssertionError(f"{action} is neither played nor listed as run elsewhere")
 
@@ -304,6 +339,13 @@ class _Job:
                 shutil.copytree(source, target, dirs_exist_ok=True)
             elif source.exists():
                 shutil.copy(source, target)
+
+    def _download(self, given: Mapping[str, str]) -> None:
+        """One artifact by its name; of many each into a folder of its own, unless they are to be merged."""
+        target = self.place / given.get("path", ".")
+        merged = "name" in given or given.get("merge-multiple") == "True"
+        for found in sorted(self.of.artifacts.glob(given.get("name") or given["pattern"])):
+            shutil.copytree(found, target if merged else target / found.name, dirs_exist_ok=True)
 
 
 def programs(folder: Path) -> Path:
@@ -325,20 +367,11 @@ def all_steps(path: Path) -> Iterator[dict[str, Any]]:
     document = yaml.safe_load(path.read_text())
     jobs = document["jobs"].values() if "jobs" in document else [document["runs"]]
     for job in jobs:
-        yield from job["steps"]
+        yield from job.get("steps", [])  # one that calls another workflow has none of its own
 
 
 def _together(one: JobResult, other: JobResult) -> JobResult:
     return JobResult(one.steps + other.steps, other.outputs, one.summary + other.summary)
-
-
-def _outputs(path: Path) -> dict[str, str]:
-    found: dict[str, str] = {}
-    lines = iter(path.read_text().splitlines() if path.exists() else [])
-    for line in lines:
-        name, _, end = line.partition("<<")
-        found[name] = "\n".join(iter(lambda: next(lines), end))
-    return found
 
 
 def _git(where: Path, *arguments: str) -> str:

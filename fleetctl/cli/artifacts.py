@@ -1,6 +1,7 @@
 """`fleetctl artifacts`: models between machines. The lock says which bytes; a place keeps them."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -97,6 +98,61 @@ def check(
     if lacking:
         raise typer.Exit(1)
     talk.done(f"{remote.name} has all that the lock names")
+
+
+@app.command()
+def images(
+    file: FileOption = DEFAULT_MANIFEST,
+    subjects: Annotated[
+        Path | None,
+        typer.Option("--subjects", help="Write them here as checksums too, for what attests provenance."),
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the module images that the lock names, one reference a line: for what signs or verifies them.
+
+    There are none where no board is reached over an IoT Hub.
+    """
+    from fleetctl.report import github
+    from fleetctl.report.console import emit_json, emit_markdown_table, emit_text, talk
+    from fleetctl.store import atomic_write
+
+    registry, named = _images(file)
+    if subjects is not None:
+        atomic_write(subjects, "".join(f"{image['digest']}  {registry}\n" for image in named))
+    references = [f"{registry}@sha256:{image['digest']}" for image in named]
+    match output:
+        case Output.JSON:
+            emit_json("fleetctl.images/v1", {"registry": registry, "images": named})
+        case Output.MARKDOWN:
+            rows = [[image["model"], image["variant"], image["platform"], image["digest"]] for image in named]
+            emit_markdown_table(["model", "variant", "platform", "digest"], rows)
+        case Output.TABLE if references:
+            emit_text("\n".join(references))
+        case Output.TABLE:
+            talk.note("the lock names no image")
+    github.set_outputs({"any": bool(named), "registry": registry.partition("/")[0]})
+
+
+def _images(file: Path) -> tuple[str, list[dict[str, str]]]:
+    """The repository that images are kept in, and each that the lock names."""
+    from fleetctl import lockfile
+    from fleetctl.cli.over_iothub import settings
+    from fleetctl.errors import UsageError
+    from fleetctl.manifest.loader import load
+
+    registry = settings(load(file).iothub, os.environ).registry
+    locked = lockfile.read(Project(file).lockfile).images
+    named = [
+        {"model": model, "variant": variant, "platform": platform, "digest": image.digest}
+        for model, variants in locked.items()
+        for variant, platforms in variants.items()
+        for platform, image in platforms.items()
+    ]
+    if named and not registry:
+        hint = "write `iothub: {registry: registry.example/team/fleet}` in fleet.yaml"
+        raise UsageError("the lock names images, and nothing says where they are kept", hint=hint)
+    return registry, named
 
 
 def _open(place: str) -> "Remote":

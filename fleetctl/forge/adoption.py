@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fleetctl import __version__
 
-WORKFLOWS = ("plan", "build", "rollout", "drift")
+WORKFLOWS = ("plan", "build", "rollout", "wave", "drift")
 CHECKLIST = Path(".github/CHECKLIST.md")
 
 

@@ -89,6 +89,20 @@ ARTIFACTS = document(
         ),
     ),
 )
+IMAGES = document(
+    "fleetctl.images/v1",
+    "`fleetctl artifacts images`: module images that the lock names.",
+    registry=text("the repository that keeps them, or empty"),
+    images=items(
+        "in the order of the lock",
+        record(
+            model=text("name"),
+            variant=text("name"),
+            platform=text("such as `linux/arm64`"),
+            digest=digest("that pins it"),
+        ),
+    ),
+)
 CHANGED = document(
     "fleetctl.changed/v1",
     "`fleetctl build --changed`: models that the lock does not describe.",

@@ -162,6 +162,17 @@ def test_from_pull_request_to_proven_fleet_to_issue(team: Team) -> None:
     ok(team.drift())
     assert ["closed"] == [issue["state"] for issue in team.github.issues]
 
+    # Two runners with a board each and one with none share the wave behind the canary, and one gate speaks.
+    team.runner.variables = {**team.runner.variables, "FLEET_SHARDS": "[1, 2, 3]"}
+    team.branch("split")
+    team.fleet.edit("board: raspberrypi4}", "board: raspberrypi4, config: {threads: 2}}")
+    split = ok(team.merge("split"))
+    assert ["canary", "wave-2", "fleet"] == [key for key, job in split.items() if not job.skipped]
+    assert "wave 2, shard 2/3" in split["wave-2"].summary
+    assert "gate of wave 2: open: 2 boards verified" in split["wave-2"].log
+    assert "nothing to do" in split["fleet"].log
+    assert {(True, team.sha("main"))} == set(loaded(team).values())
+
     _nothing_left_out(team)
 
 
@@ -203,3 +214,23 @@ def test_a_rollout_that_fails_stops_and_is_taken_up_again(team: Team) -> None:
     team.push("main")
     ok(team.runner.run("rollout", "push", "refs/heads/main", {}))
     assert {True} == {healthy for healthy, _ in loaded(team).values()}
+
+
+@pytest.mark.skipif("FLEETCTL_TEST_FULL" not in os.environ, reason="long: set FLEETCTL_TEST_FULL=1")
+def test_a_gate_over_shards_takes_back_what_another_runner_proved(team: Team) -> None:
+    """karnak-01 fails on one runner; luxor-02, proved on another, goes back, and nobody else is asked."""
+    ok(team.runner.run("rollout", "push", "refs/heads/main", {}))
+    before = {name: board["loaded"] for name, board in team.fleet.boards().items()}
+    team.runner.variables = {**team.runner.variables, "FLEET_SHARDS": "[1, 2, 3]"}
+    team.branch("strict")
+    team.fleet.edit("board: raspberrypi4}", "board: raspberrypi4, config: {threads: 2}}")
+    team.fleet.edit("karnak-01: {host", "karnak-01: {board: raspberrypi5, host")
+    team.fleet.edit("{raspberrypi4: 2000}", "{raspberrypi4: 2000, raspberrypi5: 0.001}")
+    failed = team.merge("strict")
+    after = {name: board["loaded"] for name, board in team.fleet.boards().items()}
+
+    assert failed["wave-2"].failed
+    assert "luxor-02: verified" in failed["wave-2"].log
+    assert "gate of wave 2: fail: 50 % verified, 95 % needed" in failed["wave-2"].log
+    assert failed["fleet"].skipped
+    assert [name for name in before if after[name] != before[name]] == ["luxor-01"]

@@ -43,10 +43,11 @@ def test_the_checklist_names_everything_that_is_used(repository: Path) -> None:
 
 
 def test_every_local_action_is_there(repository: Path) -> None:
-    """A workflow calls nothing that was not written."""
+    """A workflow calls no action and no other workflow that was not written."""
     for path in (repository / ".github" / "workflows").iterdir():
-        for action in re.findall(r"uses: \./(\S+)", path.read_text()):
-            assert (repository / action / "action.yml").is_file()
+        for used in re.findall(r"uses: \./(\S+)", path.read_text()):
+            found = repository / used
+            assert (found if found.suffix == ".yml" else found / "action.yml").is_file()
 
 
 def test_what_is_written_has_no_holes(repository: Path) -> None:

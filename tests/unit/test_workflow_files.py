@@ -1,6 +1,7 @@
 """What holds for every workflow, without running one: rights, pins, time-outs, and no way into a shell."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,17 @@ def test_every_action_is_pinned_by_commit(path: Path) -> None:
 
 @each_workflow
 def test_a_job_has_the_rights_it_names_and_an_end(path: Path) -> None:
-    """No right by default, time-outs everywhere, and no two runs that get into each other's way."""
+    """No right by default, time-outs everywhere, and no two runs that get into each other's way.
+
+    A job that calls another workflow ends when that one's jobs do.
+    """
     document = yaml.safe_load(path.read_text())
+    ours = [job for job in document["jobs"].values() if "uses" not in job]
 
     assert {} == document["permissions"]
     assert document["concurrency"]["group"]
-    assert all(job["permissions"] and job["timeout-minutes"] <= 180 for job in document["jobs"].values())
+    assert all(job["permissions"] for job in document["jobs"].values())
+    assert all(job["timeout-minutes"] <= 180 for job in ours)
 
 
 @each_workflow
@@ -75,6 +81,42 @@ def test_a_rollout_is_never_cut_off_by_the_next() -> None:
             yaml.safe_load((FOLDER / f"{name}.yml").read_text())["concurrency"]["cancel-in-progress"] is False
         )
     assert "rollout" == jobs(FOLDER / "drift.yml")["heal"]["concurrency"]["group"]
+
+
+def test_a_gate_that_stayed_shut_ends_the_way() -> None:
+    """Each wave, and everybody in the end, waits for the word of the gate before it, and for nothing less."""
+    found = jobs(FOLDER / "rollout.yml")
+    waves = [key for key in found if key.startswith("wave-")]
+
+    assert ["wave-2", "wave-3", "wave-4"] == waves
+    for before, after in pairwise(waves):
+        assert f"needs.{before}.outputs.open == 'true'" in found[after]["if"]
+    for wave in waves:
+        said = f"(needs.{wave}.result == 'skipped' || needs.{wave}.outputs.open == 'true')"
+        assert said in found["fleet"]["if"]
+    assert {"canary", *waves} == set(found["fleet"]["needs"])
+
+
+@pytest.mark.parametrize(
+    ("results", "runs"),
+    [
+        ({}, True),
+        ({"wave-2": ("success", "true"), "wave-3": ("success", "true")}, True),
+        ({"wave-2": ("failure", "true")}, True),
+        ({"wave-2": ("failure", "false")}, False),
+        ({"wave-2": ("failure", "")}, False),
+        ({"wave-2": ("success", "true"), "wave-3": ("cancelled", "")}, False),
+        ({"canary": ("failure", "")}, False),
+    ],
+)
+def test_who_rolls_out_to_everybody(results: dict[str, tuple[str, str]], runs: bool) -> None:
+    """The last job runs where no wave was split, or every gate opened; a gate that never spoke is shut."""
+    names = ("canary", "wave-2", "wave-3", "wave-4")
+    said = {"canary": ("success", ""), **dict.fromkeys(names[1:], ("skipped", "")), **results}
+    needs = {name: {"result": said[name][0], "outputs": {"open": said[name][1]}} for name in names}
+
+    condition = jobs(FOLDER / "rollout.yml")["fleet"]["if"]
+    assert runs is Expressions({"needs": needs}).condition(condition)
 
 
 def test_what_is_run_elsewhere_is_in_a_workflow() -> None:
