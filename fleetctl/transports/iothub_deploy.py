@@ -6,6 +6,7 @@ deployment's priority, puts a board back, and nothing else has to be written.
 """
 
 import copy
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ from fleetctl.store import canonical_json, sha256
 from fleetctl.transports.iothub_client import HubClient
 from fleetctl.transports.iothub_consignment import Consignment
 from fleetctl.transports.iothub_content import LABEL, MODULE, Surroundings, content
-from fleetctl.transports.iothub_fleet import TAG, Standing, standings
+from fleetctl.transports.iothub_fleet import TAG, Standing, literal, standings
 from fleetctl.transports.iothub_quota import DEPLOYMENTS, Hub, Need, check
 
 _FIRST_PRIORITY = 1000  # above what people give theirs, and with room below
 _TRIES = 6
 _DESIRED = "properties.desired"
+_OURS = re.compile(r"fleetctl-[0-9a-f]{24}\.[0-9]{1,9}\Z")  # names of our deployments
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +114,14 @@ class Deployer:
         """
         followers: dict[str, int] = {}
         for board in boards:
-            if now := board.tags.get("now"):
+            now = board.tags.get("now")
+            if isinstance(now, str) and _OURS.match(now):  # anybody may write tags: others' are none of ours
                 followers[now] = followers.get(now, 0) + 1
         for name, number in followers.items():
-            rows = list(self._hub.rows(f"SELECT COUNT() AS n FROM devices WHERE tags.{TAG}.now = '{name}'"))
+            where = f"tags.{TAG}.now = {literal(name)}"
+            rows = list(self._hub.rows(f"SELECT COUNT() AS n FROM devices WHERE {where}"))
             if rows and rows[0].get("n") == number:
-                self._hub.set_priority(str(name), 0)
+                self._hub.set_priority(name, 0)
 
     def _sized(self, deployments: int) -> Hub:
         return Hub(self._size.tier, self._size.units, deployments)
@@ -134,7 +138,7 @@ class Deployer:
                 schema_version="1.0",
                 labels={LABEL: wish.consignment.digest[:12]},
                 content=ConfigurationContent(modules_content=modules),
-                target_condition=f"tags.{TAG}.now = '{name}' OR tags.{TAG}.before = '{name}'",
+                target_condition=f"tags.{TAG}.now = {literal(name)} OR tags.{TAG}.before = {literal(name)}",
                 priority=priority,
             )
         )

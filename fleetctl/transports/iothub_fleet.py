@@ -1,5 +1,6 @@
 """What a hub knows of boards: where each stands, read in a few queries however many there are."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from fleetctl.transports.wire import printable
 
 TAG = "fleetctl"  # {"now", "before": deployments, "was": the release that `before` means}
 _CONNECTED = "Connected"
+_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def answers(hub: HubClient, names: Sequence[str]) -> dict[str, Standing]:
 
 def answered(hub: HubClient, consignment: str) -> int:
     """How many modules have answered a consignment, whichever way."""
-    where = f"moduleId = '{MODULE}' AND properties.reported.{SECTION}.consignment = '{consignment}'"
+    where = f"moduleId = '{MODULE}' AND properties.reported.{SECTION}.consignment = {literal(consignment)}"
     where += f" AND is_defined(properties.reported.{SECTION}.answered)"
     rows = list(hub.rows(f"SELECT COUNT() AS n FROM devices.modules WHERE {where}"))
     number = rows[0].get("n") if rows else 0
@@ -117,16 +119,28 @@ _MODULES = (
 )
 
 
+def literal(name: str) -> str:
+    """A name as a text of the hub's query language. Those of boards and of our deployments need no escapes.
+
+    Raises:
+        ValueError: the name has a character that only an escape could bring in, which Microsoft does not
+            define the same everywhere.
+    """
+    if not _PLAIN.match(name):
+        raise ValueError(f"{name!r} cannot be asked for in a query")
+    return f"'{name}'"
+
+
 def _rows(hub: HubClient, head: str, names: Sequence[str]) -> Iterator[Row]:
     for share in _shares(names, QUERY_LIMIT - len(head)):
         yield from hub.rows(f"{head}{share}]")
 
 
 def _shares(names: Iterable[str], room: int) -> Iterator[str]:
-    """Quoted names with commas between, in lines no longer than `room`."""
+    """Names as literals with commas between, in lines no longer than `room`."""
     line = ""
     for name in names:
-        quoted = "'" + name.replace("'", "''") + "'"
+        quoted = literal(name)
         if line and len(line) + len(quoted) + 1 > room:
             yield line
             line = ""
