@@ -52,6 +52,7 @@ def make_app(watch: Watch, desk: Desk | None = None) -> "Starlette":
     site = _Site(watch, may_act=desk is not None)
     routes = [
         Route("/", site.fleet),
+        Route("/rows", site.rows),
         Route("/rollout", site.rollout),
         Route("/plan", site.plan),
         Route("/models", site.models),
@@ -99,6 +100,9 @@ class _Site:
     def fleet(self, request: "Request") -> "Response":
         return self._html(self._pages.fleet(Choice.parse(request.query_params)))
 
+    def rows(self, request: "Request") -> "Response":
+        return self._html(self._pages.rows(Choice.parse(request.query_params)))
+
     def rollout(self, _: "Request") -> "Response":
         return self._html(self._pages.rollout())
 
@@ -137,7 +141,7 @@ class _Site:
         from starlette.responses import Response
 
         name = request.path_params["name"]
-        if name not in ("style.css", "live.js", "act.js", "icon.svg"):
+        if name not in ("style.css", "live.js", "list.js", "act.js", "icon.svg"):
             return self._html(None, "There is no such file")
         return Response(static(name), media_type=_TYPES[name.rpartition(".")[2]])
 

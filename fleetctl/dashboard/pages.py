@@ -18,7 +18,7 @@ from fleetctl.observation import latency_p95_ms
 from fleetctl.receipts import settled
 from fleetctl.report.plan import plan_summary
 from fleetctl.report.status import status_summary
-from fleetctl.report.web.fleet_view import Choice, fleet_view, names_digest
+from fleetctl.report.web.fleet_view import PAGE, Choice, fleet_view, names_digest
 from fleetctl.report.web.pages import render
 from fleetctl.report.web.sparkline import sparkline
 from fleetctl.status import BoardStatus
@@ -65,9 +65,15 @@ class Pages:
             known,
             view=view,
             digest=digest,
+            page_size=PAGE,
             note=known.note,
             summary=_summary(known),
         )
+
+    def rows(self, choice: Choice) -> str:
+        """The rows of one page of boards, for a list that scrolls."""
+        known = self._watch.snapshot
+        return render("rows.html", view=fleet_view(known.source.fleet, known.statuses, choice))
 
     def rollout(self) -> str:
         known, policy = self._watch.snapshot, self._watch.snapshot.source.fleet.rollout

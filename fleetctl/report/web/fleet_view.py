@@ -98,6 +98,11 @@ class FleetView:
     pages: int
 
     @property
+    def first(self) -> int:
+        """How many of the chosen boards come before this page."""
+        return (self.choice.page - 1) * PAGE
+
+    @property
     def chosen(self) -> int:
         return len(self.names)
 

@@ -34,12 +34,14 @@ async function refresh() {
   const fresh = new DOMParser().parseFromString(text, "text/html");
   const kept = keep(main);
   const said = document.querySelector("#said");
+  document.dispatchEvent(new Event("refreshing"));
   main.innerHTML = fresh.querySelector("#main").innerHTML;
   Object.assign(main.dataset, fresh.querySelector("#main").dataset);
   document.querySelector("#when").textContent = fresh.querySelector("#when").textContent;
   const saying = fresh.querySelector("#said").textContent;
   if (said.textContent !== saying) said.textContent = saying; // a screen reader hears changes, not rounds
   document.title = fresh.title;
+  document.dispatchEvent(new Event("refreshed")); // whoever adds to the page does so before focus comes back
   restore(main, kept);
 }
 
