@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import ArchiveDataset, Dataset, FolderDataset, RenderedDataset, WallsDataset
-from fleetctl.models import archive, fonts, gardiner, photos, rendered
+from fleetctl.models import archive, carvers, fonts, gardiner, photos, rendered
 from fleetctl.models.folder_digest import folder_digest
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.samples import Samples, Split, drawn_name, stratified
@@ -93,11 +93,11 @@ def _load_folder(dataset: FolderDataset, base: Path, progress: Progress) -> Spli
 
 
 def _draw(signs: Iterable[str], count: int, seed: int, progress: Progress) -> Samples:
-    carver = rendered.Carver(fonts.find(), seed=seed)
     wanted = [(sign, index) for sign in signs for index in range(count)]
+    drawn = carvers.draw(fonts.find(), seed, wanted)
     samples = Samples([], [], [])
-    for done, (sign, index) in enumerate(wanted, start=1):
-        samples.images.append(carver.sample(sign, index))
+    for done, ((sign, index), image) in enumerate(zip(wanted, drawn, strict=True), start=1):
+        samples.images.append(image)
         samples.labels.append(sign)
         samples.names.append(drawn_name(sign, index))
         progress("draw", done, len(wanted))
