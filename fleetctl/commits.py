@@ -7,11 +7,12 @@ attribute, filter or hook of the repository has a say in it.
 import os
 import stat
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from fleetctl.children import environment
+from fleetctl.commit_signers import SIGNERS, trusting
 from fleetctl.errors import FleetError, UsageError
 from fleetctl.project import Project
 
@@ -72,19 +73,25 @@ class Commits:
         found = self._must("rev-list", "--topo-order", commit).decode().split()
         return {each: place for place, each in enumerate(found)}
 
-    def demand_signature(self, commit: str) -> None:
-        """Raise unless git verifies the commit's signature, by the keys it was told to trust.
+    def demand_signature(self, commit: str, signers: str = "") -> None:
+        """Raise unless git verifies the commit's signature.
+
+        Args:
+            signers: who is trusted, and nobody else: lines of ssh's allowed signers, and armoured public keys
+                of OpenPGP. Empty: whoever git was told to trust.
 
         Raises:
-            UsageError: there is no signature, or none that git trusts.
+            UsageError: there is no signature, or none that is trusted; or `signers` cannot be read.
         """
-        done = self._run("verify-commit", "--", commit)
+        with trusting(signers) as (settings, environ):
+            done = self._run(*settings, "verify-commit", "--", commit, environ=environ)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             why = f": {said[-1]}" if said else ""
             raise UsageError(
                 f"commit {commit[:12]} has no signature that git trusts{why}",
-                hint="`git log --show-signature` shows it; `gpg.ssh.allowedSignersFile` says whom git trusts",
+                hint="`git log --show-signature` shows it; "
+                f"{SIGNERS} or git's `gpg.ssh.allowedSignersFile` says who is trusted",
             )
 
     def write_out(
@@ -143,9 +150,11 @@ class Commits:
     def _succeeds_saying(self, wanted: str, *arguments: str) -> bool:
         return self._run(*arguments).stdout.decode().strip() == wanted
 
-    def _run(self, *arguments: str, data: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+    def _run(
+        self, *arguments: str, data: bytes = b"", environ: Mapping[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[bytes]":
         argv = ["git", "-C", str(self.root), "--no-optional-locks", "--literal-pathspecs", *arguments]
-        settings = environment(GIT_TERMINAL_PROMPT="0", LC_ALL="C")
+        settings = environment(GIT_TERMINAL_PROMPT="0", LC_ALL="C", **(environ or {}))
         try:
             return subprocess.run(
                 argv, input=data, capture_output=True, timeout=_TIMEOUT, check=False, env=settings

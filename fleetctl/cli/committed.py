@@ -1,5 +1,6 @@
 """The fleet of one exact commit, for verbs that write to boards: `--commit`."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.commit_signers import SIGNERS
 from fleetctl.commits import Commits, project_at
 from fleetctl.errors import ManifestError, Refused
 from fleetctl.project import Project
@@ -52,7 +54,7 @@ def project_of(file: Path, rev: str, *, dirty: bool, unpushed: bool, signed: boo
     _demand_clean(commits, dirty)
     _demand_pushed(commits, commit, unpushed)
     if signed:
-        commits.demand_signature(commit)
+        commits.demand_signature(commit, os.environ.get(SIGNERS, ""))
     with TemporaryDirectory(prefix="fleetctl-commit-") as folder:
         then = project_at(project, commit, Path(folder).resolve(), whole=True)
         try:

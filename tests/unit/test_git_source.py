@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -94,22 +95,90 @@ def test_problems_of_a_commit_have_the_paths_of_the_repository(fleet: GitFleet, 
 
 
 def test_an_unsigned_commit_is_refused_where_signatures_are_asked_for(
-    fleet: GitFleet, fleetctl: Fleetctl, tmp_path: Path
+    fleet: GitFleet, fleetctl: Fleetctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`--signed` takes what git verifies, by the keys that git was told to trust, and nothing else."""
-    key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    key = signing_key(tmp_path)
     (tmp_path / "signers").write_text(f"ankh@fleet.invalid {key.with_suffix('.pub').read_text()}")
     fleet.git("config", "gpg.format", "ssh")
     fleet.git("config", "gpg.ssh.allowedSignersFile", str(tmp_path / "signers"))
     unsigned = fleetctl("rollout", "--yes", "--commit", "HEAD", "--signed")
+    monkeypatch.setenv(
+        "FLEETCTL_REQUIRE_SIGNED_COMMIT", ""
+    )  # as a workflow sets it whose variable is not set
+    unasked = fleetctl("rollout", "--yes", "--commit", "HEAD")
     fleet.git("-c", f"user.signingkey={key}", "commit", "-q", "-S", "--allow-empty", "-m", "Signed")
     fleet.push()
     signed = fleetctl("rollout", "--yes", "--commit", "HEAD", "--signed")
 
     assert 2 == unsigned.status
     assert "has no signature that git trusts" in unsigned.err
+    assert 0 == unasked.status
     assert 0 == signed.status, signed.err
+
+
+def signing_key(folder: Path) -> Path:
+    key = folder / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    return key
+
+
+@pytest.mark.parametrize("form", ["ssh", "openpgp"])
+def test_the_environment_may_say_whose_signatures_count(
+    fleet: GitFleet, fleetctl: Fleetctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """Those people's commits are taken, by ssh and by OpenPGP; what git itself was told does not count."""
+    monkeypatch.setenv("FLEETCTL_REQUIRE_SIGNED_COMMIT", "1")
+    monkeypatch.setenv("FLEETCTL_COMMIT_SIGNERS", _sign_head(fleet, tmp_path / "ours", form))
+    taken = fleetctl("rollout", "--yes", "--commit", "HEAD")
+    (tmp_path / "signers").write_text(_sign_head(fleet, tmp_path / "theirs", form))
+    fleet.git("config", "gpg.ssh.allowedSignersFile", str(tmp_path / "signers"))
+    refused = fleetctl("rollout", "--yes", "--commit", "HEAD")
+
+    assert 0 == taken.status, taken.err
+    assert 2 == refused.status
+    assert "has no signature that git trusts" in refused.err
+
+
+def _sign_head(fleet: GitFleet, folder: Path, form: str) -> str:
+    """Make and push a commit that somebody signed; returns what says that they are trusted."""
+    folder.mkdir(mode=0o700)
+    if form == "ssh":
+        key = signing_key(folder)
+        sign = ["-c", "gpg.format=ssh", "-c", f"user.signingkey={key}"]
+        public = f"ankh@fleet.invalid {key.with_suffix('.pub').read_text()}"
+        fleet.git(*sign, "commit", "-q", "-S", "--allow-empty", "-m", "Signed")
+    else:
+        # gpg's agent listens in this folder, and a socket's path must be short.
+        with tempfile.TemporaryDirectory(prefix="gpg", dir="/tmp", ignore_cleanup_errors=True) as home:
+            public = _pgp_key(Path(home))
+            sign = ["-c", f"gpg.program={home}/gpg", "-c", "user.signingkey=ankh@fleet.invalid"]
+            fleet.git(*sign, "commit", "-q", "-S", "--allow-empty", "-m", "Signed")
+            subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True, capture_output=True)
+    fleet.push()
+    return public
+
+
+def _pgp_key(folder: Path) -> str:
+    """A key of OpenPGP in `folder`, and a `gpg` there that knows it; returns its public half."""
+    gpg = ["gpg", "--batch", "--quiet", "--homedir", str(folder)]
+    made = [*gpg, "--passphrase", "", "--quick-generate-key", "ankh@fleet.invalid", "ed25519", "sign"]
+    subprocess.run(made, check=True, capture_output=True)
+    program = folder / "gpg"
+    program.write_text(f'#!/bin/sh\nexec gpg --homedir "{folder}" "$@"\n')
+    program.chmod(0o700)
+    exported = subprocess.run([*gpg, "--armor", "--export"], check=True, capture_output=True, text=True)
+    return exported.stdout
+
+
+def test_a_signer_that_cannot_be_read_is_named(fleetctl: Fleetctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 2, before anything is asked of a board."""
+    broken = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nnothing\n-----END PGP PUBLIC KEY BLOCK-----\n"
+    monkeypatch.setenv("FLEETCTL_COMMIT_SIGNERS", broken)
+    said = fleetctl("rollout", "--yes", "--commit", "HEAD", "--signed")
+
+    assert 2 == said.status
+    assert "FLEETCTL_COMMIT_SIGNERS holds a public key that gpg cannot read" in said.err
 
 
 def elsewhere(fleet: GitFleet, fleetctl: Fleetctl, monkeypatch: pytest.MonkeyPatch) -> str:

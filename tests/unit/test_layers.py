@@ -13,7 +13,7 @@ LAYERS = [
     "schemas",
     "device",
     "store checked_json",
-    "project revision events blame receipts steering audit",
+    "project revision events blame receipts steering audit commit_signers",
     "commits",
     "artifact release",
     "manifest.schema",
