@@ -56,6 +56,10 @@ def main(argv: "Sequence[str] | None" = None) -> int:
 def _by_typer(words: list[str]) -> int:
     from fleetctl.cli.root import app
 
+    if any(word.endswith("-completion") for word in words):
+        from fleetctl.cli.shells import mend
+
+        mend()
     try:
         app(words, prog_name="fleetctl")
     except SystemExit as stop:
