@@ -15,4 +15,5 @@ BENCHMARKS = (
     "plan",
     "ansible_release",
     "iothub_scale",
+    "when_a_hub",
 )
