@@ -13,6 +13,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # the board
 BENCHMARKS = (
     "startup",
     "plan",
+    "serve",
+    "activation",
     "ansible_release",
     "iothub_scale",
     "when_a_hub",

@@ -26,6 +26,9 @@ if not __package__:  # a script beside its siblings: their folder is the package
     sys.modules[__package__].__path__ = [os.path.dirname(os.path.realpath(__file__))]
     sys.dont_write_bytecode = True  # a release folder holds what release.json says and nothing else
 
+# Before numpy: its matrices are small here, and threads that wait for each other cost more than they save.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from . import images
 from .detector import PictureTooLarge, TookTooLong
 from .folder import ReleaseFolder, ReleaseRefused

@@ -18,7 +18,7 @@ from benchmarks.harness import NotMeasured, Result, after, against, interleave, 
 FOLDER = Path(benchmarks.__file__).parent
 # Run by themselves: they need photos or another userland, or print tables for a page of the manual.
 APART = {"arm64_scores", "detector_plates", "reader_protocols", "when_a_hub"}
-NO_BENCHMARKS = {"__init__", "__main__", "harness"}
+NO_BENCHMARKS = {"__init__", "__main__", "bare_interpreter", "harness", "unlearnt"}
 
 
 def test_every_module_is_run_or_stands_apart() -> None:
