@@ -84,7 +84,7 @@ def _docker(folder: Path, architecture: str, store: BlobStore, artifact: Artifac
     manifest.write_text("\n".join(kept) + "\n")
     try:
         with lab_of(made, architecture) as fleet, client_of_engine() as client:
-            fitted = fleet.run("bootstrap", "--yes", patience=900)
+            fitted = fleet.run("bootstrap", patience=900)
             assert fitted.status == 0, fitted.err
             container = container_of(client, fleet, BOARD.name).id
             return _rounds(["docker", "exec", "-i", container], BOARD, store, artifact)

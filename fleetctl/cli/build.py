@@ -66,14 +66,18 @@ def build(
     if changed:
         _show_changed(file, models or [], output)
         return
-    fleet, project, names = load(file), Project(file), models or []
+    fleet, project, names, took = load(file), Project(file), models or [], ""
     if check:
         result = library.check(fleet, project, models=names)
     else:
         with ExitStack() as stack:
-            result = library.build(fleet, project, models=names, force=force, progress=Bars(stack))
+            bars = Bars(stack)
+            result = library.build(fleet, project, models=names, force=force, progress=bars)
+            took = bars.took()
     for model in result.built:
         talk.done(f"{model.name} built: {model.reason}")
+    if took:
+        talk.note(f"it took: {took}")
     if not result.built:
         talk.done("up to date")
     for model in result.models:

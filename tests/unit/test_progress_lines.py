@@ -1,7 +1,10 @@
 """Progress in a log: enough lines to see that work goes on and when it ends, and no more."""
 
+from contextlib import ExitStack
+
 import pytest
 
+from fleetctl.cli.bars import Bars
 from fleetctl.report.console import PlainProgress, duration
 
 
@@ -63,3 +66,29 @@ def test_resumed_work_is_judged_by_what_is_done_now(capsys: pytest.CaptureFixtur
 def test_times_are_as_exact_as_a_person_needs(seconds: float, text: str) -> None:
     """Seconds, minutes, or hours and minutes."""
     assert text == duration(seconds)
+
+
+def test_a_build_says_what_its_stages_took() -> None:
+    """Minutes until the next stage began, variants together; a stage that comes again adds to its own."""
+    clock = Clock()
+    with ExitStack() as stack:
+        bars = Bars(stack, clock=clock)
+        for stage, seconds in [
+            ("reader: read photos", 30),
+            ("reader: train", 600),
+            ("reader: convert float32", 12),
+            ("reader: evaluate float32", 6),
+            ("reader: convert int8-qat", 48),
+        ]:
+            bars(stage, 1, 2)
+            clock.now += seconds
+        took = bars.took()
+
+    assert "reader: read photos 0.5 min, reader: train 10.0 min, reader: convert 1.0 min" in took
+    assert took.endswith(", reader: evaluate 0.1 min")
+
+
+def test_a_build_with_nothing_to_do_took_nothing() -> None:
+    """What is up to date has no stages to speak of."""
+    with ExitStack() as stack:
+        assert "" == Bars(stack).took()
