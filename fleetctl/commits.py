@@ -68,6 +68,11 @@ class Commits:
         )
         return [os.fsdecode(entry[3:]) for entry in status.stdout.split(b"\0") if entry]
 
+    def is_same_fleet(self, commit: str) -> bool:
+        """Whether every file of the fleet lies here as it does in this commit."""
+        same = self._succeeds("diff", "--quiet", commit, "--", "inventory", "model_artifacts")
+        return same and not self.changed_files()
+
     def up_to(self, commit: str) -> dict[str, int]:
         """This commit (0) and all that came before it, numbered from the nearest on."""
         found = self._must("rev-list", "--topo-order", commit).decode().split()

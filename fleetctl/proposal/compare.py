@@ -181,13 +181,18 @@ def _unreadable(base: Base, head: Side) -> Iterator[Finding]:
 def propose_from(project: Project, rev: str, fleet: Fleet) -> Proposal:
     """Hold the working tree against the commit that `rev` names.
 
+    Where no file of the fleet differs there is nothing to plan, and a lock that was stale before is not this
+    change's fault.
+
     Raises:
         UsageError: git knows no such commit.
         ManifestError: the lock or a template of the working tree is not one.
     """
     commits = Commits(project.root)
-    head = read_side(_name_of_head(commits), project)
-    with base_of(project, commits.resolve(rev), fleet) as base:
+    commit, head = commits.resolve(rev), read_side(_name_of_head(commits), project)
+    if commits.is_same_fleet(commit):
+        return Proposal(fleet.name, commit, head.name, Plan(fleet.name, ()), unchanged=len(fleet.boards))
+    with base_of(project, commit, fleet) as base:
         return propose(base, head)
 
 

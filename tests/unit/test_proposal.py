@@ -50,6 +50,18 @@ def test_no_change_is_nothing(plan: Plan) -> None:
     assert (0, "3 boards keep their release\n") == (said.status, said.out)
 
 
+def test_a_lock_that_was_stale_before_is_not_this_changes_fault(fleet: GitFleet, plan: Plan) -> None:
+    """A pull request that touches no file of the fleet passes; one that does is told of the lock."""
+    fleet.edit("samples: 6}", "samples: 5}")
+    fleet.commit("A recipe without its build")
+    (fleet.root / "README.md").write_text("About us")
+    untouched = plan()
+    fleet.edit("threshold: 0.6", "threshold: 0.7")
+
+    assert (0, "3 boards keep their release\n") == (untouched.status, untouched.out)
+    assert 11 == plan().status
+
+
 def test_only_what_changes_is_shown(fleet: GitFleet, plan: Plan) -> None:
     """A group's value shows its boards by wave, the value, and what it costs; others are a number."""
     fleet.edit("threshold: 0.6", "threshold: 0.7")

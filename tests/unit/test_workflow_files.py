@@ -83,6 +83,22 @@ def test_a_rollout_is_never_cut_off_by_the_next() -> None:
     assert "rollout" == jobs(FOLDER / "drift.yml")["heal"]["concurrency"]["group"]
 
 
+def test_a_check_that_must_pass_runs_for_every_pull_request() -> None:
+    """One that leaves paths out would never report for the others, and nobody could merge them."""
+    triggers = yaml.safe_load((FOLDER / "plan.yml").read_text())[True]
+
+    assert not (triggers["pull_request"] or {}).keys() & {"paths", "paths-ignore", "branches"}
+
+
+def test_nothing_is_published_that_was_not_tried() -> None:
+    """The wheel goes out once every Python it is for has begun a fleet with it."""
+    found = jobs(FOLDER / "release.yml")
+    (tested,) = jobs(FOLDER / "ci.yml")["wheel"]["strategy"]["matrix"].values()
+
+    assert "try" in found["publish"]["needs"]
+    assert [tested] == list(found["try"]["strategy"]["matrix"].values())
+
+
 def test_a_gate_that_stayed_shut_ends_the_way() -> None:
     """Each wave, and everybody in the end, waits for the word of the gate before it, and for nothing less."""
     found = jobs(FOLDER / "rollout.yml")
