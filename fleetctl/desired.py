@@ -128,19 +128,19 @@ def sealed_by(signing: Signing | None, observed: Mapping[str, Observed]) -> Call
         SigningError: they have to be signed, and nothing can be signed here.
     """
     if signing is None:
-        return lambda order: replace(order, holding=_holding(observed[order.board.name]))
+        return lambda order: replace(order, holding=holding_of(observed[order.board.name]))
     signing.require_key()
 
     def seal(order: Order) -> Order:
         seen = observed[order.board.name]
-        order = replace(order, holding=_holding(seen))
+        order = replace(order, holding=holding_of(seen))
         undo = signing.permission(seen, seen.current) if seen.current else None
         return replace(order, signed=signing.order(seen, order.release.digest), undo=undo)
 
     return seal
 
 
-def _holding(seen: Observed) -> Holding | None:
+def holding_of(seen: Observed) -> Holding | None:
     """What a board has, if it answered."""
     return Holding(seen.current, seen.files) if seen.time and seen.reach is Reach.REACHED else None
 

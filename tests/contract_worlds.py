@@ -266,6 +266,15 @@ def by_board(replies: Iterator[Reply]) -> dict[str, Reply]:
     return found
 
 
+def settled(world: World, board: Board) -> dict[str, Any]:
+    """What a board runs once nothing is on probation any more; a busy machine may take its time."""
+    give_up = time.monotonic() + DEADLINE
+    while (seen := observed(world, board))["pending"] is not None:
+        assert time.monotonic() < give_up, seen
+        time.sleep(0.2)
+    return seen
+
+
 def observed(world: World, board: Board) -> dict[str, Any]:
     """What a board runs now."""
     reply = by_board(world.transport.observe([board], deadline=DEADLINE))[board.name]

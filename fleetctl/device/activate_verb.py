@@ -15,7 +15,7 @@ from .evidence import evidence_terms, prove
 from .files import Json
 from .records import Records
 from .recovery import recover
-from .release_files import FileRef, parse_manifest
+from .release_files import FileRef, manifest_by_difference, parse_manifest
 from .snapshot import adopt
 from .space import make_room
 from .staging import stage
@@ -26,6 +26,8 @@ def activate(call: Call) -> Dict[str, Any]:
     """Take in a release, try it and prove it; it ends on probation, or reverted."""
     request, board = call.request, call.board
     digest, manifest = digest_of(request, "release"), request.get("manifest")
+    if isinstance(manifest, dict):
+        manifest = manifest_by_difference(board, manifest, digest)
     if not isinstance(manifest, str) or not isinstance(request.get("board"), str):
         raise BoardError("bad-request", "activate needs a board and a manifest")
     files = parse_manifest(manifest, digest)

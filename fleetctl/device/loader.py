@@ -1,12 +1,14 @@
 """Runs the board's modules from texts in memory: what every script that is sent to a board begins with.
 
-It is sent as it stands, with the call of `run` behind it, and writes nothing on the board.
+It is sent without its comments, with the call of `run` behind it, and writes nothing on the board. What
+follows it on standard input, the request and any bundle, is deflated.
 """
 
 from __future__ import annotations
 
 import binascii
 import hashlib
+import io
 import json
 import os
 import sys
@@ -14,9 +16,10 @@ import zlib
 from collections.abc import Mapping
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 PACKAGE = "fleetctl_device"
-NOT_KEPT = 93  # exit status where the board lacks one of the blobs, with the request still unread
+NOT_KEPT = 93  # exit status where the board has other modules, or none, with the request still unread
 
 
 class TextImporter:
@@ -45,27 +48,61 @@ def packed(data: str) -> Mapping[str, str]:
     return texts
 
 
-def kept(root: str, digests: Mapping[str, str]) -> Mapping[str, str]:
-    """Sources that the board has among its blobs; all are read at once, since a verb may delete blobs."""
+def kept(root: str, digest: str) -> Mapping[str, str]:
+    """Sources of the board's current release, if they are ours; all are read at once, since a verb may delete
+    releases, and checked, since one whose bits were flipped could not even be asked to mend itself."""
+    folder, sources = os.path.join(root, "current", "runtime"), {}
     try:
-        return {
-            name: _text(os.path.join(root, "blobs", "sha256", blob), blob) for name, blob in digests.items()
-        }
+        for name in os.listdir(folder):
+            if name.endswith(".py"):
+                with open(os.path.join(folder, name), "rb") as stream:
+                    sources[name[:-3]] = stream.read()
+        if digest_of(sources) != digest:
+            sys.exit(NOT_KEPT)
+        return {name: source.decode("utf-8") for name, source in sources.items()}
     except (OSError, ValueError):
         sys.exit(NOT_KEPT)
 
 
-def _text(path: str, digest: str) -> str:
-    """A source that is what it was; one whose bits were flipped could not even be asked to mend itself."""
-    with open(path, "rb") as stream:
-        source = stream.read()
-    if hashlib.sha256(source).hexdigest() != digest:
-        raise ValueError("%s was altered" % path)
-    return source.decode("utf-8")
+def digest_of(sources: Mapping[str, bytes]) -> str:
+    """One digest of many sources by their names."""
+    digests = ["%s %s" % (hashlib.sha256(sources[name]).hexdigest(), name) for name in sorted(sources)]
+    return hashlib.sha256("\n".join(digests).encode("utf-8")).hexdigest()
+
+
+class Inflated(io.RawIOBase):
+    """A stream of deflated members, one behind the other, as what they were."""
+
+    def __init__(self, source: Any) -> None:
+        super().__init__()
+        self._source = source
+        self._member = zlib.decompressobj()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        """Raises `EOFError` where a member is damaged."""
+        try:
+            data = self._inflated(len(target))
+        except zlib.error as error:
+            raise EOFError(str(error)) from None
+        target[: len(data)] = data
+        return len(data)
+
+    def _inflated(self, most: int) -> bytes:
+        while True:
+            fresh = self._member.unconsumed_tail or self._member.unused_data or self._source.read1(1 << 16)
+            if self._member.eof:
+                self._member = zlib.decompressobj()
+            data = self._member.decompress(fresh, most) if fresh else b""
+            if data or not (fresh or self._member.unconsumed_tail):
+                return data
 
 
 def run(texts: Mapping[str, str]) -> None:
     """Run `activate.py` with the arguments of this process."""
     sys.meta_path.insert(0, TextImporter(texts))
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(Inflated(sys.stdin.buffer), 1 << 16))
     main = __import__(PACKAGE + ".activate", fromlist=["main"]).main
     sys.exit(main(sys.argv[1:]))

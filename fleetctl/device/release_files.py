@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from typing import Dict, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple
 
 from .board_error import BoardError
 from .files import sha256_file
@@ -42,6 +42,29 @@ def parse_manifest(text: str, digest: str) -> Dict[str, FileRef]:
         if isinstance(ref.size, bool) or not isinstance(ref.size, int) or ref.size < 0:
             raise BoardError("bad-manifest", "the release's manifest gives %.80r no size" % path)
     return files
+
+
+def manifest_by_difference(board: Board, difference: Any, digest: str) -> str:
+    """The text of a manifest that is told by what it changes of a release that is here.
+
+    Args:
+        difference: `{"base": digest, "files": {path: {"sha256", "size"}}, "without": [path]}`.
+
+    Raises:
+        BoardError: `unknown-base`: that release is not here, was altered, or does not lead to `digest`.
+    """
+    try:
+        files = {path: ref._asdict() for path, ref in release_files(board, difference["base"]).items()}
+        files.update(difference["files"])
+        for path in difference["without"]:
+            files.pop(path, None)
+        document = {"schema": "fleetctl.release/v1", "files": files}
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
+        if hashlib.sha256(text.encode("utf-8")).hexdigest() == digest:
+            return text
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise BoardError("unknown-base", "the release is not told by what this board has")
 
 
 def is_safe_path(path: str) -> bool:

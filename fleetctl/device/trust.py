@@ -11,8 +11,6 @@ import binascii
 import hashlib
 import json
 import os
-import shutil
-import subprocess
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from .board_error import BoardError
@@ -155,6 +153,8 @@ def note_serial(board: Board, signed: Optional[Json]) -> None:
 
 def signer_of(board: Board, trust: Trust, text: str, signature: str) -> Optional[str]:
     """Fingerprint of the trusted key that signed a text; None where none did."""
+    import shutil  # slow to import: only where somebody signs
+
     try:
         message, raw = text.encode("utf-8"), base64.b64decode(signature, validate=True)
     except ValueError:  # half a character, or no base64
@@ -182,6 +182,8 @@ def is_whole_key(path: str, fingerprint: str) -> bool:
 
 def verifies(openssl: str, key: str, message: bytes, signature: bytes) -> bool:
     """ECDSA on P-256 over SHA-256. The signature goes through a pipe, so nothing is written for it."""
+    import subprocess  # slow to import: as above
+
     reader, writer = os.pipe()
     try:
         os.write(writer, signature)  # shorter than any pipe

@@ -1,7 +1,7 @@
 """The board's modules as one script, for a board that has no release of ours, or one with other modules.
 
 A script is `device/loader.py` with one call behind it. `whole` brings every module that `activate.py`
-imports; `by_digest` only names the blobs that a board has kept of them since its last release.
+imports; `by_digest` only says what they are to a board whose current release brought the very same.
 """
 
 import ast
@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
+from fleetctl.device import loader
 from fleetctl.device.activate import VERBS
 from fleetctl.device.loader import NOT_KEPT
 from fleetctl.store import sha256
 from fleetctl.transports.base import Holding
+
+_KEPT = frozenset({"NOT_KEPT", "kept", "digest_of"})
 
 __all__ = ["NOT_KEPT", "VERBS", "by_digest", "is_kept", "modules", "whole"]
 
@@ -25,18 +28,25 @@ def whole() -> bytes:
     """The script with all of its modules inside."""
     texts = json.dumps({name: source.decode() for name, source in modules().items()})
     packed = binascii.b2a_base64(zlib.compress(texts.encode(), 9), newline=False)
-    return _loader() + f"\n\nrun(packed({packed.decode()!r}))\n".encode()
+    return _bare(_loader(), without=_KEPT) + f"\n\nrun(packed({packed.decode()!r}))\n".encode()
 
 
 def by_digest(root: str) -> bytes:
-    """The script that reads its modules from the blobs in `root`; exits `NOT_KEPT` where one is absent."""
-    digests = {name: sha256(source) for name, source in modules().items()}
-    return _loader() + f"\n\nrun(kept({root!r}, {digests!r}))\n".encode()
+    """The script that runs the modules of the release in `root`, with that release's own loader.
+
+    It exits `NOT_KEPT` where they are not the very modules that `whole` has.
+    """
+    call = f"texts = kept({root!r}, {loader.digest_of(_runtime())!r})\n"
+    run = "exec(compile(texts['loader'], 'loader.py', 'exec'))\nrun(texts)\n"
+    return _bare(_loader(), only=_KEPT) + f"\n\n{call}{run}".encode()
 
 
 def is_kept(holding: Holding | None) -> bool:
     """Whether a board has the modules; where nobody has looked, it is worth a try."""
-    return holding is None or {sha256(source) for source in modules().values()} <= set(holding.files.values())
+    if holding is None:
+        return True
+    ours = {f"runtime/{name}.py": sha256(source) for name, source in _runtime().items()}
+    return ours == {path: digest for path, digest in holding.files.items() if path.startswith("runtime/")}
 
 
 @cache
@@ -52,6 +62,14 @@ def modules() -> Mapping[str, bytes]:
     return dict(sorted(found.items()))
 
 
+@cache
+def _runtime() -> Mapping[str, bytes]:
+    """Sources of all that a release of ours brings."""
+    folder = files("fleetctl.device")
+    modules = (path for path in folder.iterdir() if path.name.endswith(".py") and path.name != "__init__.py")
+    return {path.name[:-3]: path.read_bytes() for path in modules}
+
+
 def _siblings(source: bytes) -> set[str]:
     """Modules of its own package that a module imports, wherever in it."""
     found = set[str]()
@@ -63,3 +81,40 @@ def _siblings(source: bytes) -> set[str]:
 
 def _loader() -> bytes:
     return files("fleetctl.device").joinpath("loader.py").read_bytes()
+
+
+@cache
+def _bare(
+    source: bytes, *, only: frozenset[str] = frozenset(), without: frozenset[str] = frozenset()
+) -> bytes:
+    """A script as it is sent, with every word to a board: no comments, no annotations, no idle functions.
+
+    With `only`, nothing but these names and the modules that they use.
+    """
+    tree = ast.parse(source)
+    tree.body = [node for node in tree.body if not _names(node) & without]
+    if only:
+        kept = [node for node in tree.body if _names(node) & only]
+        used = {word.id for node in kept for word in ast.walk(node) if isinstance(word, ast.Name)}
+        imported = [node for node in tree.body if isinstance(node, ast.Import) and _names(node) & used]
+        tree.body = [*imported, *kept]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+    return ast.unparse(tree).encode()
+
+
+def _names(node: ast.stmt) -> set[str]:
+    """What a statement at the top of a module defines."""
+    match node:
+        case ast.Import() | ast.ImportFrom():
+            return {alias.asname or alias.name for alias in node.names}
+        case ast.Assign():
+            return {target.id for target in node.targets if isinstance(target, ast.Name)}
+        case ast.FunctionDef() | ast.ClassDef():
+            return {node.name}
+    return set()

@@ -76,9 +76,9 @@ def release_to(order: Order, ask: Ask) -> dict[str, Any]:
     if presumed is None:
         return _send(order, ask, _missing(order.release, ask))
     try:
-        return _send(order, ask, presumed)
+        return _send(order, ask, presumed, short=True)
     except BoardSaidNo as no:
-        if no.code != "missing-blobs":
+        if no.code not in ("missing-blobs", "unknown-base"):
             raise
     return _send(order, ask, _missing(order.release, ask))  # it has less than it had
 
@@ -92,10 +92,12 @@ def presumably_missing(order: Order) -> list[str] | None:
     return sorted(absent) if sum(absent.values()) <= _WORTH_ASKING else None
 
 
-def _send(order: Order, ask: Ask, absent: Sequence[str]) -> dict[str, Any]:
+def _send(order: Order, ask: Ask, absent: Sequence[str], *, short: bool = False) -> dict[str, Any]:
+    """Have it tried and proved; `short` says what the release is by what the board was seen to run."""
     bundle = _bundle(BlobStore(order.blobs), absent)
+    manifest = _difference(order) if short else order.release.manifest.decode()
     try:
-        return _prove(order, ask, bundle)
+        return _prove(order, ask, manifest, bundle)
     except BoardFault as fault:
         if fault.status is not ReplyStatus.UNREACHABLE:
             raise
@@ -113,9 +115,22 @@ def prepare(preparation: Preparation, ask: Ask) -> Mapping[str, Any]:
     return ask("prepare", {**preparation.request, "bundle_bytes": len(bundle)}, bundle)
 
 
-def _prove(order: Order, ask: Ask, bundle: bytes) -> dict[str, Any]:
+def _difference(order: Order) -> Mapping[str, Any] | str:
+    """The manifest of an order's release by what it changes of the board's own; whole where that has none."""
+    if order.holding is None or order.holding.release is None:
+        return order.release.manifest.decode()
+    seen, wanted = order.holding.files, order.release.files
+    changed = {path: ref for path, ref in wanted.items() if seen.get(path) != ref.sha256}
+    return {
+        "base": order.holding.release,
+        "files": {path: {"sha256": ref.sha256, "size": ref.size} for path, ref in changed.items()},
+        "without": sorted(seen.keys() - wanted.keys()),
+    }
+
+
+def _prove(order: Order, ask: Ask, manifest: Mapping[str, Any] | str, bundle: bytes) -> dict[str, Any]:
     ordered, contract, smoke = terms(order)
-    reply = dict(ask("activate", _activate_request(order, len(bundle)), bundle))
+    reply = dict(ask("activate", _activate_request(order, manifest, len(bundle)), bundle))
     receipt = reply.get("receipt")
     judgement = judge(contract, smoke, receipt if isinstance(receipt, dict) else {}, ordered)
     if reply.get("state") == "pending":
@@ -163,11 +178,11 @@ def _tar(files: Iterable[tuple[str, bytes]]) -> bytes:
     return stream.getvalue()[:end]  # without the padding to a tape's record of ten KiB
 
 
-def _activate_request(order: Order, bundle_bytes: int) -> dict[str, Any]:
+def _activate_request(order: Order, manifest: Mapping[str, Any] | str, bundle_bytes: int) -> dict[str, Any]:
     return {
         "board": order.board.name,
         "release": order.release.digest,
-        "manifest": order.release.manifest.decode(),
+        "manifest": manifest,
         "bundle_bytes": bundle_bytes,
         "commit": order.commit,
         "confirm_timeout": order.confirm_timeout,

@@ -4,9 +4,13 @@ Nothing needs to be installed on a board beforehand: a script (see `board_script
 request on the same standard input, and any `python3` on the board runs it.
 """
 
+import contextlib
 import json
 import re
-from collections.abc import Mapping
+import tarfile
+import zlib
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from fleetctl.store import canonical_json
@@ -15,7 +19,8 @@ from fleetctl.transports.base import Reply, ReplyStatus
 REPLY_LIMIT = 4 << 20  # bytes; the largest honest reply, ten thousand log lines, stays below
 _ERROR_LIMIT = 500  # characters of a board's words that reach a person
 _PYTHON = ["python3", "-I", "-S"]  # nothing of the board's own changes what runs, and it starts sooner
-_LAUNCH = "import sys;exec(compile(sys.stdin.buffer.read({size}),'activate.py','exec'))"
+_LAUNCH = "import sys,zlib;exec(compile(zlib.decompress(sys.stdin.buffer.read({size})),'activate.py','exec'))"
+_TAR_BLOCK = 512
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
 
 
@@ -50,12 +55,31 @@ class BoardSaidNo(BoardFault):
 
 def command(verb: str, root: str, script: bytes) -> list[str]:
     """The argv that runs `verb` on a board, reading `script` and then the request from standard input."""
-    return [*_PYTHON, "-c", _LAUNCH.format(size=len(script)), verb, "--root", root]
+    return [*_PYTHON, "-c", _LAUNCH.format(size=len(deflated(script))), verb, "--root", root]
 
 
 def standard_input(script: bytes, request: Mapping[str, Any], payload: bytes = b"") -> bytes:
-    """What a board reads: the script, the request as a line, and any bundle."""
-    return script + canonical_json(dict(request)) + payload
+    """What a board reads: the script, the request as a line, and any bundle; deflated, member by member."""
+    said = [zlib.compress(canonical_json(dict(request)), 9), *map(deflated, _members(payload))]
+    return deflated(script) + b"".join(said)
+
+
+@lru_cache(maxsize=1024)
+def deflated(data: bytes) -> bytes:
+    """`data` as it is sent; deflated once, however many boards are sent it."""
+    return zlib.compress(data, 9)
+
+
+def _members(tar: bytes) -> Iterator[bytes]:
+    """The members of a tar with their headers, then its end; anything else in one piece."""
+    start = 0
+    with contextlib.suppress(tarfile.TarError):
+        while start < len(tar):
+            header = tarfile.TarInfo.frombuf(tar[start : start + _TAR_BLOCK], "ascii", "strict")
+            end = start + _TAR_BLOCK + -(-header.size // _TAR_BLOCK) * _TAR_BLOCK
+            yield tar[start:end]
+            start = end
+    yield tar[start:]
 
 
 def parse_reply(verb: str, stdout: bytes) -> dict[str, Any]:

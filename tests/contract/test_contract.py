@@ -1,6 +1,6 @@
 """What every transport promises, held against each of them in turn."""
 
-from contract_worlds import CONFIRM_TIMEOUT, DEADLINE, Releases, World, by_board, observed
+from contract_worlds import CONFIRM_TIMEOUT, DEADLINE, Releases, World, by_board, observed, settled
 
 from fleetctl.transports.base import ReplyStatus
 
@@ -98,8 +98,7 @@ def test_interrupted_release_leaves_a_whole_board(world: World, releases: Releas
     world.interrupted(after)
     world.pass_time(CONFIRM_TIMEOUT + 2)
 
-    seen = observed(world, board)
-    assert seen["pending"] is None
+    seen = settled(world, board)
     assert seen["current"] == seen["good"] == seen["service"]["loaded"]["release"]
     assert seen["current"] in (before.release.digest, after.release.digest)
     (again,) = world.transport.release([after])

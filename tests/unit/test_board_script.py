@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetctl.store import sha256
+from fleetctl.render.renderer import board_runtime
 from fleetctl.transports import board_script, wire
 
 
@@ -21,12 +21,13 @@ def ask(root: Path, script: bytes, verb: str = "observe") -> "subprocess.Complet
     )
 
 
-def keep_blobs(root: Path) -> Path:
-    blobs = root / "blobs" / "sha256"
-    blobs.mkdir(parents=True)
-    for source in board_script.modules().values():
-        (blobs / sha256(source)).write_bytes(source)
-    return blobs
+def keep_runtime(root: Path) -> Path:
+    """What a release of ours leaves at its place; returns the folder."""
+    runtime = root / "current" / "runtime"
+    runtime.mkdir(parents=True)
+    for path, source in board_runtime().items():
+        (runtime.parent / path).write_bytes(source)
+    return runtime
 
 
 def test_the_whole_script_needs_nothing_on_the_board(tmp_path: Path) -> None:
@@ -46,19 +47,18 @@ def test_every_verb_is_inside(tmp_path: Path, verb: str) -> None:
     assert b"" == done.stderr
 
 
-def test_modules_kept_as_blobs_are_run_from_there(tmp_path: Path) -> None:
-    """A board that keeps every module answers with them, and is sent no more than their digests."""
-    keep_blobs(tmp_path)
+def test_modules_of_the_current_release_are_run_from_there(tmp_path: Path) -> None:
+    """A board that has every module answers with them, and is sent no more than their digest."""
+    keep_runtime(tmp_path)
     script = board_script.by_digest(str(tmp_path))
 
-    assert wire.parse_reply("observe", ask(tmp_path, script).stdout)["foreign"] is False
-    assert len(script) < len(board_script.whole()) / 4
+    assert wire.parse_reply("observe", ask(tmp_path, script).stdout)["current"] is None
+    assert len(wire.deflated(script)) < 600
 
 
 def test_a_board_without_one_of_the_modules_says_so(tmp_path: Path) -> None:
     """It does before it has read the request, and says nothing else."""
-    blobs = keep_blobs(tmp_path)
-    (blobs / sha256(board_script.modules()["observe"])).unlink()
+    (keep_runtime(tmp_path) / "observe.py").unlink()
     done = ask(tmp_path, board_script.by_digest(str(tmp_path)))
 
     assert (board_script.NOT_KEPT, b"") == (done.returncode, done.stdout)
@@ -66,8 +66,7 @@ def test_a_board_without_one_of_the_modules_says_so(tmp_path: Path) -> None:
 
 def test_a_module_that_was_altered_counts_as_absent(tmp_path: Path) -> None:
     """A flipped bit in what a board keeps is noticed before it runs: the script is sent whole then."""
-    blobs = keep_blobs(tmp_path)
-    altered = blobs / sha256(board_script.modules()["observe"])
+    altered = keep_runtime(tmp_path) / "observe.py"
     altered.write_bytes(altered.read_bytes().replace(b"def observe", b"def obserwe"))
     done = ask(tmp_path, board_script.by_digest(str(tmp_path)))
 
@@ -103,7 +102,10 @@ def test_anything_but_the_usage_is_refused(tmp_path: Path) -> None:
     for words in ([], ["observe"], ["dance", "--root", "x"], ["observe", "--root", "x", "--loud"]):
         command = wire.command("observe", str(tmp_path), board_script.whole())[:-3]
         done = subprocess.run(
-            [*command, *words], input=board_script.whole(), capture_output=True, check=False
+            [*command, *words],
+            input=wire.standard_input(board_script.whole(), {}),
+            capture_output=True,
+            check=False,
         )
 
         assert (2, b"") == (done.returncode, done.stdout)

@@ -8,6 +8,7 @@ import socket
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_board import LABELS, MODELS, TinyBoard, TinyRelease, bundle, powered, tiny_contract, tiny_release
@@ -403,6 +404,40 @@ def test_bundles_are_checked_member_by_member(board: TinyBoard, good: TinyReleas
         assert (reply["ok"], reply["code"]) == (False, "bad-bundle")
     assert board.ask("activate", {**request, "bundle_bytes": 0})["code"] == "missing-blobs"
     assert not (board.root / "blobs" / "sha256" / digest).exists()
+    assert board.serves() == board.current == good.digest
+
+
+def difference(base: TinyRelease, release: TinyRelease) -> dict[str, Any]:
+    """What `release` changes of `base`, as a controller says it that has seen the board run `base`."""
+    files, before = release.release.files, base.release.files
+    changed = {path: ref for path, ref in files.items() if before.get(path) != ref}
+    return {
+        "base": base.digest,
+        "files": {path: {"sha256": ref.sha256, "size": ref.size} for path, ref in changed.items()},
+        "without": sorted(before.keys() - files.keys()),
+    }
+
+
+def test_a_release_is_told_by_what_it_changes(board: TinyBoard, good: TinyRelease) -> None:
+    """A board completes the manifest from a release that it has, and knows it by its digest."""
+    other = good.with_file("model/notes.txt", b"a note")
+    assert board.activate(other, manifest=difference(good, other))["state"] == "pending"
+    assert board.confirm(other)["state"] == "confirmed"
+    assert board.activate(good, manifest=difference(other, good))["state"] == "pending"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"base": "0" * 64}, {"base": None}, {"files": {}}, {"files": {"model/notes.txt": 1}}, {"without": None}],
+)
+def test_a_difference_that_leads_elsewhere_is_refused(
+    board: TinyBoard, good: TinyRelease, changes: dict[str, Any]
+) -> None:
+    """A release that is not here, or is not what it was, brings no other: the board asks for the whole."""
+    other = good.with_file("model/notes.txt", b"a note")
+    told = board.activate(other, manifest={**difference(good, other), **changes})
+
+    assert (told["ok"], told["code"]) == (False, "unknown-base")
     assert board.serves() == board.current == good.digest
 
 

@@ -90,7 +90,7 @@ def test_the_sent_script_on_an_old_python(tmp_path: Path, verb: str) -> None:
     """Every verb can be sent to a board with an old interpreter, which answers and complains of nothing."""
     script = whole()
     command = [old_python() or "", "-W", "error", *wire.command(verb, str(tmp_path), script)[1:]]
-    done = subprocess.run(command, input=script + b"{}\n", capture_output=True)
+    done = subprocess.run(command, input=wire.standard_input(script, {}), capture_output=True)
 
     assert b"" == done.stderr
     assert isinstance(json.loads(done.stdout)["ok"], bool)

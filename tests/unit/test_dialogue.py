@@ -11,7 +11,7 @@ from contract_worlds import Releases, generic_board
 from fleetctl.artifact import BlobRef
 from fleetctl.release import Release
 from fleetctl.store import BlobStore
-from fleetctl.transports import board_script
+from fleetctl.transports import board_script, wire
 from fleetctl.transports.base import Holding, Order
 from fleetctl.transports.dialogue import release_to
 from fleetctl.transports.wire import BoardSaidNo
@@ -24,15 +24,22 @@ class ListeningBoard:
     """Takes what it is sent, and lacks some blobs; its evidence is none, so every release goes back."""
 
     lacks: set[str]
+    without_base: bool = False  # it no longer has the release it was seen to run
+    bytes: int = 0  # that it was sent
     asked: list[str] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
+    manifests: list[type] = field(default_factory=list)
 
     def __call__(self, verb: str, request: Mapping[str, Any], payload: bytes = b"") -> Mapping[str, Any]:
         self.asked.append(verb)
+        self.bytes += len(wire.standard_input(board_script.by_digest("/opt/fleetctl"), request, payload))
         if verb == "missing":
             return {"missing": sorted(self.lacks.intersection(request["blobs"]))}
         if verb == "activate":
             self.sent.append(len(payload))
+            self.manifests.append(type(request["manifest"]))
+            if self.without_base and isinstance(request["manifest"], dict):
+                raise BoardSaidNo(verb, "unknown-base", "it is not told by what this board has")
             if any(digest.encode() not in payload for digest in self.lacks):
                 raise BoardSaidNo(verb, "missing-blobs", "blobs of the release are not here")
         return {"state": "pending" if verb == "activate" else "reverted"}
@@ -85,6 +92,23 @@ def test_a_board_is_asked_before_much_is_sent(order: Order) -> None:
     release_to(replace(order, release=large, holding=Holding(None, {})), board)
 
     assert ["missing", "activate", "revert"] == board.asked
+
+
+def test_a_board_that_lost_what_it_ran_is_told_everything(order: Order) -> None:
+    """What a release changes of another says nothing to a board without that other."""
+    board = ListeningBoard({digest(order)}, without_base=True)
+    release_to(replace(order, holding=holding(order, without="config/serve.json")), board)
+
+    assert ["activate", "missing", "activate", "revert"] == board.asked
+    assert [dict, str] == board.manifests
+
+
+def test_another_configuration_is_a_kilobyte(order: Order) -> None:
+    """Scripts, requests and blob together, deflated as they are sent to a board that has the rest."""
+    board = ListeningBoard({digest(order)})
+    release_to(replace(order, holding=holding(order, without="config/serve.json")), board)
+
+    assert board.bytes < 2048
 
 
 def test_the_modules_are_kept_where_all_of_them_were_seen(order: Order) -> None:
