@@ -7,7 +7,7 @@ READY := .venv/.ready
 BOARDS := amd64 arm64
 FAULTS := .fleetctl/faults.md
 
-.PHONY: help setup demo test test-full boards lint audit format bench lock docs clean
+.PHONY: help setup demo test test-full test-azure boards lint audit format bench lock docs clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ test-full: $(READY) ## the suite with its long matrices, and a table of the faul
 	@rm -f $(FAULTS)
 	FLEETCTL_TEST_FULL=1 $(BIN)/python -m pytest -n 2 --dist loadgroup; status=$$?; \
 	  [ ! -f $(FAULTS) ] || cat $(FAULTS); exit $$status
+
+test-azure: $(READY) ## the contract suite against a real IoT Hub: FLEETCTL_TEST_AZURE_CONNECTION_STRING says which
+	FLEETCTL_TEST_AZURE=1 $(BIN)/python -m pytest -rs -k azure tests/contract/test_contract.py
 
 boards: $(READY) ## make the images and wheels that tests of docker boards need (as root, once)
 	$(BIN)/python tests/prepare_boards.py $(BOARDS)

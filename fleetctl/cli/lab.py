@@ -1,6 +1,6 @@
 """`fleetctl lab`: virtual boards on this machine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -59,7 +59,8 @@ def up(
     """Start a virtual board for each board of the manifest.
 
     Process boards are ssh servers that run commands as you do. Docker boards are Debian with systemd; a
-    processor that this machine does not have is emulated.
+    processor that this machine does not have is emulated. With --iothub, docker boards via iothub are edge
+    devices of the hub: their agents run modules as containers.
     """
     from fleetctl.lab import control
     from fleetctl.manifest.loader import load
@@ -68,16 +69,20 @@ def up(
 
     fleet = load(file)
     names = select(fleet, on).boards[:boards]
-    lab = control.up(_files(file), _wanted(fleet, names, driver, arch), driver, talk.step)
-    if lab.was_running and not lab.added:
-        talk.done(f"the lab is up already, with {_count(len(lab.state.boards))}")
-    else:
-        talk.done(f"the lab is up, with {_count(len(lab.state.boards))} ({len(lab.added)} new)")
-    if off := [name for name, board in lab.state.boards.items() if not board.online]:
-        talk.warn(f"without power: {', '.join(off)}; give it back with `fleetctl lab start`")
-    talk.note("use it with `--transport lab`, or FLEETCTL_TRANSPORT=lab for every verb")
+    edge = lab_iothub.edge_boards(fleet, names) if iothub and driver is Driver.DOCKER else []
+    if over_ssh := [name for name in names if name not in edge]:
+        lab = control.up(_files(file), _wanted(fleet, over_ssh, driver, arch), driver, talk.step)
+        if lab.was_running and not lab.added:
+            talk.done(f"the lab is up already, with {_count(len(lab.state.boards))}")
+        else:
+            talk.done(f"the lab is up, with {_count(len(lab.state.boards))} ({len(lab.added)} new)")
+        if off := [name for name, board in lab.state.boards.items() if not board.online]:
+            talk.warn(f"without power: {', '.join(off)}; give it back with `fleetctl lab start`")
+        talk.note("use it with `--transport lab`, or FLEETCTL_TRANSPORT=lab for every verb")
     if iothub:
         lab_iothub.up(file, iothub_address, iothub_tier, iothub_units)
+    if edge:
+        lab_iothub.up_boards(file, edge)
 
 
 @app.command()
@@ -103,19 +108,24 @@ def status(file: FileOption = DEFAULT_MANIFEST, output: OutputOption = Output.TA
     from fleetctl.report.console import talk
 
     files = _files(file)
-    state = control.status(files)
+    state, edge = control.status(files), control.edge(files)
     show(
         output,
         schema="fleetctl.lab-status/v1",
-        data=_status_json(files, state),
+        data={**_status_json(files, state), **({"edge_boards": dict(edge)} if edge else {})},
         columns=["board", "state", "address", "user", "serve port", "root"],
-        rows=_status_rows(state),
+        rows=[*_status_rows(state), *_edge_rows(edge)],
     )
-    if state is None:
+    if state is None and edge:
+        pass
+    elif state is None:
         talk.warn("the lab is not up: start it with `fleetctl lab up`")
     elif first := next(iter(state.boards), None):
         talk.note(f"log in to {first}: {control.ssh_command(files, state.boards[first])}")
-    if state is None or not all(board.online for board in state.boards.values()):
+    power = (
+        [*(board.online for board in state.boards.values()), *edge.values()] if state else [*edge.values()]
+    )
+    if not power or not all(power):
         raise typer.Exit(1)
 
 
@@ -201,6 +211,10 @@ def _status_rows(state: "LabState | None") -> list[list[str]]:
         ]
         for name, board in state.boards.items()
     ]
+
+
+def _edge_rows(edge: Mapping[str, bool]) -> list[list[str]]:
+    return [[name, "on" if online else "off", "over the hub", "", "", ""] for name, online in edge.items()]
 
 
 def _status_json(files: "LabFiles", state: "LabState | None") -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """`fleetctl lab iothub`: the IoT Hub of the lab, and what can be done to it."""
 
+import os
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +14,7 @@ from fleetctl.project import Project
 
 if TYPE_CHECKING:
     from fleetctl.lab.iothub.files import HubFiles
+    from fleetctl.manifest.schema import Fleet
 
 app = typer.Typer(
     help="The lab's IoT Hub: look at it, and have it misbehave.",
@@ -44,6 +47,44 @@ def up(file: Path, address: str, tier: Tier, units: int) -> None:
         f"the hub {'is up already' if was_running else 'is up'}: {running.host}, MQTT on {running.mqtt_port}"
     )
     talk.note(f"its connection string is in {files.access}; its CA is {files.certificate}")
+
+
+def edge_boards(fleet: "Fleet", names: Sequence[str]) -> list[str]:
+    """Of these boards, those that are to be edge devices of the hub.
+
+    Raises:
+        UsageError: two of them would listen on one port.
+    """
+    from fleetctl.lab.iothub.edge_boards import demand_own_ports
+    from fleetctl.manifest.schema import Via
+
+    boards = [fleet.boards[name] for name in names if fleet.boards[name].via is Via.IOTHUB]
+    demand_own_ports({board.name: board.serve_port for board in boards})
+    return [board.name for board in boards]
+
+
+def up_boards(file: Path, names: Sequence[str]) -> None:
+    """Start the edge agents of boards of the hub."""
+    from fleetctl.lab import control
+    from fleetctl.lab.state import LabFiles
+    from fleetctl.report.console import talk
+
+    new = control.up_edge(LabFiles.of(Project(file)), names)
+    boards = "1 board has" if len(names) == 1 else f"{len(names)} boards have"
+    talk.done(f"{boards} an edge agent that follows the hub ({len(new)} new)")
+    talk.note('tell this shell of the hub: eval "$(fleetctl lab iothub env)"')
+
+
+@app.command()
+def env(file: FileOption = DEFAULT_MANIFEST) -> None:
+    """Print what a shell has to be told to work with the hub.
+
+    The key is not printed: the shell reads it from its file.
+    """
+    from fleetctl.lab.iothub import control
+    from fleetctl.report.console import emit_text
+
+    emit_text(control.shell_lines(_files(file), os.environ))
 
 
 @app.command()

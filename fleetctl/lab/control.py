@@ -6,7 +6,7 @@ What boards are made of is a driver's business; a lab has one driver from `up` t
 import contextlib
 import shlex
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -59,7 +59,7 @@ def up(
 def down(files: LabFiles, *, keep: bool) -> int:
     """End every process of every board; forget the boards unless `keep`. Says how many there were."""
     with _alone(files, "lab down"):
-        ended = _end(files, keep=keep)
+        ended = _end(files, keep=keep) + _down_edge(files, keep=keep)
         down_hub(files)
         if not keep and files.folder.is_dir():
             shutil.rmtree(files.folder)
@@ -78,6 +78,34 @@ def up_hub(files: LabFiles, wanted: WantedHub) -> tuple[RunningHub, bool]:
         return control.up(HubFiles.of(files), wanted)
 
 
+def up_edge(files: LabFiles, names: Collection[str]) -> list[str]:
+    """Have boards of the hub, which has to be up; says which are new.
+
+    Raises:
+        FleetError: one does not come up; says why.
+    """
+    from fleetctl.lab.iothub import edge_boards
+
+    with _alone(files, "lab up"):
+        return edge_boards.up(HubFiles.of(files), names)
+
+
+def edge(files: LabFiles) -> Mapping[str, bool]:
+    """The boards of the hub, and whether each has power."""
+    from fleetctl.lab.iothub import edge_boards
+
+    return edge_boards.read(HubFiles.of(files))
+
+
+def _down_edge(files: LabFiles, *, keep: bool) -> int:
+    hub = HubFiles.of(files)
+    if not hub.boards.exists():
+        return 0
+    from fleetctl.lab.iothub import edge_boards
+
+    return edge_boards.down(hub, keep=keep)
+
+
 def down_hub(files: LabFiles) -> bool:
     """End the hub, if there is one; says whether there was."""
     hub = HubFiles.of(files)
@@ -87,13 +115,19 @@ def down_hub(files: LabFiles) -> bool:
     return was_running
 
 
-def switch(files: LabFiles, boards: Collection[str], *, online: bool) -> LabState:
+def switch(files: LabFiles, boards: Collection[str], *, online: bool) -> None:
     """Restore (`online`) or cut the power of boards of a running lab."""
     with _alone(files, "lab start" if online else "lab stop"):
-        state = require(files)
-        for name in boards:
-            member(state, name)
-        return _actions(Driver(state.driver)).switch(files, state, boards, online=online)
+        over_hub = [name for name in boards if name in edge(files)]
+        if others := [name for name in boards if name not in over_hub]:
+            state = require(files)
+            for name in others:
+                member(state, name)
+            _actions(Driver(state.driver)).switch(files, state, others, online=online)
+        if over_hub:
+            from fleetctl.lab.iothub import edge_boards
+
+            edge_boards.switch(HubFiles.of(files), over_hub, online=online)
 
 
 def status(files: LabFiles) -> LabState | None:

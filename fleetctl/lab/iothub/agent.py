@@ -7,6 +7,7 @@ what it needs to sign in. Microsoft's agent does far more; docs/iothub.md has th
 import contextlib
 import json
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -85,6 +86,7 @@ class Agent:
         self._version: Any = None
         self._outcome = {"code": 200, "description": ""}
         self._client: Any = None
+        self._is_behind = False  # what is desired could not be taken up yet
         self._thread = threading.Thread(target=self._work, name=f"agent {place.device}", daemon=True)
 
     def start(self) -> None:
@@ -104,8 +106,10 @@ class Agent:
         """End the module and disconnect, as a power cut would."""
         self._todo.put(False)
         self._thread.join()
-        self._runner.stop()
-        self._client.shutdown()
+        try:
+            self._runner.stop()
+        finally:
+            self._client.shutdown()
 
     def _work(self) -> None:
         while True:
@@ -113,14 +117,23 @@ class Agent:
                 is_new = self._todo.get(timeout=_LOOK_EVERY)
                 if not is_new:
                     return
-                self._follow()
             except queue.Empty:
-                self._look()
+                is_new = False
+            try:
+                self._follow() if is_new or self._is_behind else self._look()
+            except Exception as error:  # noqa: BLE001 - hub or engine are away, each in many ways: tried again
+                print(f"{self._place.device}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+                self._is_behind = True
+                time.sleep(_LOOK_EVERY)
             self._tell()
 
     def _follow(self) -> None:
         """Take up what is desired now."""
-        desired = self._client.get_twin()["desired"]
+        self._is_behind = True
+        self._take_up(self._client.get_twin()["desired"])
+        self._is_behind = False
+
+    def _take_up(self, desired: Mapping[str, Any]) -> None:
         self._version = desired.get("$version")
         wanted = (desired.get("modules") or {}).get(MODULE)
         if wanted is None:

@@ -3,12 +3,14 @@
 import importlib.util
 import ipaddress
 import json
+import shlex
 import ssl
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from fleetctl.errors import FleetError, ToolchainMissing, UsageError
@@ -18,6 +20,7 @@ from fleetctl.lab.iothub.emulator import MQTT_PORT, OWNER
 from fleetctl.lab.iothub.files import HubFiles, RunningHub, WantedHub
 from fleetctl.lab.iothub.signin import token
 from fleetctl.lab.ports import is_free
+from fleetctl.store import atomic_write
 
 _START_PATIENCE = 30.0  # seconds
 _POLL = 0.05
@@ -70,6 +73,26 @@ def require(files: HubFiles) -> RunningHub:
     return running
 
 
+def shell_lines(files: HubFiles, environment: Mapping[str, str]) -> str:
+    """What tells a shell of the hub: where its key lies, and whom to trust besides those trusted anyway.
+
+    Raises:
+        UsageError: the hub is not up.
+    """
+    import certifi
+
+    require(files)
+    before = environment.get("REQUESTS_CA_BUNDLE", "")
+    if not before or Path(before) == files.trust.absolute():
+        before = certifi.where()
+    atomic_write(files.trust, Path(before).read_text() + "\n" + files.certificate.read_text())
+    key = shlex.quote(str(files.access.absolute()))
+    return (
+        f'export FLEETCTL_IOTHUB_CONNECTION_STRING="$(cat {key})"\n'
+        f"export REQUESTS_CA_BUNDLE={shlex.quote(str(files.trust.absolute()))}"
+    )
+
+
 def certificate(files: HubFiles, device: str) -> Credentials:
     """A certificate with which a device of that name can sign in; made if it is not there."""
     require(files)
@@ -82,11 +105,21 @@ def call(files: HubFiles, method: str, path: str, body: Mapping[str, Any] | None
     Raises:
         UsageError: the hub is not up, or declines.
     """
+    return ask(files, method, f"lab/{path}", body)
+
+
+def ask(files: HubFiles, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Call the hub's service side, as its owner.
+
+    Raises:
+        UsageError: the hub is not up, or declines.
+        FleetError: it does not answer.
+    """
     host = require(files).host
     key = files.access.read_text().rpartition(";SharedAccessKey=")[2].strip()
     signed = token(host, key, expiry=time.time() + 60, policy=OWNER)
     request = urllib.request.Request(
-        f"https://{host}/lab/{path}",
+        f"https://{host}/{path}",
         data=None if body is None else json.dumps(body).encode(),
         headers={"Authorization": signed, "Content-Type": "application/json"},
         method=method,

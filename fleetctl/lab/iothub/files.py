@@ -52,6 +52,25 @@ class HubFiles:
         """Of the CA that vouches for the hub: what REQUESTS_CA_BUNDLE has to name."""
         return self.folder / "ca" / "ca.pem"
 
+    @property
+    def trust(self) -> Path:
+        """That CA with those that are trusted anyway, for a shell that talks to others, too."""
+        return self.folder / "ca" / "trust.pem"
+
+    @property
+    def boards(self) -> Path:
+        """Which boards there should be, and which of them have power."""
+        return self.folder / "boards.json"
+
+    @property
+    def boards_daemon(self) -> Path:
+        """Held locked by the daemon of the boards' agents."""
+        return self.folder / "boards.lock"
+
+    @property
+    def boards_log(self) -> Path:
+        return self.folder / "boards.log"
+
 
 @dataclass(frozen=True, slots=True)
 class WantedHub:
