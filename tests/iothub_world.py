@@ -1,56 +1,67 @@
 """Boards that are reached through a hub: real board software, as modules that a small agent runs."""
 
+import contextlib
 import itertools
+import os
+import secrets
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from contract_worlds import Releases, interrupt_once
-from iothub_hub import Clients, agent_place, hub_with_clients, settings
+import certifi
+from contract_worlds import Releases, by_board, interrupt_once
+from iothub_hub import Clients, agent_place, eventually, hub_with_clients, settings
+from msrest.exceptions import HttpOperationError
 
+from fleetctl.lab import processes
 from fleetctl.lab.iothub.agent import Agent
 from fleetctl.lab.iothub.runners import ProcessRunner
 from fleetctl.lab.ports import free_ports
 from fleetctl.manifest.schema import Board, BoardKind, ServiceManager, VariantName, Via
-from fleetctl.transports.base import Order, Transport
+from fleetctl.transports.base import Order, Reply, Transport
 from fleetctl.transports.iothub import IotHubTransport, Pace
 from fleetctl.transports.iothub_client import HubClient
+from fleetctl.transports.iothub_deploy import Deployer
 from fleetctl.transports.iothub_images import FolderImages
 from fleetctl.transports.iothub_signin import SignIn
 
 QUICK = Pace(poll=0.1, fetch=60.0)
+AZURE = Pace(poll=5.0, fetch=900.0)  # a real hub looks at conditions within minutes
 
 
-def transport_to(clients: Clients, folder: Path) -> IotHubTransport:
+def transport_to(clients: Clients, folder: Path, pace: Pace = QUICK) -> IotHubTransport:
     """The transport, signed in to the clients' hub."""
     hub = clients.hub
+    most = 0.2 if pace is QUICK else float("inf")
     client = HubClient(
-        SignIn(hub.service_host, hub.connection_string), sleep=lambda s: time.sleep(min(s, 0.2))
+        SignIn(hub.service_host, hub.connection_string), sleep=lambda s: time.sleep(min(s, most))
     )
     clients.keep_open(client)
-    return IotHubTransport(client, FolderImages(folder / "images"), pace=QUICK)
+    return IotHubTransport(client, FolderImages(folder / "images"), pace=pace)
 
 
 class IotHubWorld:
     """Boards behind a hub on loopback, and agents that follow it."""
 
-    def __init__(self, folder: Path, clients: Clients) -> None:
+    def __init__(self, folder: Path, clients: Clients, pace: Pace = QUICK, prefix: str = "edge") -> None:
         self.folder = folder
         self.clients = clients
+        self.prefix = prefix
         self.stack = ExitStack()
-        self.iothub = transport_to(clients, folder)
+        self.iothub = transport_to(clients, folder, pace)
         self.transport: Transport = self.iothub
         self.agents: dict[str, Agent] = {}
         self._ports = free_ports(folder, ())
         self._numbers = itertools.count(1)
 
     def boards(self, count: int) -> list[Board]:
-        return [self._new_board(f"edge-{next(self._numbers):02d}") for _ in range(count)]
+        return [self._new_board(f"{self.prefix}-{next(self._numbers):02d}") for _ in range(count)]
 
     def _new_board(self, name: str) -> Board:
         self.clients.edge_device(name)
@@ -70,8 +81,10 @@ class IotHubWorld:
         )
 
     def start_agent(self, name: str, runner: Any) -> None:
-        self.agents[name] = Agent(agent_place(self.clients, name), runner)
-        self.agents[name].start()
+        self.stack.callback(runner.stop)  # whatever becomes of its agent
+        agent = Agent(agent_place(self.clients, name), runner)
+        agent.start()
+        self.agents[name] = agent
 
     def bad_order(self, releases: Releases, board: Board) -> Order:
         return releases.order(board, is_good=False)
@@ -106,9 +119,9 @@ class IotHubWorld:
         time.sleep(seconds)
 
     def close(self) -> None:
-        for agent in self.agents.values():
-            agent.stop()
-        self.stack.close()
+        with self.stack:  # which ends every module, also where an agent fails to
+            for agent in self.agents.values():
+                agent.stop()
 
 
 def iothub_world(folder: Path) -> Iterator[IotHubWorld]:
@@ -120,3 +133,66 @@ def iothub_world(folder: Path) -> Iterator[IotHubWorld]:
         finally:
             world.close()
             assert not [each for each in threading.enumerate() if each.name.startswith("agent ")]
+            assert not processes.running(list((folder / "boards").glob("*")))
+
+
+class AzureWorld(IotHubWorld):
+    """The same with a hub that is Azure's, or whatever else the connection string leads to.
+
+    Its devices have names of their own, and are gone afterwards.
+    """
+
+    def _new_board(self, name: str) -> Board:
+        self.stack.callback(self._forget, name)
+        return super()._new_board(name)
+
+    def _forget(self, name: str) -> None:
+        with contextlib.suppress(HttpOperationError):  # it is gone already
+            self.clients.registry.delete_device(name)
+
+    def distrust(self, board: Board) -> Any:
+        return _Meanwhile(self, board, lambda: None)
+
+    def mistrust(self, board: Board) -> Any:
+        register = self.clients.registry.create_device_with_sas
+        return _Meanwhile(self, board, lambda: register(board.name, "", "", "enabled"))
+
+
+class _Meanwhile:
+    """The transport, at a time when the board's device is gone and `instead` was done."""
+
+    def __init__(self, world: AzureWorld, board: Board, instead: Callable[[], object]) -> None:
+        self._world, self._board, self._instead = world, board, instead
+
+    def release(self, orders: Sequence[Order]) -> list[Reply]:
+        world, board = self._world, self._board
+        world.cut_power(board)
+        world._forget(board.name)
+        self._instead()
+        replies = list(world.transport.release(orders))
+        world._forget(board.name)
+        world.clients.edge_device(board.name)
+        root = Path(board.root)
+        world.start_agent(board.name, ProcessRunner(root.parents[1], root))
+        eventually(lambda: by_board(world.transport.observe([board], deadline=30))[board.name].ok)
+        return replies
+
+
+def azure_world(folder: Path, connection_string: str) -> Iterator[AzureWorld]:
+    """A world in the hub that the connection string leads to; Microsoft's own CA is trusted by everybody."""
+    host = SignIn(connection_string.split("HostName=")[1].partition(";")[0], connection_string).host
+    trust = Path(os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where())
+    hub = SimpleNamespace(
+        connection_string=connection_string,
+        service_host=host,
+        settings=SimpleNamespace(host=host.partition(":")[0]),
+        authority=SimpleNamespace(root=SimpleNamespace(certificate=trust)),
+    )
+    clients = Clients(hub)  # type: ignore[arg-type]
+    world = AzureWorld(folder, clients, AZURE, f"fleetctl-test-{secrets.token_hex(4)}")
+    try:
+        yield world
+    finally:
+        world.close()
+        Deployer(world.iothub.hub, world.iothub.size).collect()
+        clients.close()
