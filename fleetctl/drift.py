@@ -8,7 +8,7 @@ from typing import Any
 
 from fleetctl.blame import Change
 from fleetctl.manifest.schema import Accelerator, Board, DriftKind, DriftPolicy, DriftRule
-from fleetctl.observation import Observed, Reach
+from fleetctl.observation import Observed, Reach, is_drop_in
 from fleetctl.release import Release
 
 _MODEL = "model/model.tflite"
@@ -36,6 +36,11 @@ class Drift:
     loaded: str | None
     origin: Origin = Origin()
     ignored: str | None = None  # the reason that the manifest gives for leaving it aside
+
+    @property
+    def mended_by_rollout(self) -> bool:
+        """A rollout brings back what a release brings; what others added beside it is theirs to take away."""
+        return not (self.kind is DriftKind.UNIT and is_drop_in(self.what))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -142,6 +147,7 @@ def _differences(
     yield from _model(board, release, seen, origin)
     yield from _config(board, config, seen, origin)
     yield from _files(board, release, seen, moved=moved)
+    yield from _units(board, release, seen, moved=moved)
     yield from _service(board, seen)
 
 
@@ -200,6 +206,19 @@ def _files(board: Board, release: Release, seen: Observed, *, moved: bool) -> It
         yield Drift(board.name, DriftKind.FILE, path, declared.get(path), seen.files.get(path), None, origin)
 
 
+def _units(board: Board, release: Release, seen: Observed, *, moved: bool) -> Iterator[Drift]:
+    """What systemd is told beside what the release says."""
+    for path, change in seen.units.items():
+        ref = None if moved else release.files.get(f"unit/{path.rpartition('/')[2]}")
+        if is_drop_in(path):
+            how = "a drop-in that no release brings, put there"
+        else:
+            how = "edited on the board" if change.sha256 else "deleted on the board"
+        declared = ref.sha256 if ref and not is_drop_in(path) else None
+        origin = Origin(change.since, change.by, how)
+        yield Drift(board.name, DriftKind.UNIT, path, declared, change.sha256, None, origin)
+
+
 def _is_told(path: str, seen: Observed) -> bool:
     """The config is told value by value, where the board could read it."""
     return path == _CONFIG and bool(seen.config)
@@ -232,5 +251,5 @@ def _text(value: object) -> str:
 
 
 def drifting(found: Sequence[BoardDrift]) -> list[str]:
-    """The boards that a rollout would put right: those that were asked, and differ."""
-    return [each.board for each in found if each.counted]
+    """The boards that a rollout would put right: those that were asked, and differ in what it brings."""
+    return [each.board for each in found if any(drift.mended_by_rollout for drift in each.counted)]

@@ -13,6 +13,7 @@ from fleetctl.compatibility.versions import parse_version
 from fleetctl.device.trust import is_serial
 from fleetctl.signing.signing import BoardTrust
 
+_ALTERED = 1000  # files that a board says were altered; more are not listened to
 _KEYS = 100  # that a board may trust; what it says beyond is not listened to
 _RUNTIME_VERSION = re.compile(r"RuntimeVersion\(([0-9]{1,4})\)")  # what libedgetpu says of itself
 
@@ -50,10 +51,11 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Alteration:
-    """A file of a release that is not as its manifest says: when it was written, and who owns it now."""
+    """A file that is not as a release says: when it was written, who owns it, and what it is now."""
 
     since: str = ""
     by: str = ""
+    sha256: str | None = None  # of what lies there now; None where nothing does
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Observed:
     foreign: bool = False
     files: Mapping[str, str] = field(default_factory=dict)  # path in the release -> sha256
     altered: Mapping[str, Alteration] = field(default_factory=dict)  # by path in the release
+    units: Mapping[str, Alteration] = field(default_factory=dict)  # by path on the board
     config: Mapping[str, Any] = field(default_factory=dict)
     service: str = "absent"
     loaded: Loaded | None = None
@@ -96,6 +99,7 @@ class Observed:
             foreign=data.get("foreign") is True,
             files=_file_digests(data.get("files")),
             altered=_alterations(data.get("altered")),
+            units=_alterations(data.get("units")),
             config=_mapping(data.get("config")),
             service=_text(service.get("state")) or "absent",
             loaded=_loaded(service.get("loaded")),
@@ -110,6 +114,11 @@ class Observed:
         """Seconds since the board wrote the time `then`; right even where its clock is wrong."""
         now, past = seconds_of(self.time), seconds_of(then)
         return None if now is None or past is None else max(0.0, now - past)
+
+
+def is_drop_in(path: str) -> bool:
+    """Whether a path of `Observed.units` is a drop-in: no release brings one, no rollout takes one away."""
+    return path.endswith(".conf")
 
 
 def latency_p95_ms(receipt: Mapping[str, Any]) -> float | None:
@@ -153,10 +162,12 @@ def _file_digests(value: object) -> dict[str, str]:
 
 
 def _alterations(value: object) -> dict[str, Alteration]:
-    return {
-        path[:200]: Alteration(_text(_mapping(said).get("since")), _text(_mapping(said).get("by")))
-        for path, said in _mapping(value).items()
-    }
+    found = list(_mapping(value).items())[:_ALTERED]
+    return {path[:200]: _alteration(_mapping(said)) for path, said in found}
+
+
+def _alteration(said: Mapping[str, Any]) -> Alteration:
+    return Alteration(_text(said.get("since")), _text(said.get("by")), _digest(said.get("sha256")))
 
 
 def _loaded(value: object) -> Loaded | None:

@@ -10,7 +10,7 @@ from typing import Any
 from fleetctl.compatibility.rules import Refusal
 from fleetctl.errors import PlanStale
 from fleetctl.manifest.schema import Fleet, Wave
-from fleetctl.observation import Observed, Reach
+from fleetctl.observation import Observed, Reach, is_drop_in
 from fleetctl.release import Release
 from fleetctl.signing.signing import Barred
 from fleetctl.store import canonical_json, sha256
@@ -272,6 +272,7 @@ def _doubts(release: Release, seen: Observed) -> Iterator[str]:
     if altered:
         more = f" and {len(altered) - 1} more" if len(altered) > 1 else ""
         yield f"{altered[0]}{more} was altered on the board"
+    yield from (f"{path} was edited on the board" for path in seen.units if not is_drop_in(path))
     if seen.pending:
         yield "its release is still on probation"
     elif seen.good != release.digest:

@@ -15,11 +15,12 @@ from .evidence import evidence_terms, prove
 from .files import Json
 from .records import Records
 from .recovery import recover
-from .release_files import FileRef, manifest_by_difference, parse_manifest
+from .release_files import FileRef, manifest_by_difference, parse_manifest, release_files
 from .snapshot import adopt
 from .space import make_room
 from .staging import stage
 from .trust import demand_statement, note_serial, refuse_older
+from .unit_files import unit_is_other
 
 
 def activate(call: Call) -> Dict[str, Any]:
@@ -84,6 +85,7 @@ def prove_again(activation: Activation, digest: str, order: Json) -> Optional[Di
         or board.good != digest
         or not activation.serves(digest)
         or os.path.exists(board.in_state("repaired"))  # it may serve what was altered
+        or unit_is_other(board, digest, release_files(board, digest), activation.unit_folder)
     ):
         return None
     limit = time.monotonic() + number(order, "deadline", DEADLINE_S)

@@ -20,12 +20,13 @@ def alterations(
     """
     folder = board.release(digest)
     differing = [path for path, ref in wanted.items() if found.get(path) != ref.sha256]
-    return {path: _alteration(os.path.join(folder, path), found.get(path)) for path in differing}
+    return {path: alteration(os.path.join(folder, path), found.get(path)) for path in differing}
 
 
-def _alteration(path: str, sha256: Optional[str]) -> Dict[str, Any]:
+def alteration(path: str, sha256: Optional[str]) -> Dict[str, Any]:
+    """When a file was written, or the folder that it is gone from, and who owns what lies there."""
     try:
-        status = os.stat(path if sha256 else os.path.dirname(path))
+        status = os.lstat(path if sha256 else os.path.dirname(path))
     except OSError:
         return {"sha256": sha256, "since": None, "by": None}
     return {

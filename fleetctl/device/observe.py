@@ -15,6 +15,7 @@ from .records import Records
 from .release_files import release_files
 from .survey import survey
 from .trust import described_trust
+from .unit_files import unit_changes
 from .vitals import health
 
 CONFIG_LIMIT = 16 << 10
@@ -26,6 +27,7 @@ def observe(call: Call) -> Dict[str, Any]:
     records = Records(board)
     files: Dict[str, Any] = {}
     altered: Dict[str, Any] = {}
+    units: Dict[str, Any] = {}
     config: Dict[str, Any] = {}
     if current:
         folder = board.release(current)
@@ -36,6 +38,7 @@ def observe(call: Call) -> Dict[str, Any]:
         }
         altered = alterations(board, current, wanted, found)
         config = board.config(current, "config/serve.json")
+        units = unit_changes(board, current, wanted, call.unit_folder)
     return {
         "schema": "fleetctl.observation/v1",
         "current": current,
@@ -44,6 +47,7 @@ def observe(call: Call) -> Dict[str, Any]:
         "foreign": bool(foreign_names(board)),
         "files": files,
         "altered": altered,
+        "units": units,
         "config": config if len(to_json(config)) <= CONFIG_LIMIT else None,
         "service": service_state(current, config),
         "receipt": records.receipt,

@@ -345,6 +345,7 @@ class DriftKind(StrEnum):
     MODEL = "model"  # another model file
     CONFIG = "config"  # a value of config/serve.json
     FILE = "file"  # any other file of the release
+    UNIT = "unit"  # the systemd unit was edited, or a drop-in lies over it
     SERVICE = "service"  # it does not run, or not on the accelerator that was asked for
 
 

@@ -68,12 +68,14 @@ def _note(drift: Drift, now: float) -> str:
 
 def drift_summary(found: Sequence[BoardDrift]) -> str:
     """One sentence: how many boards differ, could not be asked, or are left aside."""
-    differing, unknown = len(drifting(found)), sum(bool(each.unknown) for each in found)
+    differing, unknown = sum(bool(each.counted) for each in found), sum(bool(each.unknown) for each in found)
     ignored = sum(drift.ignored is not None for each in found for drift in each.drifts)
     total = plural(len(found), "board")
     parts = [f"{differing} of {total} {'differs' if differing == 1 else 'differ'} from what git says"]
     if unknown:
         parts.append(f"{unknown} could not be asked")
+    if left := sum(not drift.mended_by_rollout for each in found for drift in each.counted):
+        parts.append(f"{plural(left, 'drop-in')} to take away by hand, or to name under `drift.ignore`")
     if ignored:
         parts.append(f"the manifest leaves {plural(ignored, 'difference')} aside")
     return "; ".join(parts)

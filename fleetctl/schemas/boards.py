@@ -27,8 +27,8 @@ DRIFT = document(
             drifts=items(
                 "the differences",
                 record(
-                    kind=word("of what sort", "release", "model", "config", "file", "service"),
-                    what=text("path in the release, config name, `release`, `service` or `accelerator`"),
+                    kind=word("of what sort", "release", "model", "config", "file", "unit", "service"),
+                    what=text("path in the release or of a unit, config name, `release`, `service` or `accelerator`"),
                     declared=maybe(text("digest or value that git says")),
                     files=maybe(text("digest or value on the board's disk")),
                     loaded=maybe(text("digest or value in the serving process")),

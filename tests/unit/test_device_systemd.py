@@ -3,7 +3,9 @@
 The `systemctl` of tests/cases/device really runs what the units say, from what it last reloaded.
 """
 
+import hashlib
 import os
+import pwd
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +68,47 @@ def test_a_unit_is_installed_when_it_changed(board: TinyBoard) -> None:
     board.install(systemd_release(board, "second", threshold=0.9))
     assert calls(board) == ["daemon-reload", "enable", "reset-failed", "restart"]
     assert board.serves() == systemd_release(board, "second", threshold=0.9).digest
+
+
+def test_an_edited_unit_is_told_and_put_right(board: TinyBoard) -> None:
+    """Since when and by whom is said; the same release again installs its unit anew, and proves itself."""
+    release = systemd_release(board)
+    board.install(release)
+    assert {} == board.ask("observe", {})["units"]
+    calls(board)
+    unit = board.units / UNIT
+    unit.write_text(unit.read_text() + "Nice=19\n")
+    os.utime(unit, (1767225600, 1767225600))
+    owner = pwd.getpwuid(os.getuid()).pw_name
+    edited = {"sha256": hashlib.sha256(unit.read_bytes()).hexdigest(), "since": "2026-01-01T00:00:00Z"}
+    assert {str(unit): {**edited, "by": owner}} == board.ask("observe", {})["units"]
+
+    board.install(release)
+    assert ["daemon-reload", "enable", "reset-failed", "restart"] == calls(board)
+    assert {} == board.ask("observe", {})["units"]
+    assert board.activate(release)["state"] == "unchanged"
+
+    unit.unlink()
+    told = board.ask("observe", {})["units"][str(unit)]
+    assert (None, None) == (told["sha256"], told["by"])
+    unit.symlink_to("/dev/null")  # masked
+    assert hashlib.sha256().hexdigest() == board.ask("observe", {})["units"][str(unit)]["sha256"]
+    unit.unlink()
+    board.install(release)
+    assert {} == board.ask("observe", {})["units"]
+
+
+def test_a_drop_in_is_told_and_left_alone(board: TinyBoard) -> None:
+    """What lies over the unit is said by name; a rollout does not take away what others put there."""
+    release = systemd_release(board)
+    board.install(release)
+    folder = board.units / f"{UNIT}.d"
+    folder.mkdir()
+    (folder / "10-quiet.conf").write_text("[Service]\nLogLevelMax=err\n")
+    (folder / "README").write_text("not a drop-in\n")
+    assert [str(folder / "10-quiet.conf")] == list(board.ask("observe", {})["units"])
+    assert board.activate(release)["state"] == "unchanged"
+    assert (folder / "10-quiet.conf").exists()
 
 
 def test_a_failed_start_brings_back_release_and_unit(board: TinyBoard) -> None:

@@ -59,6 +59,30 @@ def test_a_board_as_git_says_has_none() -> None:
     assert BoardDrift("luxor-01") == drift(WELL)
 
 
+def test_units_that_others_changed() -> None:
+    """An edited unit and a drop-in are told with since and by; only the first is what a rollout mends."""
+    unit, over = "/etc/systemd/system/a.service", "/etc/systemd/system/a.service.d/x.conf"
+    changed = {unit: Alteration("2026-01-02T00:00:00Z", "pi", OTHER), over: Alteration("", "root", "f" * 64)}
+    both = drift(replace(WELL, units=changed))
+    only_over = drift(replace(WELL, units={over: changed[over]}))
+    gone = drift(replace(WELL, units={unit: Alteration("2026-01-02T00:00:00Z")}))
+    text = drift_text([both, only_over], NOW, 80)
+
+    assert [("unit", unit, None, OTHER, None), ("unit", over, None, "f" * 64, None)] == told(both)
+    assert Origin("2026-01-02T00:00:00Z", "pi", "edited on the board") == both.drifts[0].origin
+    assert "deleted on the board" == gone.drifts[0].origin.how
+    assert ["luxor-01"] == drifting([both])
+    assert [] == drifting([only_over])
+    assert healing([only_over], []) is None
+    assert not only_over.is_clean
+    assert "edited on the board 2 d ago by pi" in text
+    assert "2 drop-ins to take away by hand" in " ".join(text.split())
+    ignored = drift(
+        replace(WELL, units={over: changed[over]}), DriftRule("meant", (), DriftKind.UNIT, "*.d/*")
+    )
+    assert ignored.is_clean
+
+
 OTHER = "e" * 64
 ALTERED = {CONFIG: Alteration("2026-01-02T00:00:00Z", "pi")}
 CASES: list[tuple[str, dict[str, Any], list[tuple[str, str, str | None, str | None, str | None]], Origin]] = [
