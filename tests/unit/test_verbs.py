@@ -286,6 +286,7 @@ def test_the_verbs_are_those_that_exist() -> None:
         "result",
         "root",
         "session",
+        "sharded",
         "shells",
         "steer",
     }
