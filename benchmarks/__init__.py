@@ -15,6 +15,7 @@ BENCHMARKS = (
     "plan",
     "serve",
     "activation",
+    "build",
     "ansible_release",
     "iothub_scale",
     "when_a_hub",

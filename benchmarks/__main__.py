@@ -1,8 +1,8 @@
 """`python -m benchmarks [NAME ...]`: run every benchmark, or those named; print a table, keep the numbers.
 
-`benchmarks/results/latest.json` holds a list of {name, value, unit, peer, ratio, goal}. Where only some were
-asked for, the rows of the others stay as they are. What could not be measured has no value, and `missing`
-says why. The exit status is 1 when a benchmark broke; goals that are missed are for people to see.
+`benchmarks/results/latest.json` holds a list of {name, value, unit, peer, ratio, goal}; `docs/speed.md` shows
+it. Where only some were asked for, the rows of the others stay as they are. What could not be measured has
+no value, and `missing` says why. The exit status is 1 when a benchmark broke; missed goals are for people.
 """
 
 import importlib
@@ -10,17 +10,20 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks import BENCHMARKS
 from benchmarks.harness import Result, run
-from fleetctl.report.console import table_text
+from fleetctl.report.console import markdown_table, table_text
 from fleetctl.store import atomic_write
 
 LATEST = Path(__file__).parent / "results" / "latest.json"
+PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
+BEGIN, END = "<!-- measured -->\n", "<!-- end of what was measured -->\n"
 COLUMNS = ("measured", "value", "ratio", "goal", "", "against")
 
 
-def main(arguments: Sequence[str], latest: Path = LATEST) -> int:
+def main(arguments: Sequence[str], latest: Path = LATEST, page: Path = PAGE) -> int:
     if unknown := [name for name in arguments if name not in BENCHMARKS]:
         print(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
@@ -30,6 +33,7 @@ def main(arguments: Sequence[str], latest: Path = LATEST) -> int:
         found = run(name, _measure(name))
         results += found
         keep(latest, name, found)
+        atomic_write(page, with_numbers(page.read_text(), latest))
         print(table(found) + "\n", flush=True)
     return conclude(results)
 
@@ -50,7 +54,15 @@ def keep(latest: Path, name: str, results: Iterable[Result]) -> None:
     atomic_write(latest, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
 
 
-def _kept(latest: Path) -> list[dict[str, str]]:
+def with_numbers(page: str, latest: Path) -> str:
+    """The page of the manual with these results in the place of those it shows."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    rows = [_cells(Result(**row)) for row in _kept(latest)]
+    return f"{before}{BEGIN}\n{markdown_table(COLUMNS, rows)}\n\n{END}{after}"
+
+
+def _kept(latest: Path) -> list[dict[str, Any]]:
     rows = json.loads(latest.read_text()) if latest.exists() else []
     assert isinstance(rows, list)
     return rows

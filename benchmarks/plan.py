@@ -50,7 +50,7 @@ boards:
 
 def measure() -> Iterator[Result]:
     with tempfile.TemporaryDirectory() as name:
-        manifest = _fleet(Path(name))
+        manifest = built_fleet(Path(name))
         for boards, rounds in SIZES.items():
             manifest.write_text(text(boards))
             yield from _timed(manifest, rounds)
@@ -67,7 +67,7 @@ def text(boards: int) -> str:
     return HEAD + "".join(lines)
 
 
-def _fleet(folder: Path) -> Path:
+def built_fleet(folder: Path) -> Path:
     """A built fleet in a repository that leaves `.fleetctl/` out of git."""
     manifest = folder / "inventory" / "fleet.yaml"
     (manifest.parent / "photos").mkdir(parents=True)

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import benchmarks
 from benchmarks import BENCHMARKS
-from benchmarks.__main__ import conclude, keep, main, table
+from benchmarks.__main__ import LATEST, PAGE, conclude, keep, main, table, with_numbers
 from benchmarks.harness import NotMeasured, Result, after, against, interleave, run
 
 FOLDER = Path(benchmarks.__file__).parent
@@ -160,3 +160,14 @@ def test_an_unknown_benchmark_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert 2 == main(["startpu"], tmp_path / "latest.json")
     assert f"no benchmark 'startpu'; there are {', '.join(BENCHMARKS)}\n" == capsys.readouterr().err
     assert [] == list(tmp_path.iterdir())
+
+
+def test_the_manual_shows_what_was_measured(tmp_path: Path) -> None:
+    """The table of docs/speed.md is that of the latest results; what is around it stays."""
+    page, latest = PAGE.read_text(), tmp_path / "latest.json"
+    keep(latest, "startup", [Result("startup: a | b", 2.0, "s", "peer", 1.5, 2.0)])
+    other = with_numbers(page, latest)
+
+    assert page == with_numbers(page, LATEST)
+    assert "| startup: a \\| b | 2.0 s | 1.50x | <= 2x | reached | peer |" in other
+    assert page == with_numbers(other, LATEST)
