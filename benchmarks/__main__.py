@@ -83,7 +83,7 @@ def _cells(result: Result) -> list[str]:
         return [result.name, "", "", "", "NOT MEASURED", result.missing]
     ratio = "" if result.ratio is None else f"{result.ratio:.2f}x"
     unit = "x" if result.ratio is not None else f" {result.unit}"
-    goal = "" if result.goal is None else f"<= {result.goal:g}{unit}"
+    goal = "" if result.goal is None else f"≤ {result.goal:g}{unit}"
     verdict = {"missed": "MISSED"}.get(result.verdict, result.verdict)
     return [result.name, f"{result.value:,} {result.unit}", ratio, goal, verdict, result.peer or ""]
 

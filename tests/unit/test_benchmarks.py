@@ -149,9 +149,9 @@ def test_the_table_reads_without_colour() -> None:
     ]
 
     assert [
-        "MEASURED             VALUE       RATIO  GOAL                AGAINST",
-        "plan: 10,000 boards  1,234.5 ms  1.90x  <= 2x      reached  libyaml",
-        "plan: memory         20.0 MiB           <= 15 MiB  MISSED",
+        "MEASURED             VALUE       RATIO  GOAL               AGAINST",
+        "plan: 10,000 boards  1,234.5 ms  1.90x  ≤ 2x      reached  libyaml",
+        "plan: memory         20.0 MiB           ≤ 15 MiB  MISSED",
     ] == table(rows).splitlines()
 
 
@@ -169,5 +169,5 @@ def test_the_manual_shows_what_was_measured(tmp_path: Path) -> None:
     other = with_numbers(page, latest)
 
     assert page == with_numbers(page, LATEST)
-    assert "| startup: a \\| b | 2.0 s | 1.50x | <= 2x | reached | peer |" in other
+    assert "| startup: a \\| b | 2.0 s | 1.50x | ≤ 2x | reached | peer |" in other
     assert page == with_numbers(other, LATEST)
