@@ -44,7 +44,8 @@ def activate(call: Call) -> Dict[str, Any]:
         answer = prove_again(activation, digest, order) or activation.try_release(
             digest, activation.before(), order
         )
-        return dict(answer, current=board.current, **evidence_terms(board, digest))
+        terms = {} if request.get("brief") is True else evidence_terms(board, digest)
+        return dict(answer, current=board.current, **terms)
 
 
 def receive_release(call: Call, digest: str, manifest: str, files: Mapping[str, FileRef]) -> None:

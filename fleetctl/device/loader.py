@@ -19,6 +19,8 @@ from types import ModuleType
 from typing import Any
 
 PACKAGE = "fleetctl_device"
+FOLDED = "="  # how a line begins that is no JSON yet
+WORTH_FOLDING = 1000  # characters of a reply
 NOT_KEPT = 93  # exit status where the board has other modules, or none, with the request still unread
 
 
@@ -100,9 +102,20 @@ class Inflated(io.RawIOBase):
                 return data
 
 
+def folded(reply: str) -> str:
+    """A reply as it is sent: deflated, in base 64 behind `FOLDED`, where that pays."""
+    if len(reply) < WORTH_FOLDING:
+        return reply
+    return FOLDED + binascii.b2a_base64(zlib.compress(reply.encode("utf-8"), 9)).decode("ascii")
+
+
 def run(texts: Mapping[str, str]) -> None:
     """Run `activate.py` with the arguments of this process."""
     sys.meta_path.insert(0, TextImporter(texts))
     sys.stdin = io.TextIOWrapper(io.BufferedReader(Inflated(sys.stdin.buffer), 1 << 16))
     main = __import__(PACKAGE + ".activate", fromlist=["main"]).main
-    sys.exit(main(sys.argv[1:]))
+    stdout, sys.stdout = sys.stdout, io.StringIO()
+    status = main(sys.argv[1:])
+    stdout.write(folded(sys.stdout.getvalue()))
+    stdout.flush()
+    sys.exit(status)

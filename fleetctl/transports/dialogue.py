@@ -187,6 +187,7 @@ def _activate_request(order: Order, manifest: Mapping[str, Any] | str, bundle_by
         "commit": order.commit,
         "confirm_timeout": order.confirm_timeout,
         "deadline": order.deadline,
+        "brief": True,  # what it is judged by is here
         **(order.signed.request if order.signed else {}),
     }
 

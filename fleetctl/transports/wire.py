@@ -4,6 +4,7 @@ Nothing needs to be installed on a board beforehand: a script (see `board_script
 request on the same standard input, and any `python3` on the board runs it.
 """
 
+import binascii
 import contextlib
 import json
 import re
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NoReturn
 
+from fleetctl.device.loader import FOLDED
 from fleetctl.store import canonical_json
 from fleetctl.transports.base import Reply, ReplyStatus
 
@@ -93,14 +95,21 @@ def parse_reply(verb: str, stdout: bytes) -> dict[str, Any]:
         raise BoardFault(ReplyStatus.FAILED, f"{verb}: the board said more than {REPLY_LIMIT >> 20} MiB")
     lines = stdout.strip().splitlines()
     try:
-        reply = json.loads(lines[-1], parse_constant=_refuse_constant) if lines else None
-    except (ValueError, RecursionError):
+        reply = json.loads(_unfolded(lines[-1]), parse_constant=_refuse_constant) if lines else None
+    except (ValueError, RecursionError, zlib.error):
         reply = None
     if not isinstance(reply, dict) or not isinstance(reply.get("ok"), bool):
         raise BoardFault(ReplyStatus.FAILED, f"{verb}: the board's answer is not a reply: {_excerpt(stdout)}")
     if not reply["ok"]:
         raise BoardSaidNo(verb, printable(reply.get("code")), printable(reply.get("error")))
     return reply
+
+
+def _unfolded(line: bytes) -> bytes:
+    """A reply that a sent script may have deflated; cut off where it would be no honest one."""
+    if not line.startswith(FOLDED.encode()):
+        return line
+    return zlib.decompressobj().decompress(binascii.a2b_base64(line[len(FOLDED) :]), REPLY_LIMIT)
 
 
 def printable(said: object, limit: int = _ERROR_LIMIT) -> str:

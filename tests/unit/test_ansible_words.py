@@ -3,14 +3,17 @@
 import json
 import shlex
 import subprocess
+from binascii import b2a_base64
 from pathlib import Path
 from typing import Any
+from zlib import compress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetctl.artifact import BlobRef
+from fleetctl.device.loader import WORTH_FOLDING, folded
 from fleetctl.manifest.schema import Accelerator, Board, BoardKind, ServiceManager, VariantName, Via
 from fleetctl.release import Release
 from fleetctl.transports import wire
@@ -251,6 +254,30 @@ def test_what_is_no_reply_is_a_fault(said: bytes) -> None:
 def test_login_chatter_before_a_reply_is_passed_over() -> None:
     """A login script that prints does not hide the answer after it."""
     assert {"ok": True, "n": 1} == wire.parse_reply("observe", b'Welcome!\n{"ok": true, "n": 1}\n')
+
+
+@given(st.dictionaries(st.text(), st.text() | st.integers()))
+def test_a_reply_is_the_same_however_it_travels(said: dict[str, Any]) -> None:
+    """A long one is deflated by the script that was sent; a short one is plain JSON."""
+    reply = {**said, "ok": True}
+    for text in (json.dumps(reply), json.dumps(reply) + " " * WORTH_FOLDING):
+        assert reply == wire.parse_reply("observe", f"Welcome!\n{folded(text)}".encode())
+
+
+@pytest.mark.parametrize(
+    "said", [b"=", b"=x", b"=" + b2a_base64(b"not deflated"), b"=" + b2a_base64(compress(b"[]"))]
+)
+def test_what_only_looks_deflated_is_no_reply(said: bytes) -> None:
+    """Whatever a board sends behind the sign, the answer is one fault."""
+    with pytest.raises(wire.BoardFault, match="is not a reply"):
+        wire.parse_reply("observe", said)
+
+
+def test_a_reply_does_not_unfold_without_end() -> None:
+    """A few kilobytes that would fill the memory are no reply."""
+    bomb = b"=" + b2a_base64(compress(b'{"ok": true, "n": "' + b"0" * (64 << 20) + b'"}'))
+    with pytest.raises(wire.BoardFault, match="is not a reply"):
+        wire.parse_reply("observe", bomb)
 
 
 def test_a_refusal_keeps_its_code() -> None:

@@ -1,6 +1,6 @@
 """What is sent to a board runs there, with nothing of ours installed and nothing written."""
 
-import json
+import contextlib
 import os
 import subprocess
 import sys
@@ -42,8 +42,9 @@ def test_the_whole_script_needs_nothing_on_the_board(tmp_path: Path) -> None:
 def test_every_verb_is_inside(tmp_path: Path, verb: str) -> None:
     """The modules of all verbs are sent: each gives a reply of its own, and none is a defect."""
     done = ask(tmp_path / "root", board_script.whole(), verb)
+    with contextlib.suppress(wire.BoardSaidNo):
+        wire.parse_reply(verb, done.stdout)
 
-    assert isinstance(json.loads(done.stdout)["ok"], bool)
     assert b"" == done.stderr
 
 

@@ -1,7 +1,7 @@
 """The board's code runs on the oldest Python a board has, and needs nothing of ours there."""
 
 import ast
-import json
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -92,8 +92,9 @@ def test_the_sent_script_on_an_old_python(tmp_path: Path, verb: str) -> None:
     command = [old_python() or "", "-W", "error", *wire.command(verb, str(tmp_path), script)[1:]]
     done = subprocess.run(command, input=wire.standard_input(script, {}), capture_output=True)
 
+    with contextlib.suppress(wire.BoardSaidNo):
+        wire.parse_reply(verb, done.stdout)
     assert b"" == done.stderr
-    assert isinstance(json.loads(done.stdout)["ok"], bool)
 
 
 def test_boards_are_plain_folders(tmp_path: Path) -> None:
