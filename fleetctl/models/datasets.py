@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import ArchiveDataset, Dataset, FolderDataset, RenderedDataset, WallsDataset
-from fleetctl.models import archive, carvers, fonts, gardiner, photos, rendered
+from fleetctl.models import carvers, fonts, gardiner, photos, rendered
 from fleetctl.models.folder_digest import folder_digest
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.samples import Samples, Split, drawn_name, stratified
@@ -29,6 +29,8 @@ def load(dataset: Dataset, *, base: Path, cache: Path, progress: Progress = sile
         case FolderDataset():
             split = _load_folder(dataset, base, progress)
         case ArchiveDataset():
+            from fleetctl.models import archive  # with http and ssl, which a plan would pay for too
+
             folder = archive.fetch(dataset.url, dataset.sha256, cache=cache, progress=progress)
             split = stratified(_photos(folder / dataset.subfolder, progress), seed=dataset.seed)
         case WallsDataset():
