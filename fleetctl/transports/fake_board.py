@@ -17,6 +17,7 @@ from typing import Any
 
 from fleetctl.device.judge import FAILED, judge, quantile
 from fleetctl.manifest.schema import Accelerator, Board
+from fleetctl.store import canonical_json, sha256
 from fleetctl.transports import fake_trust as trust
 from fleetctl.transports.base import ReplyStatus
 from fleetctl.transports.faults import Fault, Stage
@@ -146,13 +147,24 @@ class FakeBoard:
             "service": {"manager": "simulated", "state": "active" if self.record.current else "inactive"},
         }
 
+    def _manifest(self, said: str | Mapping[str, Any], digest: str) -> dict[str, Any]:
+        """The files of a release, told whole or by what they change of one that is here."""
+        if isinstance(said, str):
+            return dict(json.loads(said)["files"])
+        base = self.record.releases.get(said["base"], {})
+        files = {path: {"sha256": sha, "size": self.record.sizes.get(sha)} for path, sha in base.items()}
+        files = {path: ref for path, ref in {**files, **said["files"]}.items() if path not in said["without"]}
+        if sha256(canonical_json({"schema": "fleetctl.release/v1", "files": files})) != digest:
+            raise BoardSaidNo("activate", "unknown-base", "the release is not told by what this board has")
+        return files
+
     def _activate(self, request: Mapping[str, Any], payload: bytes) -> dict[str, Any]:
         release, record = str(request["release"]), self.record
         signed = trust.demand(record.trust, request, release)
         trust.refuse_older(signed, record.serial, is_good=release == record.good)
         request = {**request, "signed": signed}
         self._take_in(payload)
-        files = json.loads(request["manifest"])["files"]
+        files = self._manifest(request["manifest"], release)
         absent = [path for path, ref in files.items() if ref["sha256"] not in record.sizes]
         if absent:
             raise BoardSaidNo("activate", "missing-blobs", f"{len(absent)} blobs of the release are not here")
