@@ -1,11 +1,11 @@
 """The transport for boards `via: iothub`, made of what the manifest and the environment say."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fleetctl.errors import UsageError
-from fleetctl.manifest.schema import HubTier, IotHub
+from fleetctl.errors import SigningError, UsageError
+from fleetctl.manifest.schema import HubTier, IotHub, Signing, Via
 from fleetctl.project import Project
 from fleetctl.transports.base import Transport
 
@@ -54,10 +54,12 @@ def open_transport(project: Project, hub: IotHub, environment: Mapping[str, str]
 
 
 def refuse_unready(session: "Session", made: "Plan", desired: "Desired") -> None:
-    """Stop before anything is touched where the hub has no room, or an image is still to be made.
+    """Stop before anything is touched where boards of a hub cannot be rolled out to.
 
     Raises:
-        OverQuota, LockStale: so it is.
+        SigningError: releases are to be signed.
+        OverQuota: the hub has no room for what they need.
+        LockStale: an image is still to be made.
     """
     from fleetctl import lockfile
     from fleetctl.images.fleet_images import demand_images, wanted_images
@@ -65,10 +67,22 @@ def refuse_unready(session: "Session", made: "Plan", desired: "Desired") -> None
 
     if session.transport.name == "fake" or (cost := hub_cost(made, session.fleet, desired.configs)) is None:
         return
+    touched = [step.board for step in made.steps if step.action.touches]
+    if session.fleet.rollout.signing is Signing.REQUIRED:
+        _refuse_signing([name for name in touched if session.fleet.boards[name].via is Via.IOTHUB])
     cost.refuse()
     lock = lockfile.read(session.project.lockfile)
-    touched = [step.board for step in made.steps if step.action.touches]
     demand_images(wanted_images(session.fleet, lock, touched, desired.renderer), lock)
+
+
+def _refuse_signing(boards: Sequence[str]) -> None:
+    """What would verify comes in the image that a hub's owner chooses: it would prove nothing."""
+    names = ", ".join(boards[:5]) + (f" and {len(boards) - 5} more" if len(boards) > 5 else "")
+    without = ",".join(f"!{name}" for name in boards[:5])
+    raise SigningError(
+        f"releases are to be signed, and over IoT Hub no board can verify that: {names}; nothing was changed",
+        hint=f"leave them out with --on '{without}', or give them a fleet of their own, and sign its images",
+    )
 
 
 def images_remote(hub: IotHub, environment: Mapping[str, str]) -> "OciRemote":

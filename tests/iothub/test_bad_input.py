@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from azure.iot.hub.models import Device, DeviceCapabilities
 from base_images import image, rootfs
 from iothub_hub import Clients
 from registry import running_registry
+from signatures import KEY
 from toy_build import SIGNS, ToyStages
 
 from fleetctl import lockfile
@@ -152,6 +154,19 @@ def twin_too_large(fleet: Fleet) -> None:
         (fleet.project.templates / f"{name}.txt.j2").write_text("hieroglyph " * 1400)
 
 
+def signing_required(fleet: Fleet) -> None:
+    fleet.connect()
+    trust = fleet.project.trust
+    trust.mkdir(parents=True)
+    (trust / "release.pem").write_text(KEY.public.pem)
+    fleet.monkeypatch.setenv("FLEETCTL_SIGNING_KEY", KEY.to_pem("ankh").decode())
+    fleet.monkeypatch.setenv("FLEETCTL_SIGNING_PASSPHRASE", "ankh")
+    fleet.edit("boards:", "rollout: {signing: required}\nboards:")
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "Begin"]):
+        who = ["-c", "user.name=t", "-c", "user.email=t@fleet.invalid", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", *who, *words], check=True, cwd=fleet.project.root)
+
+
 def no_image_in_the_registry(fleet: Fleet) -> None:
     fleet.connect()
 
@@ -171,6 +186,7 @@ def no_image_in_the_registry(fleet: Fleet) -> None:
             "no module image of toy int8 for linux/arm64",
             "`fleetctl build` makes it",
         ),
+        (signing_required, 31, "over IoT Hub no board can verify that: karnak-01", "--on '!karnak-01'"),
         (twin_too_large, 32, "the twin of fleetctl would have", "shorten the templates"),
         (
             no_image_in_the_registry,
