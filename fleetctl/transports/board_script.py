@@ -7,6 +7,7 @@ imports; `by_digest` only says what they are to a board whose current release br
 import ast
 import binascii
 import json
+import threading
 import zlib
 from collections.abc import Mapping
 from functools import cache
@@ -18,14 +19,20 @@ from fleetctl.device.loader import NOT_KEPT
 from fleetctl.store import sha256
 from fleetctl.transports.base import Holding
 
+_PARSING = threading.Lock()  # Python 3.11 breaks where threads parse at once, and boards are asked by many
 _KEPT = frozenset({"NOT_KEPT", "kept", "digest_of"})
 
 __all__ = ["NOT_KEPT", "VERBS", "by_digest", "is_kept", "modules", "whole"]
 
 
-@cache
 def whole() -> bytes:
     """The script with all of its modules inside."""
+    with _PARSING:
+        return _whole()
+
+
+@cache
+def _whole() -> bytes:
     texts = json.dumps({name: source.decode() for name, source in modules().items()})
     packed = binascii.b2a_base64(zlib.compress(texts.encode(), 9), newline=False)
     return _bare(_loader(), without=_KEPT) + f"\n\nrun(packed({packed.decode()!r}))\n".encode()

@@ -98,6 +98,29 @@ def test_the_script_is_the_same_in_every_process() -> None:
     assert {board_script.whole()} == sent
 
 
+def test_threads_that_ask_at_once_parse_once() -> None:
+    """Each board is asked by a thread of its own, and Python 3.11 breaks where several parse at once."""
+    program = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from fleetctl.transports.board_script import modules, whole
+parsed = []
+
+def hear(event, about):
+    if event == "compile" and about[1] == "<unknown>":
+        parsed.append(about)
+
+sys.addaudithook(hear)
+ready = threading.Barrier(16)
+with ThreadPoolExecutor(16) as pool:
+    scripts = set(pool.map(lambda _: (ready.wait(), whole())[1], range(16)))
+print(len(scripts), len(parsed) - len(modules()))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert ("1 1\n", "") == (done.stdout, done.stderr)  # one script, and the loader besides its modules
+
+
 def test_anything_but_the_usage_is_refused(tmp_path: Path) -> None:
     """Words that `activate.py` does not know are a mistake of the caller's: exit status 2, and no reply."""
     for words in ([], ["observe"], ["dance", "--root", "x"], ["observe", "--root", "x", "--loud"]):
