@@ -61,13 +61,12 @@ def packages(modules: set[str]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fleet to start from, validated once."""
+    """A fleet to start from."""
     folder = tmp_path_factory.mktemp("fleet")
     before = Path.cwd()
     os.chdir(folder)
     try:
-        for verb in (["init", "."], ["validate"]):
-            subprocess.run([sys.executable, "-m", "fleetctl", *verb], check=True, env=outside_ci())
+        subprocess.run([sys.executable, "-m", "fleetctl", "init", "."], check=True, env=outside_ci())
     finally:
         os.chdir(before)
     return folder
@@ -100,6 +99,7 @@ def test_what_is_answered_at_once_imports_next_to_nothing(
 ) -> None:
     """No Typer, no YAML, no dataclasses, no pathlib: each would be a third of the whole."""
     monkeypatch.chdir(fleet)
+    imported(words)  # once in full: `validate` remembers
 
     assert set() == imported(words) - QUICK[words]
 
