@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from published import published
 from tiny_board import LABELS, MODELS, picture
 from toy_build import plain_card, untried
 
@@ -111,7 +112,7 @@ class Done:
 
     @property
     def json(self) -> Any:
-        return json.loads(self.out)
+        return published(self.out)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fleetctl.schemas import boards, changes, fleet
+from fleetctl.schemas import boards, changes, fleet, lab, models
 from fleetctl.schemas.words import JsonSchema
 
 _ALL = (
@@ -10,6 +10,10 @@ _ALL = (
     *(changes.PROPOSAL, changes.ARTIFACTS, changes.IMAGES, changes.CHANGED),
     *(fleet.VALIDATE, fleet.EXPLAIN, fleet.RENDER, fleet.PLAN),
     *(fleet.ROLLOUT, fleet.SHARD, fleet.STEERING, fleet.ROLLBACK),
+    *(fleet.LEAVE, fleet.BOOTSTRAP, fleet.KEYS),
+    *(models.BUILD, models.COMPARISON, models.COMPATIBLE, models.DETECTIONS, models.EVALUATION),
+    *(models.EDGETPU_CHECK, models.EDGETPU_INSPECT),
+    *(lab.STATUS, lab.IOTHUB, lab.CERTIFICATE),
 )
 SCHEMAS: Mapping[str, JsonSchema] = {schema["title"]: schema for schema in _ALL}
 

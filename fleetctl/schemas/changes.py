@@ -1,112 +1,103 @@
 """What verbs print that are about a change of git, and about what was built for it."""
 
+from fleetctl.schemas import words as w
 from fleetctl.schemas.fleet import HUB_COST, PLAN
-from fleetctl.schemas.words import (
-    JsonSchema,
-    digest,
-    document,
-    items,
-    mapping,
-    maybe,
-    number,
-    record,
-    text,
-    texts,
-    truth,
-    whole,
-    word,
-)
 
 
-def _figures(doc: str) -> JsonSchema:
-    return maybe(
-        record(
+def _figures(doc: str) -> w.JsonSchema:
+    return w.maybe(
+        w.record(
             doc,
-            artifact=digest("its digest"),
-            top1=number("of 1; of a detector, recall"),
-            drop=number("against float32, of 1"),
-            size=whole("of the model file, in bytes"),
-            tpu_ops=maybe(number("share of operations on the Edge TPU, of 1")),
-            off_chip_bytes=maybe(whole("of parameters that are streamed to the Edge TPU")),
-            pending=truth("it is still to be compiled"),
+            artifact=w.digest("its digest"),
+            top1=w.number("of 1; of a detector, recall"),
+            drop=w.number("against float32, of 1"),
+            size=w.whole("of the model file, in bytes"),
+            tpu_ops=w.maybe(w.number("share of operations on the Edge TPU, of 1")),
+            off_chip_bytes=w.maybe(w.whole("of parameters that are streamed to the Edge TPU")),
+            pending=w.truth("it is still to be compiled"),
         )
     )
 
 
-PROPOSAL = document(
+PROPOSAL = w.document(
     "fleetctl.proposal/v1",
     "`fleetctl plan --base`: what the files here change against a commit, without asking a board.",
-    base=text("full id of the commit"),
-    head=text("full id of what is checked out, or `working tree`"),
-    fleet=text("name"),
+    base=w.text("full id of the commit"),
+    head=w.text("full id of what is checked out, or `working tree`"),
+    fleet=w.text("name"),
     waves=PLAN["properties"]["waves"],
-    leaving=texts("boards that would no longer be managed"),
-    unchanged=whole("boards that keep their release"),
-    models=items(
+    leaving=w.texts("boards that would no longer be managed"),
+    unchanged=w.whole("boards that keep their release"),
+    models=w.items(
         "variants whose bytes or numbers differ",
-        record(
-            model=text("name"),
-            variant=text("name"),
+        w.record(
+            model=w.text("name"),
+            variant=w.text("name"),
             before=_figures("as the base's lock says; null where it does not have it"),
             after=_figures("as the lock says here; null where it does not have it"),
-            boards=whole("that would run it"),
+            boards=w.whole("that would run it"),
         ),
     ),
-    settings=items(
+    settings=w.items(
         "values that no release holds: addresses, gates, proofs, waves",
-        record(place=text("such as `boards.luxor-01.host`"), before=text("was"), after=text("would be")),
+        w.record(
+            place=w.text("such as `boards.luxor-01.host`"), before=w.text("was"), after=w.text("would be")
+        ),
     ),
-    dangers=items(
+    dangers=w.items(
         "what is seldom meant",
-        record(
-            danger=word(
+        w.record(
+            danger=w.word(
                 "which",
                 *("delete-boards", "remove-model", "lower-gate", "edited-lock", "many-boards"),
                 "unreadable-base",
             ),
-            what=text("in words"),
-            allowed=truth("the change itself says that it is meant"),
-            reason=maybe(text("why it is meant")),
+            what=w.text("in words"),
+            allowed=w.truth("the change itself says that it is meant"),
+            reason=w.maybe(w.text("why it is meant")),
         ),
     ),
     iothub=HUB_COST,
-    allow_left_over=texts("entries of `rollout.allow` that allow nothing in this change"),
-    error=maybe(
-        record("why it cannot be said what boards would get", message=text("what"), hint=text("what to try"))
+    allow_left_over=w.texts("entries of `rollout.allow` that allow nothing in this change"),
+    error=w.maybe(
+        w.record(
+            "why it cannot be said what boards would get", message=w.text("what"), hint=w.text("what to try")
+        )
     ),
 )
-ARTIFACTS = document(
+ARTIFACTS = w.document(
     "fleetctl.artifacts/v1",
     "`fleetctl artifacts`: what moved, or what a place lacks.",
-    place=text("a folder, or oci://HOST/REPOSITORY"),
-    artifacts=items(
+    place=w.text("a folder, or oci://HOST/REPOSITORY"),
+    artifacts=w.items(
         "of `check`, those that are not whole",
-        record(
-            model=text("name"),
-            variant=text("name"),
-            artifact=digest("its digest"),
-            files=mapping("that moved, or are missing", whole("bytes")),
+        w.record(
+            model=w.text("name"),
+            variant=w.text("name"),
+            artifact=w.digest("its digest"),
+            files=w.mapping("that moved, or are missing", w.whole("bytes")),
         ),
     ),
 )
-IMAGES = document(
+IMAGES = w.document(
     "fleetctl.images/v1",
     "`fleetctl artifacts images`: module images that the lock names.",
-    registry=text("the repository that keeps them, or empty"),
-    images=items(
+    registry=w.text("the repository that keeps them, or empty"),
+    images=w.items(
         "in the order of the lock",
-        record(
-            model=text("name"),
-            variant=text("name"),
-            platform=text("such as `linux/arm64`"),
-            digest=digest("that pins it"),
+        w.record(
+            model=w.text("name"),
+            variant=w.text("name"),
+            platform=w.text("such as `linux/arm64`"),
+            digest=w.digest("that pins it"),
         ),
     ),
 )
-CHANGED = document(
+CHANGED = w.document(
     "fleetctl.changed/v1",
     "`fleetctl build --changed`: models that the lock does not describe.",
-    models=mapping(
-        "by name", record(why=text("in words"), inputs=digest("of all that its bytes are a function of"))
+    models=w.mapping(
+        "by name",
+        w.record(why=w.text("in words"), inputs=w.digest("of all that its bytes are a function of")),
     ),
 )

@@ -67,6 +67,16 @@ def record(doc: str = "", /, **properties: JsonSchema) -> JsonSchema:
     }
 
 
+def per_board(doc: str, /, **properties: JsonSchema) -> JsonSchema:
+    """A list of one record a board, which says its name first."""
+    return items(doc, record(board=text("name"), **properties))
+
+
+def partly(schema: JsonSchema, *optional: str) -> JsonSchema:
+    """The same, in which some properties may be absent."""
+    return schema | {"required": [name for name in schema["required"] if name not in optional]}
+
+
 def document(name: str, doc: str, /, **properties: JsonSchema) -> JsonSchema:
     """The whole of what a verb prints: the name and version of its schema, and the rest."""
     whole_document = record(doc, schema={"const": name, "description": "name and version"}, **properties)

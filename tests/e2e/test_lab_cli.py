@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from published import published
 
 from fleetctl.cli import main
 
@@ -43,7 +44,7 @@ class Person:
 
     def gets(self, line: str) -> dict[str, Any]:
         _, out, _ = self.types(f"{line} --output json")
-        data = json.loads(out)
+        data = published(out)
         assert isinstance(data, dict)
         return data
 

@@ -1,6 +1,5 @@
 """`fleetctl lab up --iothub` and `fleetctl lab iothub` as a person uses them."""
 
-import json
 import socket
 import stat
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from azure.iot.hub import IoTHubRegistryManager
 from iothub_hub import own_address
+from published import published
 
 from fleetctl.cli import main
 
@@ -38,7 +38,7 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def status(capfd: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
     capfd.readouterr()
     code = main(["lab", "iothub", "status", "--output", "json"])
-    data = json.loads(capfd.readouterr().out)
+    data = published(capfd.readouterr().out)
     assert isinstance(data, dict)
     return code, data
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from published import published
 from toy_build import SIGNS, ToyStages
 
 from fleetctl.build.builder import build
@@ -71,7 +72,7 @@ def test_build_as_json(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The lock's own words, with what this run did."""
     assert main(["build", "-f", str(built), "--output", "json"]) == 0
 
-    data = json.loads(capsys.readouterr().out)
+    data = published(capsys.readouterr().out)
     assert (data["schema"], data["lock_changed"]) == ("fleetctl.build/v1", False)
     assert data["models"]["toy"]["variants"]["int8"]["metrics"]["top1"] == 0.972222
     assert data["models"]["toy"]["built"] is False
@@ -155,7 +156,7 @@ def test_render_writes_the_release_as_a_board_holds_it(
 
     assert main(["render", "luxor-01", "-f", str(built), "--out", str(out), "--output", "json"]) == 0
 
-    data = json.loads(capsys.readouterr().out)
+    data = published(capsys.readouterr().out)
     written = {
         str(path.relative_to(out)): sha256(path.read_bytes())
         for path in out.rglob("*")

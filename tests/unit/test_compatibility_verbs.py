@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from published import published
 from toy_build import ToyStages, toy_fleet, toy_model
 
 from fleetctl import lockfile
@@ -89,7 +90,7 @@ def test_a_plan_shows_the_refused_and_the_others(fleetctl: Fleetctl) -> None:
 
 def test_a_plan_for_machines(fleetctl: Fleetctl) -> None:
     """In JSON a refused board carries its reasons and fixes, and counts as nothing to send."""
-    plan: Any = json.loads(fleetctl("plan", "-o", "json").out)
+    plan: Any = published(fleetctl("plan", "-o", "json").out)
     boards = {board["board"]: board for wave in plan["waves"] for board in wave["boards"]}
 
     assert ("refused", [WHY], [FIX], 0) == tuple(
@@ -160,7 +161,7 @@ def test_what_runs_where(fleetctl: Fleetctl) -> None:
 
 def test_what_runs_where_for_machines(fleetctl: Fleetctl) -> None:
     """The same as JSON, one entry for each board and variant."""
-    document: Any = json.loads(fleetctl("models", "compatible", "toy", "-o", "json").out)
+    document: Any = published(fleetctl("models", "compatible", "toy", "-o", "json").out)
     (mini,) = [entry for entry in document["boards"] if entry["board"] == "coral-dev-board-mini"]
 
     assert ("fleetctl.compatible/v1", "2.11") == (document["schema"], document["variants"]["int8"]["tflite"])

@@ -1,13 +1,13 @@
 """`fleetctl models detect`, from a photo to JSON and a picture, with a real if tiny TFLite model."""
 
 import io
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from published import published
 from tiny_board import MODELS, tiny_contract
 from tiny_detector import SCORE, marked, marks_contract
 
@@ -43,7 +43,7 @@ def test_tells_what_is_on_a_photo(tmp_path: Path, photo: Path, capsys: pytest.Ca
     folder = artifact(tmp_path / "marks", marks_contract())
     arguments = ["models", "detect", str(photo), "--artifact", str(folder), "--out", str(out), "-o", "json"]
     assert main(arguments) == 0
-    told = json.loads(capsys.readouterr().out)
+    told = published(capsys.readouterr().out)
     assert told["detections"] == [{"box": DISC_BOX, "sign": "disc", "score": SCORE}]
     with Image.open(out) as picture:
         assert (picture.format, picture.size) == ("PNG", (40, 24))
@@ -58,7 +58,7 @@ def test_min_score_takes_the_place_of_the_contracts(
         main(["models", "detect", str(photo), "--artifact", str(folder), "--min-score", "0.9", "-o", "json"])
         == 0
     )
-    assert json.loads(capsys.readouterr().out)["detections"] == []
+    assert published(capsys.readouterr().out)["detections"] == []
 
 
 def test_the_table_is_whole_pixels(tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,9 +1,9 @@
 """`fleetctl models check` and `inspect`, as a person and as a program read them."""
 
-import json
 from pathlib import Path
 
 import pytest
+from published import published
 from tiny_compiled import compiled_model
 from tiny_tflite import Net, encode
 
@@ -27,7 +27,7 @@ def test_a_program_gets_every_operation(partly: Path, capsys: pytest.CaptureFixt
     """In the order of the file, each with its reason; null where it is mapped."""
     assert 0 == main(["models", "check", str(partly), "--output", "json"])
 
-    answer = json.loads(capsys.readouterr().out)
+    answer = published(capsys.readouterr().out)
     assert "fleetctl.edgetpu-check/v1" == answer["schema"]
     assert (2, 5, 0.4, 1, None) == (
         *(answer["mapped"], answer["total"], answer["share"], answer["subgraphs"], answer["refusal"]),
@@ -110,7 +110,7 @@ def test_a_compiled_model_is_inspected(tmp_path: Path, capsys: pytest.CaptureFix
         "off_chip_bytes": 512,
         "compiler": None,
         "cpu_ops": {"ARG_MAX": 1},
-    } == json.loads(capsys.readouterr().out)
+    } == published(capsys.readouterr().out)
     assert 0 == main(["models", "inspect", str(file)])
     assert "parameters streamed         0.5 KiB" in capsys.readouterr().out
 

@@ -1,11 +1,11 @@
 """`fleetctl models evaluate`, from a locked model to the numbers, with a real if tiny TFLite model."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from published import published
 from toy_build import ToyStages
 
 from fleetctl.build.builder import build
@@ -103,7 +103,7 @@ def test_each_labelled_photo_counts(built: Path, tmp_path: Path, capsys: pytest.
 
     assert run("toy", "--variant", "int8", "--data", photos, "-f", built, "--output", "json") == 0
 
-    assert json.loads(capsys.readouterr().out) == {
+    assert published(capsys.readouterr().out) == {
         "schema": "fleetctl.evaluation/v1",
         "model": "toy",
         "variant": "int8",

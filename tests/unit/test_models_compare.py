@@ -1,10 +1,10 @@
 """`fleetctl models compare`, from built variants to tables, numbers and a picture."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from published import published
 from test_models_cli import MANIFEST, QUADRANTS, SIGNS, QuadrantStages, write_photos
 from tiny_compiled import compiled_model
 
@@ -51,7 +51,7 @@ def test_each_variant_answers_the_same_photos(
 
     assert run("toy", "--data", photos, "-f", built, "--output", "json") == 0
 
-    told = json.loads(capsys.readouterr().out)
+    told = published(capsys.readouterr().out)
     assert ("fleetctl.comparison/v1", "toy") == (told["schema"], told["model"])
     assert ["float32", "int8"] == [one["variant"] for one in told["variants"]]
     for one in told["variants"]:
@@ -66,7 +66,7 @@ def test_photos_kept_for_evaluation_are_the_default(built: Path, capsys: pytest.
     """A seeded fifth of each sign's photos: one of five."""
     assert run("toy", "-f", built, "--output", "json") == 0
 
-    assert {4} == {one["n"] for one in json.loads(capsys.readouterr().out)["variants"]}
+    assert {4} == {one["n"] for one in published(capsys.readouterr().out)["variants"]}
 
 
 @pytest.mark.parametrize("output", ["table", "markdown"])
@@ -95,7 +95,7 @@ def test_variants_that_are_not_built_are_named(built: Path, capsys: pytest.Captu
     assert run("toy", "-f", built, "--output", "json") == 0
 
     told = capsys.readouterr()
-    assert [("int8", None)] == [(v["variant"], v["drop"]) for v in json.loads(told.out)["variants"]]
+    assert [("int8", None)] == [(v["variant"], v["drop"]) for v in published(told.out)["variants"]]
     assert "not built: dynamic" in told.err
     assert "float32 is not built" in told.err
 
@@ -107,7 +107,7 @@ def test_refused_variants_are_shown(manifest: Path, capsys: pytest.CaptureFixtur
         build(load(manifest), Project(manifest), stages=QuadrantStages())
 
     assert run("toy", "-f", manifest, "--output", "json") == 0
-    assert len(json.loads(capsys.readouterr().out)["variants"]) == 2
+    assert len(published(capsys.readouterr().out)["variants"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from published import published
 from toy_build import SIGNS, ToyStages
 
 from fleetctl.build.builder import build
@@ -47,7 +48,7 @@ class Said:
 
     @property
     def json(self) -> Any:
-        return json.loads(self.out)
+        return published(self.out)
 
 
 Fleetctl = Callable[..., Said]

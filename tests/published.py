@@ -1,0 +1,15 @@
+"""What fleetctl prints for machines, held against the schema that it names."""
+
+import json
+from typing import Any
+
+import jsonschema
+
+from fleetctl.schemas import SCHEMAS
+
+
+def published(text: str) -> Any:
+    """The document, which is neither more nor less than its schema says."""
+    document = json.loads(text)
+    jsonschema.validate(document, SCHEMAS[document["schema"]])
+    return document
