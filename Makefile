@@ -6,8 +6,11 @@ BIN := .venv/bin
 READY := .venv/.ready
 BOARDS := amd64 arm64
 FAULTS := .fleetctl/faults.md
+INSTALLED := tests/contract/test_contract.py tests/contract/test_contract_trust.py tests/property/test_plan_apply.py \
+  tests/property/test_shards.py $(addprefix tests/unit/test_,$(addsuffix .py,git_source golden manifest_problems plan \
+  preprocess proposal remotes render rollout rollout_shards signing store))
 
-.PHONY: help setup demo test test-full test-azure boards lint audit format bench lock docs clean
+.PHONY: help setup demo test test-full test-azure test-installed boards lint audit format bench lock docs clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +38,9 @@ test-full: $(READY) ## the suite with its long matrices, and a table of the faul
 
 test-azure: $(READY) ## the contract suite against a real IoT Hub: FLEETCTL_TEST_AZURE_CONNECTION_STRING says which
 	FLEETCTL_TEST_AZURE=1 $(BIN)/python -m pytest -rs -k azure tests/contract/test_contract.py
+
+test-installed: ## what needs neither TensorFlow nor this tree, against the fleetctl that is installed
+	python -m pytest -n 2 --dist loadgroup $(INSTALLED)
 
 boards: $(READY) ## make the images and wheels that tests of docker boards need (as root, once)
 	$(BIN)/python tests/prepare_boards.py $(BOARDS)

@@ -42,6 +42,7 @@ ELSEWHERE = {
     "Prove a release on it": "is part of the suite",
     "Build the wheel, and install it without the tree": "installs from an index; test_wheel.py does the rest",
     "Install the wheel alone": "installs from an index",
+    "Test what is installed": "is part of the suite",
     "Begin a fleet with it": "wants the wheel of the step before; test_wheel.py does the same",
     "Demand that the tag is the version": "wants the tree of fleetctl and a tag",
     "Build the wheel": "wants the tree of fleetctl; test_wheel.py builds it",

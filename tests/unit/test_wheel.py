@@ -67,3 +67,13 @@ def test_the_wheel_starts_a_fleet(wheel: Path, tmp_path: Path) -> None:
 
     assert (done.returncode, done.stderr.count("error")) == (0, 0), done.stderr
     assert "valid" in done.stdout
+
+
+def test_what_is_tested_of_an_installed_wheel_is_there() -> None:
+    """CI tests the wheel on Pythons without TensorFlow by a list of files: none of them may have moved."""
+    argv = ["make", "--dry-run", "--no-print-directory", "test-installed"]
+    said = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    files = [word for word in said.split() if word.startswith("tests/")]
+
+    assert 10 < len(files)
+    assert [] == [name for name in files if not (REPOSITORY / name).is_file()]
