@@ -17,6 +17,8 @@ BENCHMARKS = (
     "activation",
     "build",
     "ansible_release",
+    "reads",
+    "wire",
     "iothub_scale",
     "when_a_hub",
 )
