@@ -100,8 +100,7 @@ def json_markdown() -> str:
     intro = (
         "What verbs print with `--output json`. Each document names its schema and version under `schema`. "
         "Properties may be added to a version, none is taken away or changes its meaning. "
-        "`fleetctl schema NAME` prints the JSON Schema. Verbs about builds, models, keys and the lab print "
-        "JSON too; it follows what it describes, and is not published yet."
+        "`fleetctl schema NAME` prints the JSON Schema."
     )
     parts = [f"## {name}\n\n{schema_markdown(name)}" for name in sorted(SCHEMAS)]
     return "# JSON\n\n" + "\n\n".join([intro, *parts]) + "\n"

@@ -1,5 +1,6 @@
 """Templates to HTML. What boards and manifests say is escaped, and nothing is fetched from elsewhere."""
 
+import time
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,13 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters.update(
-        short=short, ms=ms_text, duration=duration_text, bytes=bytes_text, plural=plural, sign=sign_of
+        short=short,
+        ms=ms_text,
+        duration=duration_text,
+        bytes=bytes_text,
+        plural=plural,
+        sign=sign_of,
+        clock=_clock,
     )
     return environment
 
@@ -35,6 +42,11 @@ def render(template: str, **values: Any) -> str:
 def static(name: str) -> str:
     """The text of a file that pages refer to, such as `style.css`."""
     return files("fleetctl.report.web").joinpath("static", name).read_text("utf-8")
+
+
+def _clock(seconds: float) -> str:
+    """The time of day of a time since 1970, on this machine's clock."""
+    return time.strftime("%H:%M:%S", time.localtime(seconds))
 
 
 def sign_of(word: str) -> str:
