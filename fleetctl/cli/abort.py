@@ -15,9 +15,10 @@ def abort(
     from fleetctl.cli.rollout import ask
     from fleetctl.cli.steer import boards_of_rollout, tell_it
     from fleetctl.project import Project
+    from fleetctl.report.units import plural
     from fleetctl.steering import Word, running
 
     state = Project(file).state
     found = running(state)
-    ask(yes, f"Abort the {found.purpose}, {boards_of_rollout(state)} boards?")
+    ask(yes, f"Abort the {found.purpose}, {plural(boards_of_rollout(state), 'board')}?")
     tell_it(file, Word.ABORT, output, "ends after the boards that are at work")

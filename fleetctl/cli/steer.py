@@ -34,11 +34,12 @@ def say(state: Path, word: Word, way: str, name: str = "") -> UnderWay:
 def tell_it(file: Path, word: Word, output: Output, then: str) -> None:
     """One of the three verbs; `then` says what follows."""
     from fleetctl.report.console import talk
+    from fleetctl.report.units import plural
 
     state = Project(file).state
     found = say(state, word, "command")
     boards = boards_of_rollout(state)
-    talk.done(f"{found.purpose}, {boards} board{'s' if boards != 1 else ''}: {then}")
+    talk.done(f"{found.purpose}, {plural(boards, 'board')}: {then}")
     show(
         output,
         schema="fleetctl.steering/v1",
