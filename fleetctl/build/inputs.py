@@ -54,9 +54,9 @@ def model_inputs(model: Model, fleet: Fleet, project: Project) -> tuple[str, str
     Raises:
         BuildError: the dataset cannot be read, so nobody can say.
     """
-    from fleetctl.models import datasets
+    from fleetctl.models import dataset_digest
 
-    data = datasets.digest(model.dataset, base=fleet.directory, cache=cache_folder(project))
+    data = dataset_digest.digest(model.dataset, base=fleet.directory, cache=cache_folder(project))
     recipe = recipe_digest(model, data)
     return recipe, input_digest(model, recipe)
 

@@ -1,4 +1,4 @@
-"""From what a manifest says about data to samples, and to the one digest that names them."""
+"""From what a manifest says about data to samples; `dataset_digest` names them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import ArchiveDataset, Dataset, FolderDataset, RenderedDataset, WallsDataset
 from fleetctl.models import carvers, fonts, gardiner, photos, rendered
-from fleetctl.models.folder_digest import folder_digest
+from fleetctl.models.dataset_digest import digest as digest
+from fleetctl.models.dataset_digest import signs_of
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.samples import Samples, Split, drawn_name, stratified
-from fleetctl.store import canonical_json, sha256, sha256_file
 
 
 def load(dataset: Dataset, *, base: Path, cache: Path, progress: Progress = silent) -> Split:
@@ -39,46 +39,8 @@ def load(dataset: Dataset, *, base: Path, cache: Path, progress: Progress = sile
     return split
 
 
-def digest(dataset: Dataset, *, base: Path, cache: Path) -> str:
-    """sha256 that changes whenever `load` would give other samples.
-
-    It imports no heavy package and downloads nothing.
-
-    Raises:
-        BuildError, ToolchainMissing: as `load`, for a missing folder or font.
-    """
-    match dataset:
-        case RenderedDataset():
-            parts: dict[str, object] = {
-                "samples": dataset.samples_per_sign,
-                "signs": list(_signs(dataset)),
-                "drawing": _drawing(),
-            }
-        case FolderDataset():
-            parts = {"photos": folder_digest(base / dataset.path, cache=cache)}
-            if dataset.evaluation is not None:
-                parts["evaluation"] = folder_digest(base / dataset.evaluation, cache=cache)
-            if dataset.rendered:
-                parts |= {"rendered": dataset.rendered, "drawing": _drawing()}
-        case WallsDataset():
-            from fleetctl.models.detector import walls
-
-            return walls.digest(dataset, base=base, cache=cache)
-        case ArchiveDataset():
-            parts = {"sha256": dataset.sha256, "subfolder": dataset.subfolder}
-    return sha256(canonical_json({"kind": type(dataset).__name__, "seed": dataset.seed, **parts}))
-
-
-def _drawing() -> dict[str, object]:
-    return {"font": sha256_file(fonts.find()), "generator": rendered.GENERATOR_VERSION}
-
-
-def _signs(dataset: RenderedDataset) -> tuple[str, ...]:
-    return dataset.signs or gardiner.USUAL_SIGNS
-
-
 def _load_rendered(dataset: RenderedDataset, progress: Progress) -> Split:
-    samples = _draw(_signs(dataset), dataset.samples_per_sign, dataset.seed, progress)
+    samples = _draw(signs_of(dataset), dataset.samples_per_sign, dataset.seed, progress)
     return stratified(samples, seed=dataset.seed)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetctl.errors import BuildError
-from fleetctl.models import photos
+from fleetctl.models import photo_files
 from fleetctl.store import atomic_write, canonical_json, sha256, sha256_file
 
 # A file written within this time of being read may change once more without its times showing it.
@@ -21,13 +21,13 @@ def folder_digest(folder: Path, *, cache: Path, now: Callable[[], int] = time.ti
     then is not read again. Losing the cache costs time only. `now` is the clock, in nanoseconds.
 
     Raises:
-        BuildError: as `photos.find`, or a photo that may not be read.
+        BuildError: as `photo_files.find`, or a photo that may not be read.
         WriteError: the cache cannot be written.
     """
     memory = cache / f"digests-{sha256(str(folder.absolute()).encode())[:16]}.json"
     known = _remembered(memory)
     fresh: dict[str, list[Any]] = {}
-    for photo in photos.find(folder):
+    for photo in photo_files.find(folder):
         try:
             stamp = _stamp(photo.path)
             digest = _recorded(known.get(photo.name), stamp) or sha256_file(photo.path)

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont
 
-# Part of every digest: raise it whenever the same parameters would draw other pixels.
-GENERATOR_VERSION = 1
-
 HEIGHT, WIDTH = 75, 50  # of the photos in Franken's set
 _OVERSAMPLING = 2
 _EM = 160  # font size of the drawn outlines, pixels

@@ -5,13 +5,11 @@ is not safe, or not worth it, and for boards that fail, everything is done here.
 """
 
 import gc
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from typing import NamedTuple
 
 from fleetctl.artifact import Artifact, BlobRef
@@ -69,6 +67,9 @@ def _made(renderer: Renderer, wanted: Sequence[Wanted]) -> Iterator[Made]:
 
 
 def _by_workers(renderer: Renderer, wanted: Sequence[Wanted], count: int) -> Iterator[Made]:
+    import multiprocessing  # for large fleets only: start-up counts
+    from concurrent.futures import ProcessPoolExecutor
+
     global _work
     _work = renderer, wanted
     gc.freeze()  # else a worker's collector would touch, and so copy, every page
@@ -87,6 +88,8 @@ def _by_workers(renderer: Renderer, wanted: Sequence[Wanted], count: int) -> Ite
 def _or_here(
     results: Iterator[list[Made] | None], renderer: Renderer, wanted: Sequence[Wanted]
 ) -> Iterator[Made]:
+    from concurrent.futures import BrokenExecutor
+
     try:
         made = next(results)
     except (BrokenExecutor, StopIteration):  # a worker was killed: for want of memory, perhaps

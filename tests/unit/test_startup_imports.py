@@ -19,7 +19,7 @@ import sys
 before = set(sys.modules)
 from fleetctl.cli import main
 main(sys.argv[1:])
-print("\\n".join(set(sys.modules) - before), file=sys.stderr)
+print("imported:", *(set(sys.modules) - before), file=sys.stderr)
 """
 # The same for the page of every verb, each in a child of one interpreter that has Typer already.
 PAGES = """
@@ -50,7 +50,7 @@ def imported(*words: str) -> set[str]:
     """The modules that a command line brings into a bare interpreter."""
     argv = [sys.executable, "-c", SCRIPT, *words]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, env=outside_ci())
-    return set(done.stderr.split())
+    return set(done.stderr.rpartition("imported:")[2].split())
 
 
 def packages(modules: set[str]) -> set[str]:
@@ -120,6 +120,16 @@ def test_light_verbs_import_light_packages(words: str, fleet: Path, monkeypatch:
 
     assert set() == packages(found) - LIGHT[words]
     assert set() == {name for name in found if name.startswith(("fleetctl.transports", "fleetctl.models"))}
+
+
+def test_a_plan_imports_neither_numpy_nor_the_network(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names data without opening them, and renders templates; what that takes is all there is."""
+    monkeypatch.chdir(fleet)
+    found = imported("plan", "--transport", "fake")
+
+    assert {"fleetctl.desired", "fleetctl.models.dataset_digest"} <= found
+    assert set() == packages(found) - {*YAML, "jinja2", "markupsafe"}
+    assert set() == {"ssl", "http.client", "asyncio", "multiprocessing"} & found
 
 
 def test_no_verb_s_page_imports_another_package() -> None:

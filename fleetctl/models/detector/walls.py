@@ -14,6 +14,7 @@ from fleetctl.models.detector.masonry import Mason
 from fleetctl.models.detector.relief import reliefs
 from fleetctl.models.detector.scenes import Scene, Scenes
 from fleetctl.models.folder_digest import folder_digest
+from fleetctl.models.generator import GENERATOR_VERSION
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.samples import Samples, drawn_name, stratified
 from fleetctl.store import canonical_json, sha256, sha256_file
@@ -79,7 +80,7 @@ def digest(dataset: WallsDataset, *, base: Path, cache: Path) -> str:
         parts["crops"] = folder_digest(base / dataset.crops, cache=cache)
     else:
         parts["font"] = sha256_file(fonts.find())
-        parts["drawing"] = rendered.GENERATOR_VERSION
+        parts["drawing"] = GENERATOR_VERSION
     return sha256(canonical_json(parts))
 
 
