@@ -60,7 +60,7 @@ BILLION_LAUGHS = (
         ),
         (b"a: \x00", "fleet.yaml:1:4: control character U+0000; delete it, or write it as an escape"),
         (
-            b"a: " + b"[" * 100_000,
+            b"a: " + b"[" * 900,  # libyaml, which looks ahead here, has a limit of its own at 1,000
             "fleet.yaml:1:67: collections are nested more than 64 deep, aliases followed",
         ),
         (b"{a: " * 100_000, "fleet.yaml:1:257: collections are nested more than 64 deep, aliases followed"),
