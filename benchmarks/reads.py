@@ -24,7 +24,7 @@ from fleetctl.project import Project
 from fleetctl.transports.ssh import SshReader
 
 FEW, ALL = 20, 200
-ROUNDS = 5
+ROUNDS = 3
 AT_ONCE = 64  # plain ssh commands; more of them only wait for a processor
 PATIENCE = 3.0  # seconds that a silent board is waited for
 
