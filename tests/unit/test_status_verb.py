@@ -45,7 +45,7 @@ def test_the_json_is_what_its_schema_says(fleet: QuadrantFleet) -> None:
 
     assert 1 == said.status
     assert ["healthy", "strained", "offline"] == [board["standing"] for board in said.json["boards"]]
-    assert SCHEMAS["fleetctl.status/v1"] == fleet.run("schema", "status").json
+    assert SCHEMAS["fleetctl.status/v1"] == json.loads(fleet.run("schema", "status").out)
 
 
 def test_an_unknown_schema_is_refused(fleet: QuadrantFleet) -> None:
