@@ -30,8 +30,11 @@ function start() {
 function isLoaded(body) { return body.dataset.loaded === "yes"; }
 
 function fill(body, html) {
+  const { region } = list;
+  const atEnd = region.scrollHeight - region.scrollTop - region.clientHeight < 4; // who is there stays there
   const active = body.contains(document.activeElement) && document.activeElement.getAttribute("href");
   body.innerHTML = html;
+  if (atEnd) region.scrollTop = region.scrollHeight;
   body.dataset.loaded = "yes";
   kept.rows.set(body.dataset.page, html);
   if (active) body.querySelector(`a[href="${CSS.escape(active)}"]`)?.focus({ preventScroll: true });
