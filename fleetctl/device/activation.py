@@ -19,6 +19,7 @@ from .healthz import healthz
 from .layout import Board
 from .pending import KEEPING, PROVED, REVERTING, TRYING, on_probation
 from .records import Records
+from .release_files import altered_files
 from .services import Service, service_of
 from .space import collect
 from .talk import complain
@@ -158,7 +159,9 @@ class Activation:
         remove(self.board.in_state("pending.json"))
         fsync_directory(self.board.state)
         self.checkpoint("confirmed")
-        collect(self.board, {digest, self.board.current, pending.get("previous")})
+        previous = pending.get("previous")
+        worth_keeping = previous if previous and not altered_files(self.board, previous) else None
+        collect(self.board, {digest, self.board.current, worth_keeping})
         return {"state": "confirmed", "current": digest}
 
     # back

@@ -10,7 +10,7 @@ from .board_error import BoardError
 from .durable import free_bytes, remove
 from .files import names
 from .layout import Board
-from .release_files import release_files
+from .release_files import altered_files, release_files
 
 KEEP_RELEASES = 3
 MARGIN_BYTES = 1 << 20  # kept free beyond what a release needs: receipts, logs, directory entries
@@ -34,11 +34,14 @@ def make_room(board: Board, needed: int, keep: Set[Optional[str]]) -> None:
 
 
 def collect(board: Board, keep: Set[Optional[str]], at_least: int = KEEP_RELEASES) -> None:
-    """Delete releases beyond the newest `at_least`, never one of `keep`, and the blobs nobody refers to."""
+    """Delete releases beyond the newest `at_least`, never one of `keep`, and the blobs nobody refers to.
+
+    One that was altered on the disk is nothing to go back to, and does not count.
+    """
     kept = {digest for digest in keep if digest}
     staged = board.staged()
     for digest in reversed(staged):
-        if len(kept) < at_least:
+        if len(kept) < at_least and not altered_files(board, digest):
             kept.add(digest)
     for digest in staged:
         if digest not in kept:

@@ -283,6 +283,24 @@ def test_damaged_blobs_are_sent_again(board: TinyBoard, good: TinyRelease) -> No
     assert board.ask("missing", {"blobs": sorted(good.blobs)})["missing"] == []
 
 
+@pytest.mark.parametrize("between", [0, 1])
+def test_a_damaged_older_release_goes(board: TinyBoard, good: TinyRelease, between: int) -> None:
+    """A release that was altered behind our back is not kept to go back to, and none of its blobs stays."""
+    first = good.with_file("config/notes", b"whole")
+    board.install(first)
+    for number in range(between):
+        board.install(good.with_file("config/notes", b"%d" % number))
+    notes = board.root / "releases" / first.digest / "config" / "notes"
+    notes.chmod(0o644)
+    notes.write_bytes(b"holes")  # the blob too: they are one file
+    board.install(good)
+
+    blobs = list((board.root / "blobs" / "sha256").iterdir())
+    assert not (board.root / "releases" / first.digest).exists()
+    assert [blob.name for blob in blobs] == [sha256(blob.read_bytes()) for blob in blobs]
+    assert board.serves() == good.digest
+
+
 def test_a_full_disk_changes_nothing(board: TinyBoard, good: TinyRelease) -> None:
     """Running out of space while blobs arrive leaves the old release serving and no litter behind."""
     big = good.with_file("model/notes.bin", os.urandom(300_000))
