@@ -303,16 +303,15 @@ def nobody(folder: Path, *, but: Path | None = None) -> Iterator[None]:
     for path in (folder, *folder.rglob("*")):
         if path != but and path.stat().st_mode & 0o777:
             path.chmod(0o777)
-    closed = {path: path.stat().st_mode for path in folder.parents if path.stat().st_mode & 0o011 != 0o011}
-    for path, mode in closed.items():
-        path.chmod(mode | 0o011)  # the group is still root
+    for path in folder.parents:
+        if path.stat().st_mode & 0o011 != 0o011:
+            # The group is still root. Never closed again: other workers' folders lie below it too.
+            path.chmod(path.stat().st_mode | 0o011)
     os.seteuid(65534)
     try:
         yield
     finally:
         os.seteuid(0)
-        for path, mode in closed.items():
-            path.chmod(mode)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from fleetctl.manifest.schema import Board, BoardKind, VariantName
 from fleetctl.transports.base import ReplyStatus
 from fleetctl.transports.ssh import ask_command, check_sudo, sent_script_command, user_command
 from fleetctl.transports.ssh_connection import Outcome
-from fleetctl.transports.wire import BoardFault
+from fleetctl.transports.wire import BoardFault, standard_input
 
 NASTY = "/opt/o'hara $(touch pwned)\n;`id`\\"
 
@@ -44,9 +44,11 @@ def test_becoming_root_never_waits_for_a_password() -> None:
 
 def test_the_sent_script_is_run_with_the_root() -> None:
     """A board without a release runs what it is sent, with the same verb and root."""
-    line = sent_script_command(a_board(), "observe", b"print('hello')")
+    script = b"print('hello')"
+    line = sent_script_command(a_board(), "observe", script)
+    sent = standard_input(script, {})
 
-    done = subprocess.run(["/bin/sh", "-c", line], input=b"print('hello')", capture_output=True, check=True)
+    done = subprocess.run(["/bin/sh", "-c", line], input=sent, capture_output=True, check=True)
 
     assert done.stdout == b"hello\n"
     assert line.endswith(" observe --root /opt/fleetctl")
