@@ -11,6 +11,7 @@ from .blobs import missing_blobs
 from .board_error import BoardError
 from .bundle import receive_blobs
 from .call import Call, digest_of, number
+from .compiled import keep_compiled
 from .evidence import evidence_terms, prove
 from .files import Json
 from .records import Records
@@ -68,6 +69,7 @@ def receive_release(call: Call, digest: str, manifest: str, files: Mapping[str, 
     if still_absent:
         raise BoardError("missing-blobs", "%d blobs of the release are not here" % len(still_absent))
     stage(board, digest, manifest, files, call.checkpoint)
+    keep_compiled(board, digest)
     call.checkpoint("staged")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import List
 
 from .board_error import BoardError
@@ -15,6 +14,8 @@ def run(argv: List[str], code: str, patience: float) -> None:
     Raises:
         BoardError: `code`, with the program's last words.
     """
+    import subprocess  # slow to import: only where a program is run
+
     name = os.path.basename(argv[0])
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Runs the board's modules from texts in memory: what every script that is sent to a board begins with.
+"""Runs the board's modules from memory: what every script that is sent to a board begins with.
 
 It is sent without its comments, with the call of `run` behind it, and writes nothing on the board. What
 follows it on standard input, the request and any bundle, is deflated.
@@ -9,30 +9,36 @@ from __future__ import annotations
 import binascii
 import hashlib
 import io
-import json
+import marshal
 import os
 import sys
 import zlib
+from _frozen_importlib_external import MAGIC_NUMBER  # `importlib.util` takes ten times as long
 from collections.abc import Mapping
 from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+from types import CodeType, ModuleType
+from typing import Any, Tuple
 
 PACKAGE = "fleetctl_device"
+COMPILED = "compiled"  # in the folder `state`
 FOLDED = "="  # how a line begins that is no JSON yet
 WORTH_FOLDING = 1000  # characters of a reply
-NOT_KEPT = 93  # exit status where the board has other modules, or none, with the request still unread
+NOT_KEPT = 93  # exit status where the board keeps other modules, or none, with the request still unread
 
 
 class TextImporter:
-    """Imports the modules of `PACKAGE` from their sources, given by name."""
+    """Imports the modules of `PACKAGE` from their sources, or from what Python made of them before.
 
-    def __init__(self, texts: Mapping[str, str]) -> None:
+    `codes` holds, by name, the sha256 of each module's source and its code; it grows with every import.
+    """
+
+    def __init__(self, texts: Mapping[str, str], codes: Mapping[str, Tuple[str, CodeType]]) -> None:
         self._texts = texts
+        self.codes = dict(codes)
 
     def find_spec(self, name: str, *_about: object) -> ModuleSpec | None:
         package, _, module = name.rpartition(".")
-        if name == PACKAGE or (package == PACKAGE and module in self._texts):
+        if name == PACKAGE or (package == PACKAGE and (module in self.codes or module in self._texts)):
             return ModuleSpec(name, self, is_package=name == PACKAGE)  # type: ignore[arg-type]
         return None
 
@@ -41,29 +47,35 @@ class TextImporter:
 
     def exec_module(self, module: ModuleType) -> None:
         name = module.__name__.rpartition(".")[2]
-        exec(compile(self._texts.get(name, ""), name + ".py", "exec"), module.__dict__)  # noqa: S102 - our own
+        if module.__name__ != PACKAGE:
+            if name not in self.codes:
+                self.codes[name] = self.compiled(name, self._texts[name])
+            exec(self.codes[name][1], module.__dict__)  # noqa: S102 - our own
+
+    @staticmethod
+    def compiled(name: str, text: str) -> Tuple[str, CodeType]:
+        digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
+        return digest, compile(text, name + ".py", "exec", dont_inherit=True)
 
 
-def packed(data: str) -> Mapping[str, str]:
-    """Sources as they are sent: JSON, deflated, in base 64."""
-    texts: Mapping[str, str] = json.loads(zlib.decompress(binascii.a2b_base64(data)).decode("utf-8"))
-    return texts
-
-
-def kept(root: str, digest: str) -> Mapping[str, str]:
-    """Sources of the board's current release, if they are ours; all are read at once, since a verb may delete
-    releases, and checked, since one whose bits were flipped could not even be asked to mend itself."""
-    folder, sources = os.path.join(root, "current", "runtime"), {}
+def kept(root: str, digest: str) -> Mapping[str, Tuple[str, CodeType]]:
+    """What `compiled.py` kept of the modules that have this digest, for this very Python. Whoever altered it
+    by a bit has lost it: such a board could not even be asked to mend itself."""
     try:
-        for name in os.listdir(folder):
-            if name.endswith(".py"):
-                with open(os.path.join(folder, name), "rb") as stream:
-                    sources[name[:-3]] = stream.read()
-        if digest_of(sources) != digest:
-            sys.exit(NOT_KEPT)
-        return {name: source.decode("utf-8") for name, source in sources.items()}
-    except (OSError, ValueError):
+        with open(os.path.join(root, "state", COMPILED), "rb") as stream:
+            data = stream.read()
+    except OSError:
         sys.exit(NOT_KEPT)
+    head = head_of(digest)
+    own, body = data[len(head) : len(head) + 32], data[len(head) + 32 :]
+    if not data.startswith(head) or hashlib.sha256(body).digest() != own:
+        sys.exit(NOT_KEPT)
+    return dict(marshal.loads(body))  # noqa: S302 - as good as its digest
+
+
+def head_of(digest: str) -> bytes:
+    """How a file of modules begins that have this digest, and were compiled by this very Python."""
+    return ("%s %s\n" % (digest, MAGIC_NUMBER.hex())).encode("ascii")
 
 
 def digest_of(sources: Mapping[str, bytes]) -> str:
@@ -109,9 +121,9 @@ def folded(reply: str) -> str:
     return FOLDED + binascii.b2a_base64(zlib.compress(reply.encode("utf-8"), 9)).decode("ascii")
 
 
-def run(texts: Mapping[str, str]) -> None:
+def run(texts: Mapping[str, str], codes: Mapping[str, Tuple[str, CodeType]]) -> None:
     """Run `activate.py` with the arguments of this process."""
-    sys.meta_path.insert(0, TextImporter(texts))
+    sys.meta_path.insert(0, TextImporter(texts, codes))
     sys.stdin = io.TextIOWrapper(io.BufferedReader(Inflated(sys.stdin.buffer), 1 << 16))
     main = __import__(PACKAGE + ".activate", fromlist=["main"]).main
     stdout, sys.stdout = sys.stdout, io.StringIO()

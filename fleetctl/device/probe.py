@@ -7,8 +7,6 @@ A model that loads well in a process of its own proves nothing about the process
 
 from __future__ import annotations
 
-import argparse
-import http.client
 import json
 import os
 import sys
@@ -23,9 +21,9 @@ if not __package__:  # a script beside its siblings: their folder is the package
 
 from . import npy, scenes
 from .judge import quantile
+from .service_line import LineFault, ServiceLine
 
-TIMEOUT_S = 30.0
-REPLY_LIMIT = 1 << 20
+PATIENCE_S = 30.0  # for one answer
 
 
 class ProbeFailed(Exception):
@@ -47,13 +45,13 @@ def samples(data: bytes) -> Iterator[bytes]:
         yield npy.encode((height, width), data[start : start + size])
 
 
-def collect(connection: http.client.HTTPConnection, golden: Sequence[bytes]) -> Dict[str, Any]:
+def collect(line: ServiceLine, golden: Sequence[bytes]) -> Dict[str, Any]:
     """Ask once to warm up, then each sample in turn, one at a time."""
-    said = _ask(connection, "GET", "/healthz")
+    said = _ask(line, "GET", "/healthz")
     loaded = {key: said.get(key) for key in ("release", "model_sha256", "pid", "started")}
     for sample in golden[:1]:
-        _ask(connection, "POST", "/predict", sample)
-    answers = [_answer(_ask(connection, "POST", "/predict", sample), loaded) for sample in golden]
+        _ask(line, "POST", "/predict", sample)
+    answers = [_answer(_ask(line, "POST", "/predict", sample), loaded) for sample in golden]
     return {
         "loaded": loaded,
         "accelerator": said.get("accelerator"),
@@ -63,15 +61,12 @@ def collect(connection: http.client.HTTPConnection, golden: Sequence[bytes]) -> 
     }
 
 
-def _ask(connection: http.client.HTTPConnection, method: str, path: str, body: bytes = b"") -> Dict[str, Any]:
+def _ask(line: ServiceLine, method: str, path: str, body: bytes = b"") -> Dict[str, Any]:
     """One reply of the service, its errors too; a reply that is no JSON object is an error."""
     try:
-        connection.request(method, path, body or None)
-        reply = json.loads(connection.getresponse().read(REPLY_LIMIT).decode("utf-8"))
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        connection.close()  # the next request opens it anew
-        return {"error": "%s: %s" % (type(error).__name__, error)}
-    return reply if isinstance(reply, dict) else {"error": "the reply is no JSON object"}
+        return line.ask(method, path, body)[1]
+    except LineFault as fault:
+        return {"error": str(fault)}
 
 
 def _answer(reply: Mapping[str, Any], loaded: Mapping[str, Any]) -> Dict[str, Any]:
@@ -108,8 +103,8 @@ def _latency(answers: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
     return {"p50": round(quantile(times, 0.5), 3), "p95": round(quantile(times, 0.95), 3), "max": max(times)}
 
 
-def probe(release: str) -> Dict[str, Any]:
-    """Evidence from the service of a release folder.
+def probe(release: str, until: float = float("inf")) -> Dict[str, Any]:
+    """Evidence from the service of a release folder; `until` is when to give up, on the monotonic clock.
 
     Raises:
         ProbeFailed: the release has no golden samples or names no port.
@@ -119,22 +114,21 @@ def probe(release: str) -> Dict[str, Any]:
             golden = list(samples(stream.read()))
         with open(os.path.join(release, "config", "serve.json"), "rb") as stream:
             config = json.loads(stream.read().decode("utf-8"))
-        connection = http.client.HTTPConnection(
-            config.get("host", "127.0.0.1"), config["port"], timeout=TIMEOUT_S
-        )
+        line = ServiceLine(config.get("host", "127.0.0.1"), config["port"], PATIENCE_S, until)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProbeFailed("the release cannot be probed: %s" % error) from None
     try:
-        return collect(connection, golden)
+        return collect(line, golden)
     finally:
-        connection.close()
+        line.close()
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="probe.py", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--release", required=True, help="folder of the release")
+    if len(argv) != 2 or argv[0] != "--release":
+        sys.stderr.write("usage: probe.py --release DIR\n")
+        return 2
     try:
-        print(json.dumps(probe(parser.parse_args(argv).release)))
+        print(json.dumps(probe(argv[1])))
     except ProbeFailed as error:
         sys.stderr.write("probe: %s\n" % error)
         return 1

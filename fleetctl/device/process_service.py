@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import subprocess
 import sys
-from typing import Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from .board_error import BoardError
 from .clock import wait_until
@@ -15,6 +13,9 @@ from .durable import shorten
 from .files import Json, tail, words_of
 from .layout import Board
 from .locks import is_flocked, try_flock
+
+if TYPE_CHECKING:
+    import subprocess
 
 STOP_PATIENCE_S = 5.0
 
@@ -43,6 +44,8 @@ class ProcessService:
         """Nothing has to be there but the interpreter, and starting shows whether that is."""
 
     def start(self, digest: str) -> None:
+        import subprocess  # slow to import: only where a service is started
+
         self.stop()
         folder = self._board.release(digest)
         argv = [self._python, os.path.join(folder, "runtime", "serve.py"), "--release", folder]
@@ -78,6 +81,8 @@ class ProcessService:
         wait_until(lambda: self.pid is not None or not is_flocked(self._pidfile), STOP_PATIENCE_S)
         pid = self.pid
         if pid is not None:
+            import signal  # slow to import: as above
+
             signal_process(pid, signal.SIGTERM)
             if not self._wait_for_end():
                 signal_process(pid, signal.SIGKILL)

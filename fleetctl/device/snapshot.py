@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tarfile
 from typing import Any, Dict, Optional, Sequence
 
 from .call import Checkpoint
@@ -36,6 +35,8 @@ def adopt(board: Board, unit_path: Optional[str], checkpoint: Checkpoint) -> Non
 
 
 def snapshot(board: Board, foreign: Sequence[str], unit: Optional[str]) -> str:
+    import tarfile  # slow to import: only where there is something to keep
+
     os.makedirs(board.snapshots, exist_ok=True)
     path = os.path.join(board.snapshots, "%s.tar" % utc().replace(":", ""))
     aside = os.path.join(board.snapshots, ".new.%d" % os.getpid())

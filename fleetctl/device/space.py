@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import Optional, Set
 
 from .board_error import BoardError
@@ -60,11 +59,15 @@ def sweep(board: Board) -> None:
                 remove(os.path.join(folder, name))
     for name in names(board.releases):
         if name.startswith((".new.", ".trash.")):
+            import shutil  # slow to import: only where something was left
+
             shutil.rmtree(os.path.join(board.releases, name))
 
 
 def remove_folder(path: str) -> None:
     """Delete a folder under a name that nobody takes for a whole one."""
+    import shutil  # slow to import: only where something goes
+
     trash = os.path.join(os.path.dirname(path), ".trash.%s" % os.path.basename(path))
     shutil.rmtree(trash, ignore_errors=True)
     os.rename(path, trash)

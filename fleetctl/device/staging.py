@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import Mapping
 
 from .blobs import link_blob
@@ -24,7 +23,10 @@ def stage(
         os.utime(folder)
         return
     aside = os.path.join(board.releases, ".new.%s" % digest)
-    shutil.rmtree(aside, ignore_errors=True)
+    if os.path.lexists(aside):
+        import shutil  # slow to import: only after a verb was killed
+
+        shutil.rmtree(aside, ignore_errors=True)
     os.makedirs(aside)
     for path, ref in files.items():
         link_blob(board, ref.sha256, os.path.join(aside, path))

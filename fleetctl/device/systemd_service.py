@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
-import signal
-import subprocess
 import time
-from typing import Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from .board_error import BoardError
 from .clock import POLL_S
 from .durable import atomic_write, remove
 from .files import Json, read_json, sha256_file
 from .layout import Board
+
+if TYPE_CHECKING:
+    import subprocess
 
 
 class SystemdService:
@@ -44,6 +44,8 @@ class SystemdService:
 
     @property
     def _is_present(self) -> bool:
+        import shutil  # slow to import: only where systemd is to be used
+
         return shutil.which("systemctl") is not None
 
     def start(self, digest: str) -> None:
@@ -96,6 +98,8 @@ class SystemdService:
         seen = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
         if seen.get("Result") not in ("signal", "core-dump"):
             return ""
+        import signal
+
         try:
             return "it was killed by %s" % signal.Signals(int(seen["ExecMainStatus"])).name
         except (KeyError, ValueError):
@@ -129,10 +133,8 @@ class SystemdService:
     def _journal(which: List[str], lines: int) -> List[str]:
         argv = ["journalctl", *which, "--lines", str(lines), "--no-pager", "--output", "cat"]
         try:
-            told = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
+            told = run_program(argv, 20)
+        except (OSError, TimeoutError) as error:
             return ["(no journal: %s)" % error]
         return told.stdout.decode("utf-8", "replace").splitlines()
 
@@ -144,12 +146,22 @@ class SystemdService:
     def _systemctl(self, *words: str, check: bool = True) -> str:
         argv = ["systemctl", *words]
         try:
-            done = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=90
-            )
-        except subprocess.TimeoutExpired:
+            done = run_program(argv, 90)
+        except TimeoutError:
             raise BoardError("service-failed", "`%s` did not return" % " ".join(argv)) from None
         if check and done.returncode:
             said = done.stderr.decode("utf-8", "replace").strip()
             raise BoardError("service-failed", "`%s` failed: %.500s" % (" ".join(argv), said))
         return done.stdout.decode("utf-8", "replace")
+
+
+def run_program(argv: List[str], patience: float) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end; raises `TimeoutError` after `patience` seconds."""
+    import subprocess  # slow to import: only where systemd keeps the service
+
+    try:
+        return subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=patience
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(str(error)) from None

@@ -1,15 +1,13 @@
 """The board's modules as one script, for a board that has no release of ours, or one with other modules.
 
 A script is `device/loader.py` with one call behind it. `whole` brings every module that `activate.py`
-imports; `by_digest` only says what they are to a board whose current release brought the very same.
+imports; `by_digest` only says what they are to a board that keeps the very same, compiled.
 """
 
 import ast
-import binascii
 import json
 import threading
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -20,7 +18,7 @@ from fleetctl.store import sha256
 from fleetctl.transports.base import Holding
 
 _PARSING = threading.Lock()  # Python 3.11 breaks where threads parse at once, and boards are asked by many
-_KEPT = frozenset({"NOT_KEPT", "kept", "digest_of"})
+_KEPT = frozenset({"COMPILED", "NOT_KEPT", "head_of", "kept"})
 
 __all__ = ["NOT_KEPT", "VERBS", "by_digest", "is_kept", "modules", "whole"]
 
@@ -34,17 +32,16 @@ def whole() -> bytes:
 @cache
 def _whole() -> bytes:
     texts = json.dumps({name: source.decode() for name, source in modules().items()})
-    packed = binascii.b2a_base64(zlib.compress(texts.encode(), 9), newline=False)
-    return _bare(_loader(), without=_KEPT) + f"\n\nrun(packed({packed.decode()!r}))\n".encode()
+    return _bare(_loader(), without=frozenset({"kept"})) + f"\n\nrun({texts}, {{}})\n".encode()
 
 
 def by_digest(root: str) -> bytes:
-    """The script that runs the modules of the release in `root`, with that release's own loader.
+    """The script that runs the modules that are kept in `root`, with the loader that is among them.
 
-    It exits `NOT_KEPT` where they are not the very modules that `whole` has.
+    It exits `NOT_KEPT` where they are not the very modules that a release of ours brings.
     """
-    call = f"texts = kept({root!r}, {loader.digest_of(_runtime())!r})\n"
-    run = "exec(compile(texts['loader'], 'loader.py', 'exec'))\nrun(texts)\n"
+    call = f"codes = kept({root!r}, {loader.digest_of(_runtime())!r})\n"
+    run = "exec(codes['loader'][1])\nrun({}, codes)\n"
     return _bare(_loader(), only=_KEPT) + f"\n\n{call}{run}".encode()
 
 
@@ -100,11 +97,6 @@ def _bare(
     """
     tree = ast.parse(source)
     tree.body = [node for node in tree.body if not _names(node) & without]
-    if only:
-        kept = [node for node in tree.body if _names(node) & only]
-        used = {word.id for node in kept for word in ast.walk(node) if isinstance(word, ast.Name)}
-        imported = [node for node in tree.body if isinstance(node, ast.Import) and _names(node) & used]
-        tree.body = [*imported, *kept]
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
             node.body = node.body[1:] or [ast.Pass()]
@@ -112,7 +104,17 @@ def _bare(
             node.returns = None
         if isinstance(node, ast.arg):
             node.annotation = None
+    if only:
+        tree.body = _with_imports(tree.body, only)
     return ast.unparse(tree).encode()
+
+
+def _with_imports(body: Sequence[ast.stmt], names: frozenset[str]) -> list[ast.stmt]:
+    """What defines these names, behind the imports that it uses."""
+    kept = [node for node in body if _names(node) & names]
+    used = {word.id for node in kept for word in ast.walk(node) if isinstance(word, ast.Name)}
+    imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return [*(node for node in imports if _names(node) & used), *kept]
 
 
 def _names(node: ast.stmt) -> set[str]:

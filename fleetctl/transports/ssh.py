@@ -1,7 +1,7 @@
 """Reads over plain ssh: what boards run, prove, log and have run; and commands of the user's own.
 
-A board that has a release of ours answers with that release's own `activate.py`, so that a read costs a few
-hundred bytes. One that has none is sent the script, and answers all the same.
+A board that keeps our very modules answers with them, one with a release of another version with that
+release's own `activate.py`: a read costs a few hundred bytes. One that has none is sent the script.
 """
 
 import resource
@@ -17,6 +17,7 @@ from fleetctl.manifest.schema import Board
 from fleetctl.store import canonical_json
 from fleetctl.transports import board_script, wire
 from fleetctl.transports.base import Reply, ReplyStatus
+from fleetctl.transports.board_script import NOT_KEPT
 from fleetctl.transports.hostkeys import needs_password
 from fleetctl.transports.known_hosts import KnownHosts
 from fleetctl.transports.ssh_connection import Deadline, Outcome, Run, Trust, connected
@@ -25,16 +26,20 @@ from fleetctl.transports.wire import BoardFault
 _CONNECTIONS = 256  # boards asked at once: a silent one costs a thread that sleeps, and nobody's turn
 _FILES_PER_CONNECTION = 4
 _FILES_OF_OUR_OWN = 64
-_NO_RELEASE = 93  # exit status of `_ASK` where the board has no release of ours
+_NO_RELEASE = 94  # exit status of `_ASK` where the board has no release of ours
 _SUDO_REFUSES = (
     "a password is required",
     "is not in the sudoers file",
     "may not run sudo",
     "is not allowed to",
 )
+# Python is started only where it may find its modules.
 _ASK = (
+    '[ -f "$1/state/compiled" ] && exec python3 -I -S -c "$2" "$3" --root "$1"; '
+    f'[ -f "$1/current/runtime/activate.py" ] && exit {NOT_KEPT}; exit {_NO_RELEASE}'
+)
+_ASK_ITS_OWN = (
     'script="$1/current/runtime/activate.py"; '
-    f'[ -f "$script" ] || exit {_NO_RELEASE}; '
     '[ -x "$2" ] && exec "$2" -I -S "$script" "$3" --root "$1"; '
     'exec python3 -I -S "$script" "$3" --root "$1"'
 )
@@ -122,7 +127,10 @@ class SshReader:
     ) -> Iterator[Reply]:
         def converse(board: Board, run: Run) -> Mapping[str, Any]:
             asked = request(board) if callable(request) else request
-            outcome = run(ask_command(board, verb), canonical_json(dict(asked)))
+            script = board_script.by_digest(board.root)
+            outcome = run(ask_command(board, verb, script), wire.standard_input(script, asked))
+            if outcome.status == NOT_KEPT:  # a release of another version, then
+                outcome = run(ask_its_own_command(board, verb), canonical_json(dict(asked)))
             # A script that was damaged on the board dies of it without a word.
             if outcome.status == _NO_RELEASE or (outcome.status == 1 and not outcome.stdout.strip()):
                 outcome = _send(board, verb, asked, run)
@@ -164,9 +172,17 @@ def _parsed(board: Board, verb: str, outcome: Outcome) -> Mapping[str, Any]:
     return wire.parse_reply(verb, outcome.stdout)
 
 
-def ask_command(board: Board, verb: str) -> str:
-    """The shell line that runs a board verb with the release the board has; exits 93 when it has none."""
-    return _as_root(board, ["sh", "-c", _ASK, "fleetctl", board.root, board.python, verb])
+def ask_command(board: Board, verb: str, script: bytes) -> str:
+    """The shell line that runs a board verb with the modules that the board keeps, by a script that we send.
+
+    It exits 93 where it keeps others, and 94 where it has no release.
+    """
+    return _as_root(board, ["sh", "-c", _ASK, "fleetctl", board.root, wire.launch(script), verb])
+
+
+def ask_its_own_command(board: Board, verb: str) -> str:
+    """The shell line that runs a board verb with the release that the board has, whatever its version."""
+    return _as_root(board, ["sh", "-c", _ASK_ITS_OWN, "fleetctl", board.root, board.python, verb])
 
 
 def sent_script_command(board: Board, verb: str, script: bytes) -> str:

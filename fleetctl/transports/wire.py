@@ -57,7 +57,12 @@ class BoardSaidNo(BoardFault):
 
 def command(verb: str, root: str, script: bytes) -> list[str]:
     """The argv that runs `verb` on a board, reading `script` and then the request from standard input."""
-    return [*_PYTHON, "-c", _LAUNCH.format(size=len(deflated(script))), verb, "--root", root]
+    return [*_PYTHON, "-c", launch(script), verb, "--root", root]
+
+
+def launch(script: bytes) -> str:
+    """The Python that reads `script` from standard input, and runs it."""
+    return _LAUNCH.format(size=len(deflated(script)))
 
 
 def standard_input(script: bytes, request: Mapping[str, Any], payload: bytes = b"") -> bytes:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fleetctl.render.renderer import board_runtime
 from fleetctl.transports import board_script, wire
@@ -21,13 +23,24 @@ def ask(root: Path, script: bytes, verb: str = "observe") -> "subprocess.Complet
     )
 
 
-def keep_runtime(root: Path) -> Path:
-    """What a release of ours leaves at its place; returns the folder."""
-    runtime = root / "current" / "runtime"
+def keep_modules(root: Path) -> Path:
+    """What a board keeps of a release with our modules; returns the file."""
+    runtime = root / "releases" / ("0" * 64) / "runtime"
     runtime.mkdir(parents=True)
     for path, source in board_runtime().items():
         (runtime.parent / path).write_bytes(source)
-    return runtime
+    (root / "state").mkdir()
+    script = (
+        board_script.whole()
+        + f"""
+from fleetctl_device.compiled import keep_compiled
+from fleetctl_device.layout import Board
+keep_compiled(Board({str(root)!r}), {"0" * 64!r})
+""".encode()
+    )
+    script = script.replace(b"sys.exit(status)", b"pass", 1)  # after the verb, which comes first
+    assert ask(root, script).stderr == b""
+    return root / "state" / "compiled"
 
 
 def test_the_whole_script_needs_nothing_on_the_board(tmp_path: Path) -> None:
@@ -48,36 +61,57 @@ def test_every_verb_is_inside(tmp_path: Path, verb: str) -> None:
     assert b"" == done.stderr
 
 
-def test_modules_of_the_current_release_are_run_from_there(tmp_path: Path) -> None:
-    """A board that has every module answers with them, and is sent no more than their digest."""
-    keep_runtime(tmp_path)
+def test_modules_that_are_kept_are_run(tmp_path: Path) -> None:
+    """A board that keeps every module answers with them, and is sent no more than their digest."""
+    keep_modules(tmp_path)
     script = board_script.by_digest(str(tmp_path))
 
     assert wire.parse_reply("observe", ask(tmp_path, script).stdout)["current"] is None
     assert len(wire.deflated(script)) < 600
 
 
-def test_a_board_without_one_of_the_modules_says_so(tmp_path: Path) -> None:
+def test_a_board_that_keeps_none_says_so(tmp_path: Path) -> None:
     """It does before it has read the request, and says nothing else."""
-    (keep_runtime(tmp_path) / "observe.py").unlink()
     done = ask(tmp_path, board_script.by_digest(str(tmp_path)))
 
     assert (board_script.NOT_KEPT, b"") == (done.returncode, done.stdout)
 
 
-def test_a_module_that_was_altered_counts_as_absent(tmp_path: Path) -> None:
-    """A flipped bit in what a board keeps is noticed before it runs: the script is sent whole then."""
-    altered = keep_runtime(tmp_path) / "observe.py"
-    altered.write_bytes(altered.read_bytes().replace(b"def observe", b"def obserwe"))
-    done = ask(tmp_path, board_script.by_digest(str(tmp_path)))
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(max_examples=25, deadline=None)
+def test_modules_that_were_altered_count_as_absent(kept: Path, place: float, bit: int) -> None:
+    """A flipped bit, wherever in what a board keeps, is noticed before any of it runs."""
+    whole = kept.read_bytes()
+    altered = bytearray(whole)
+    altered[int(place * len(whole))] ^= 1 << bit
+    try:
+        kept.write_bytes(altered)
+        done = ask(kept.parent.parent, board_script.by_digest(str(kept.parent.parent)))
+    finally:
+        kept.write_bytes(whole)
 
     assert (board_script.NOT_KEPT, b"") == (done.returncode, done.stdout)
+
+
+def test_modules_of_another_version_count_as_absent(kept: Path) -> None:
+    """What a board keeps of an older runtime is not what this controller means."""
+    script = board_script.by_digest(str(kept.parent.parent))
+    digest = kept.read_bytes()[:64]
+    other = script.replace(digest, b"0" * 64)
+
+    assert digest in script
+    assert board_script.NOT_KEPT == ask(kept.parent.parent, other).returncode
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return keep_modules(tmp_path_factory.mktemp("board"))
 
 
 def test_only_what_activate_needs_is_sent() -> None:
-    """The serving process, and what judges it, come with the release."""
-    assert {"activate", "observe", "watcher"} <= board_script.modules().keys()
-    assert not {"serve", "probe", "judge", "preprocess", "loader"} & board_script.modules().keys()
+    """The serving process comes with the release."""
+    assert {"activate", "observe", "watcher", "probe", "judge"} <= board_script.modules().keys()
+    assert not {"serve", "preprocess", "runtime"} & board_script.modules().keys()
 
 
 def test_the_script_is_the_same_in_every_process() -> None:

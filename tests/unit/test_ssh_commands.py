@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from fleetctl.manifest.schema import Board, BoardKind, VariantName
 from fleetctl.transports.base import ReplyStatus
-from fleetctl.transports.ssh import ask_command, check_sudo, sent_script_command, user_command
+from fleetctl.transports.ssh import (
+    ask_command,
+    ask_its_own_command,
+    check_sudo,
+    sent_script_command,
+    user_command,
+)
 from fleetctl.transports.ssh_connection import Outcome
 from fleetctl.transports.wire import BoardFault, standard_input
 
@@ -24,20 +30,40 @@ def a_board(**settings: object) -> Board:
 def test_asking_uses_the_release_that_the_board_has() -> None:
     """The line names the root, the board's own python and the verb, as arguments of one fixed script."""
     expected = (
-        'exec sh -c \'script="$1/current/runtime/activate.py"; [ -f "$script" ] || exit 93; '
+        'exec sh -c \'script="$1/current/runtime/activate.py"; '
         '[ -x "$2" ] && exec "$2" -I -S "$script" "$3" --root "$1"; '
         'exec python3 -I -S "$script" "$3" --root "$1"\' '
         "fleetctl /opt/fleetctl /opt/fleetctl/venv/bin/python observe"
     )
 
-    assert expected == ask_command(a_board(), "observe")
+    assert expected == ask_its_own_command(a_board(), "observe")
+
+
+def test_python_starts_only_where_its_modules_may_be(tmp_path: Path) -> None:
+    """A board without a release of ours says so by the shell alone, and so does one of another version."""
+    script = b"print('asked')"
+
+    def asked() -> tuple[int, bytes]:
+        line = ask_command(a_board(root=str(tmp_path)), "observe", script)
+        sent = standard_input(script, {})
+        done = subprocess.run(["/bin/sh", "-c", line], input=sent, capture_output=True, check=False)
+        return done.returncode, done.stdout
+
+    assert (94, b"") == asked()
+    (tmp_path / "current" / "runtime").mkdir(parents=True)
+    (tmp_path / "current" / "runtime" / "activate.py").touch()
+    assert (93, b"") == asked()
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "compiled").touch()
+    assert (0, b"asked\n") == asked()
 
 
 def test_becoming_root_never_waits_for_a_password() -> None:
     """With `become`, every kind of line starts with a sudo that fails rather than asks."""
     board = a_board(become=True)
 
-    assert ask_command(board, "logs").startswith("exec sudo -n sh -c ")
+    assert ask_command(board, "logs", b"x").startswith("exec sudo -n sh -c ")
+    assert ask_its_own_command(board, "logs").startswith("exec sudo -n sh -c ")
     assert user_command(board, "uptime") == "exec sudo -n sh -c uptime"
     assert sent_script_command(board, "logs", b"x").startswith("exec sudo -n python3 ")
 
@@ -65,7 +91,7 @@ def test_a_nasty_root_reaches_the_script_whole(tmp_path: Path) -> None:
     runtime = root / "current" / "runtime"
     runtime.mkdir(parents=True)
     (runtime / "activate.py").write_text("import sys; print(sys.argv[1:])")
-    line = ask_command(a_board(root=str(root), python="/nowhere/python"), "observe")
+    line = ask_its_own_command(a_board(root=str(root), python="/nowhere/python"), "observe")
 
     done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, cwd=tmp_path, check=True)
 
