@@ -143,8 +143,8 @@ def _stepping(step: str, what: str) -> bytes:
         (b"\ndef run(", _CHECKPOINT.format(step=step, what=what).encode()),
         (b"main(sys.argv[1:])", b"main(sys.argv[1:], checkpoint=checkpoint)"),
     ):
-        assert script.count(old) == 1
-        script = script.replace(old, new)
+        assert old in script.partition(b"\nrun({")[0]  # the loader, ahead of the modules as text
+        script = script.replace(old, new, 1)
     return script
 
 
