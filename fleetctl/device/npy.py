@@ -6,7 +6,6 @@ bytes that are really there.
 
 from __future__ import annotations
 
-import ast
 import struct
 from typing import Any, NamedTuple, Tuple
 
@@ -57,6 +56,8 @@ def encode(shape: Tuple[int, ...], raw: bytes) -> bytes:
 
 
 def _shape(header: bytes) -> Tuple[int, ...]:
+    import ast  # slow to import: only where there is an array
+
     try:
         said: Any = ast.literal_eval(header.decode("latin-1").strip())
         kind, fortran, shape = said["descr"], said["fortran_order"], said["shape"]
