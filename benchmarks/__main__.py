@@ -5,15 +5,15 @@ it. Where only some were asked for, the rows of the others stay as they are. Wha
 no value, and `missing` says why. The exit status is 1 when a benchmark broke; missed goals are for people.
 """
 
-import importlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import BENCHMARKS
-from benchmarks.harness import Result, run
+from benchmarks.apart import measured
+from benchmarks.harness import BROKE, Result
 from fleetctl.report.console import markdown_table, table_text
 from fleetctl.store import atomic_write
 
@@ -30,20 +30,12 @@ def main(arguments: Sequence[str], latest: Path = LATEST, page: Path = PAGE) -> 
     results: list[Result] = []
     for name in arguments or BENCHMARKS:
         print(f"→ {name}", file=sys.stderr, flush=True)
-        found = run(name, _measure(name))
+        found = measured(name)
         results += found
         keep(latest, name, found)
         atomic_write(page, with_numbers(page.read_text(), latest))
         print(table(found) + "\n", flush=True)
     return conclude(results)
-
-
-def _measure(name: str) -> Callable[[], Iterable[Result]]:
-    def measure() -> Iterable[Result]:
-        measured: Iterable[Result] = importlib.import_module(f"benchmarks.{name}").measure()
-        return measured
-
-    return measure
 
 
 def keep(latest: Path, name: str, results: Iterable[Result]) -> None:
@@ -98,7 +90,7 @@ def conclude(results: Sequence[Result]) -> int:
     absent = [result for result in results if result.value is None]
     for result in absent:
         print(f"! {result.name} was NOT MEASURED: {result.missing}", file=sys.stderr)
-    return int(any(result.missing.startswith("it broke") for result in absent))
+    return int(any(result.missing.startswith(BROKE) for result in absent))
 
 
 if __name__ == "__main__":

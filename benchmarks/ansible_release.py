@@ -1,110 +1,218 @@
-"""A release to 20 boards at once through Ansible, against 20 plain `ssh` commands in parallel that do less.
+"""A release to many boards at once through Ansible, against 20 plain `ssh` commands in parallel that do less.
 
-The floor is what a careful shell script does: unpack, link, start, wait until the service answers. It checks
-no digest, proves nothing, confirms nothing and cannot go back. Both run on fresh virtual boards of the
-process lab, whose own work (python starting, the model loading) is on the same processors.
+The floor is what a careful shell script does, `by_hand.py`. All ways are tried on fresh virtual boards, whose
+own work (python starting, the model loading) is on the same processors: boards of the process lab with a
+model of 1.7 kB, and docker boards with systemd and a model as large as the usual reader, where pyinfra does
+what the floor does too.
 """
 
-import io
 import shlex
-import subprocess
-import tarfile
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
-from contract_worlds import LabWorld, Releases, by_board
+from contract_worlds import REPOSITORY, LabWorld, Releases, by_board
 
-from benchmarks.harness import Result, after, against, interleave
+from benchmarks import by_hand, unlearnt
+from benchmarks.docker_world import DockerWorld, docker_world
+from benchmarks.harness import Result, Samples, a_board, after, against, interleave, part
+from benchmarks.pyinfra_peer import Pyinfra, installed
 from fleetctl.desired import holding_of
 from fleetctl.lab import control
+from fleetctl.lab.state import LabFiles
+from fleetctl.manifest.schema import Board, Smoke
+from fleetctl.render.renderer import Renderer, board_runtime, packaged_templates
 from fleetctl.rollout import observe
 from fleetctl.store import BlobStore
-from fleetctl.transports.base import Order
+from fleetctl.transports.base import Order, Transport
 
-BOARDS = 20
-ROUNDS = 3
-GOALS = {"cold release": 1.5}
+BOARDS, MORE, MORE_DOCKER = 20, 100, 50
+ROUNDS, ROUNDS_OF_MORE = 3, 2
+SLOWEST, GROWTH = 1.5, 1.1  # times the floor; times what a board of fewer takes
 FLOOR = "parallel ssh, tar, link, start"
-WAIT = """
-import json, sys, time, urllib.request
-while True:
-    try:
-        print(json.load(urllib.request.urlopen(sys.argv[1], timeout=1))["model_sha256"]); break
-    except OSError:
-        time.sleep(0.02)
-"""
+RESTARTED = "parallel ssh, tar, link, restart, is-active"
+ANSWERS = "the same by hand, until each service answers"
+PYINFRA = "pyinfra, the same by its operations"
+COLD, CONFIG = "cold release", "another threshold"
+SENT = "/tmp/release.tar"  # noqa: S108 - on a board, which removes it with the release
+PATIENCE = 120.0  # seconds that a board has for each thing
+ENVIRONMENTS = REPOSITORY / ".fleetctl" / "peers"
+
+
+class World(Protocol):
+    """Boards, and how they are reached."""
+
+    files: LabFiles
+
+    @property
+    def transport(self) -> Transport: ...
 
 
 def measure() -> Iterator[Result]:
+    yield from part("process lab", _process_lab)
+    yield from part("docker boards", _docker_boards)
+
+
+def release(world: World, orders: Sequence[Order]) -> None:
+    """What a rollout does with a wave: look at the boards, then release, prove and confirm."""
+    seen = observe(world.transport, [order.board for order in orders], deadline=PATIENCE)
+    informed = [replace(order, holding=holding_of(seen[order.board.name])) for order in orders]
+    replies = by_board(world.transport.release(informed))
+    states = {reply.data.get("state", reply.error) for reply in replies.values()}
+    if len(replies) < len(orders) or states - {"confirmed", "unchanged"}:
+        raise RuntimeError(f"not every board proved its release: {states}")
+
+
+def _process_lab() -> Iterator[Result]:
+    """Each way on boards that nobody released to; then the same boards with nothing, or little, to do."""
     with tempfile.TemporaryDirectory(prefix="fleetctl-bench-") as folder:
         world = LabWorld(Path(folder))
         releases = Releases(BlobStore(Path(folder) / "store"))
         try:
-            yield from _measured(world, releases)
+            samples = _on_process_boards(world, releases)
         finally:
             control.down(world.files, keep=False)
+    label = f"{BOARDS} boards, "
+    goals = {COLD: SLOWEST, "the same release, proved again": None, CONFIG: None}
+    yield from against(samples, FLOOR, goals, label=label)
+    samples[label + COLD] = samples[COLD]
+    yield from a_board(samples, {label + COLD: BOARDS, f"{MORE} boards, {COLD}": MORE}, goal=GROWTH)
 
 
-def _measured(world: LabWorld, releases: Releases) -> Iterator[Result]:
-    """Each way on boards that nobody released to; then the same boards with nothing, or little, to do."""
+def _on_process_boards(world: LabWorld, releases: Releases) -> Samples:
     orders: list[Order] = []
 
-    def fresh() -> None:
+    def fresh(count: int) -> None:
         world.retire()
-        orders[:] = [releases.order(board) for board in world.boards(BOARDS)]
-
-    def floor() -> None:
-        with ThreadPoolExecutor(BOARDS) as pool:
-            list(pool.map(lambda order: _by_hand(world, order), orders))
+        orders[:] = [patient(releases.order(board)) for board in world.boards(count)]
 
     def config() -> None:
-        release(world, [releases.order(order.board, threshold=0.6) for order in orders])
+        release(world, [patient(releases.order(order.board, threshold=0.6)) for order in orders])
 
     ways = {
-        FLOOR: after(fresh, floor),
-        "cold release": after(fresh, lambda: release(world, orders)),
+        FLOOR: after(
+            lambda: fresh(BOARDS), lambda: by_hand.release(world.files, orders, by_hand.spawn_and_wait)
+        ),
+        COLD: after(lambda: fresh(BOARDS), lambda: release(world, orders)),
         "the same release, proved again": lambda: release(world, orders),
-        "another threshold": config,
+        CONFIG: config,
     }
+    many = {f"{MORE} boards, {COLD}": after(lambda: fresh(MORE), lambda: release(world, orders))}
+    return {**interleave(ways, ROUNDS), **interleave(many, ROUNDS_OF_MORE)}
+
+
+def _docker_boards() -> Iterator[Result]:
+    with tempfile.TemporaryDirectory(prefix="fleetctl-bench-") as name:
+        folder = Path(name)
+        ordering = _orders_of_the_usual_size(folder)
+        with docker_world(folder / "fleet") as world:
+            yield from _few_docker_boards(world, ordering, folder)
+            yield from part(f"{MORE_DOCKER} docker boards", lambda: _more_docker_boards(world, ordering))
+
+
+def _few_docker_boards(world: DockerWorld, ordering: "Ordering", folder: Path) -> Iterator[Result]:
+    orders = ordering(world.boards(BOARDS), 0.5)
+    others = ordering([order.board for order in orders], 0.6)
+    peer: dict[str, Pyinfra] = {}
+    absent = list(part(f"{BOARDS} docker boards, {PYINFRA}", lambda: _have(peer, folder)))
+
+    def by(start: Callable[[Board], str]) -> Callable[[], None]:
+        return lambda: by_hand.release(world.files, orders, start)
+
+    ways = {
+        RESTARTED: after(world.forget, by(by_hand.restart)),
+        ANSWERS: after(world.forget, by(by_hand.restart_and_wait)),
+        **{
+            name: after(world.forget, _through(pyinfra, world, orders, folder))
+            for name, pyinfra in peer.items()
+        },
+        COLD: after(world.forget, lambda: release(world, orders)),
+        CONFIG: lambda: release(world, others),
+    }
+    label = f"{BOARDS} docker boards, "
     samples = interleave(ways, ROUNDS)
+    goals = {COLD: SLOWEST}
     yield from against(
-        samples, FLOOR, {name: GOALS.get(name) for name in ways if name != FLOOR}, label=f"{BOARDS} boards, "
+        samples, RESTARTED, {name: goals.get(name) for name in ways if name != RESTARTED}, label=label
     )
+    for name in (ANSWERS, PYINFRA):
+        if name in samples:
+            yield from _held_against(samples, name, 1.0 if name == PYINFRA else None, label)
+    yield from absent
 
 
-def release(world: LabWorld, orders: list[Order]) -> None:
-    """What a rollout does with a wave: look at the boards, then release, prove and confirm."""
-    seen = observe(world.transport, [order.board for order in orders], deadline=60.0)
-    informed = [replace(order, holding=holding_of(seen[order.board.name])) for order in orders]
-    replies = by_board(world.transport.release(informed))
-    states = {reply.data.get("state", reply.error) for reply in replies.values()}
-    if states - {"confirmed", "unchanged"}:
-        raise RuntimeError(f"not every board proved its release: {states}")
+def _more_docker_boards(world: DockerWorld, ordering: "Ordering") -> Iterator[Result]:
+    """Whether a board takes longer among more; the fewer are some of them, and both take turns."""
+    orders = ordering(world.boards(MORE_DOCKER), 0.5)
+    sizes = {f"{count} docker boards, {COLD}": count for count in (BOARDS, MORE_DOCKER)}
 
+    def way(count: int) -> Callable[[], None]:
+        return lambda: release(world, orders[:count])
 
-def _by_hand(world: LabWorld, order: Order) -> None:
-    board, root = order.board, shlex.quote(order.board.root)
-    script = (
-        f"mkdir -p {root}/new && tar -xf - -C {root}/new && ln -sfn new {root}/current && "
-        f"(setsid {board.python} {root}/new/runtime/serve.py --release {root}/new "
-        "</dev/null >/dev/null 2>&1 &) && "
-        f"python3 -c {shlex.quote(WAIT)} http://127.0.0.1:{board.serve_port}/healthz"
+    samples = interleave(
+        {name: after(world.forget, way(count)) for name, count in sizes.items()}, ROUNDS_OF_MORE
     )
-    argv = ["ssh", "-F", "/dev/null", "-i", str(world.files.identity), "-p", str(board.port)]
-    argv += ["-o", f"UserKnownHostsFile={world.files.known_hosts}", "-o", "BatchMode=yes"]
-    argv += [f"{board.user}@{board.host}", script]
-    subprocess.run(argv, input=_tar(order), check=True, capture_output=True)
+    yield from a_board(samples, sizes, goal=GROWTH)
 
 
-def _tar(order: Order) -> bytes:
-    blobs, stream = BlobStore(order.blobs), io.BytesIO()
-    contents = {path: blobs.get(ref.sha256) for path, ref in order.release.files.items()}
-    with tarfile.open(fileobj=stream, mode="w") as tar:
-        for path, data in {**contents, "release.json": order.release.manifest}.items():
-            member = tarfile.TarInfo(path)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    return stream.getvalue()
+def _held_against(samples: Samples, peer: str, goal: float | None, label: str) -> Iterator[Result]:
+    """The cold release once more, against another peer."""
+    _, result = against(samples, peer, {COLD: goal}, label=label)
+    yield replace(result, name=f"{result.name}, against {peer.partition(',')[0]}")
+
+
+def _have(peer: dict[str, Pyinfra], folder: Path) -> Iterator[Result]:
+    """Nothing to state, unless it cannot be had."""
+    peer[PYINFRA] = installed(ENVIRONMENTS, folder)
+    yield from ()
+
+
+def _through(
+    pyinfra: Pyinfra, world: DockerWorld, orders: Sequence[Order], folder: Path
+) -> Callable[[], None]:
+    hosts = {}
+    for order in orders:
+        board, tar = order.board, folder / f"{order.board.name}.tar"
+        tar.write_bytes(by_hand.tar_of(order))
+        hosts[board.name] = {
+            "ssh_hostname": board.host,
+            "ssh_port": board.port,
+            "ssh_user": board.user,
+            "ssh_key": str(world.files.identity),
+            "ssh_known_hosts_file": str(world.files.known_hosts),
+            "ssh_strict_host_key_checking": "yes",
+            "tar": str(tar),
+            "sent": SENT,
+            "unpack": f"sh -c {shlex.quote(by_hand.unpack(board))}",
+            "root": board.root,
+            "unit": by_hand.UNIT,
+            "wait": by_hand.wait(board),
+        }
+    return lambda: pyinfra.play(hosts)
+
+
+Ordering = Callable[[Sequence[Board], float], list[Order]]
+
+
+def _orders_of_the_usual_size(folder: Path) -> Ordering:
+    """Makes orders for a model as large as the usual reader, which is proved by sixteen samples."""
+    store, artifact = unlearnt.keep(folder)
+    renderer = Renderer(packaged_templates(), board_runtime())
+
+    def ordering(boards: Sequence[Board], threshold: float) -> list[Order]:
+        wanted = [replace(board, config={"threshold": threshold}) for board in boards]
+        smoke = Smoke(samples=unlearnt.SAMPLES)
+        releases = [renderer.keep(board, artifact, smoke, store) for board in wanted]
+        return [
+            patient(Order(board, made, store.root, "c0ffee", 0, 0))
+            for board, made in zip(wanted, releases, strict=True)
+        ]
+
+    return ordering
+
+
+def patient(order: Order) -> Order:
+    """The same order for a machine that is slow: what is measured must not end by itself."""
+    return replace(order, confirm_timeout=PATIENCE, deadline=PATIENCE)

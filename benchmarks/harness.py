@@ -9,10 +9,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 Way = Callable[[], float | None]  # does the work once; its seconds, or None to have the whole call timed
 Samples = dict[str, list[float]]
+BROKE = "it broke"  # how `missing` begins where something failed that should not
 
 
 class NotMeasured(Exception):
@@ -91,15 +93,41 @@ def against(
         )
 
 
-def run(name: str, measure: Callable[[], Iterable[Result]]) -> list[Result]:
-    """Every result of a benchmark; one that cannot run, or breaks, ends in a result that says so."""
-    results: list[Result] = []
+def a_board(
+    samples: Mapping[str, Sequence[float]], sizes: Mapping[str, int], *, goal: float
+) -> Iterator[Result]:
+    """What each way takes for one of its boards, in milliseconds; the first way is the others' peer."""
+    taken = {name: 1000 * statistics.median(samples[name]) / count for name, count in sizes.items()}
+    peer, *others = taken
+    yield Result(f"{peer}, a board", round(taken[peer], 1), "ms")
+    for name in others:
+        ratio = round(taken[name] / taken[peer], 2)
+        yield Result(f"{name}, a board", round(taken[name], 1), "ms", f"{peer}, a board", ratio, goal)
+
+
+def demand_memory(what: str, megabytes: int) -> None:
+    """Raise `NotMeasured` where so much is not free: what has to be swapped says nothing."""
+    record = Path("/proc/meminfo")
+    if not record.exists():
+        return  # not Linux: there is none to ask
+    lines = record.read_text().splitlines()
+    free = next(int(line.split()[1]) >> 10 for line in lines if line.startswith("MemAvailable:"))
+    if free < megabytes:
+        raise NotMeasured(f"{what} take {megabytes:,} MB of memory, and {free:,} MB are free")
+
+
+def run(name: str, measure: Callable[[], Iterable[Result]]) -> Iterator[Result]:
+    """Every result of a benchmark as it comes; one that cannot run, or breaks, ends in one that says so."""
+    for result in part("", measure):
+        yield replace(result, name=f"{name}: {result.name}" if result.name else name)
+
+
+def part(label: str, measure: Callable[[], Iterable[Result]]) -> Iterator[Result]:
+    """Results of what the rest can be measured without: where it fails, a row says why."""
     try:
-        for result in measure():
-            results.append(replace(result, name=f"{name}: {result.name}"))
+        yield from measure()
     except NotMeasured as reason:
-        results.append(Result(name, None, "", missing=str(reason)))
+        yield Result(label, None, "", missing=str(reason))
     except Exception as error:  # noqa: BLE001 - the others are still worth measuring; the table shows it
         traceback.print_exc()
-        results.append(Result(name, None, "", missing=f"it broke: {type(error).__name__}: {error}"))
-    return results
+        yield Result(label, None, "", missing=f"{BROKE}: {type(error).__name__}: {error}")

@@ -13,19 +13,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import benchmarks
 from benchmarks import BENCHMARKS
 from benchmarks.__main__ import LATEST, PAGE, conclude, keep, main, table, with_numbers
-from benchmarks.harness import NotMeasured, Result, after, against, interleave, run
+from benchmarks.apart import ended, told
+from benchmarks.harness import NotMeasured, Result, a_board, after, against, interleave, part, run
 
 FOLDER = Path(benchmarks.__file__).parent
-# Run by themselves: they need photos or another userland, or print tables for a page of the manual.
-APART = {"arm64_scores", "detector_plates", "reader_protocols", "when_a_hub"}
-NO_BENCHMARKS = {"__init__", "__main__", "bare_interpreter", "harness", "unlearnt"}
+# Run by themselves: they need photos or another userland.
+APART = {"arm64_scores", "detector_plates", "reader_protocols"}
+NO_BENCHMARKS = {"__init__", "__main__", "apart", "harness"}
+WHAT_THEY_ARE_MADE_OF = {"bare_interpreter", "by_hand", "docker_world", "pyinfra_peer", "unlearnt"}
 
 
 def test_every_module_is_run_or_stands_apart() -> None:
     """Nothing in the folder is forgotten by `make bench`."""
     modules = {path.stem for path in FOLDER.glob("*.py")}
 
-    assert set() == modules - {*BENCHMARKS, *APART, *NO_BENCHMARKS}
+    assert set() == modules - {*BENCHMARKS, *APART, *NO_BENCHMARKS, *WHAT_THEY_ARE_MADE_OF}
     assert set(BENCHMARKS) <= modules
 
 
@@ -103,7 +105,7 @@ def absent() -> Iterator[Result]:
 
 def test_a_benchmark_that_cannot_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     """It is in the table, in the file and in the last lines; nobody could take it for passed."""
-    results = run("startup", absent)
+    results = list(run("startup", absent))
     status = conclude(results)
     said = capsys.readouterr()
 
@@ -115,12 +117,62 @@ def test_a_benchmark_that_cannot_run_says_so(capsys: pytest.CaptureFixture[str])
 
 def test_a_benchmark_that_breaks_keeps_what_it_measured(capsys: pytest.CaptureFixture[str]) -> None:
     """The others go on, the traceback is shown, and the exit status is 1."""
-    results = run("startup", broken)
+    results = list(run("startup", broken))
 
     assert "startup: first" == results[0].name
     assert "it broke: ValueError: no such board" == results[1].missing
     assert "Traceback" in capsys.readouterr().err
     assert 1 == conclude(results)
+
+
+def test_a_part_that_cannot_run_leaves_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was measured before and after it is kept; its row says which part it is, and why."""
+
+    def measure() -> Iterator[Result]:
+        yield from part("docker boards", absent)
+        yield from part("process lab", broken)
+        yield Result("last", 2.0, "s")
+
+    results = list(run("reads", measure))
+
+    assert ["docker boards", "first", "process lab", "last"] == [
+        row.name[len("reads: ") :] for row in results
+    ]
+    assert ["no docker engine answers here", "it broke: ValueError: no such board"] == [
+        row.missing for row in results if row.value is None
+    ]
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_board_among_more_is_held_against_one_of_fewer() -> None:
+    """Time is divided by boards, so that twice as long for twice as many is no growth."""
+    results = list(a_board({"20": [2.0, 2.0, 9.0], "100": [12.0]}, {"20": 20, "100": 100}, goal=1.1))
+
+    assert [
+        Result("20, a board", 100.0, "ms"),
+        Result("100, a board", 120.0, "ms", "20, a board", 1.2, 1.1),
+    ] == results
+
+
+def test_a_process_that_is_killed_keeps_what_it_measured(tmp_path: Path) -> None:
+    """A benchmark runs in a process of its own, whose end is told; a line that it did not finish is not."""
+    file = tmp_path / "results"
+    first = json.dumps(Result("plan: first", 1.0, "s").to_json())
+    script = (
+        f"import os; open({str(file)!r}, 'w').write({first + chr(10) + first[:9]!r}); os.kill(os.getpid(), 9)"
+    )
+
+    assert "it broke: its process ended with signal 9" == ended([sys.executable, "-c", script])
+    assert [Result("plan: first", 1.0, "s")] == list(told(file))
+    assert "it broke: its process ended with exit status 3" == ended([sys.executable, "-c", "exit(3)"])
+    assert "" == ended([sys.executable, "-c", "pass"])
+
+
+def test_a_benchmark_that_does_not_end_is_ended() -> None:
+    """It is interrupted, so that it takes down what it brought up."""
+    script = "import threading; threading.Event().wait()"
+
+    assert "it broke: it did not end within 0.001 minutes" == ended([sys.executable, "-c", script], 0.06)
 
 
 def test_results_replace_those_of_the_same_benchmark(tmp_path: Path) -> None:
