@@ -3,8 +3,8 @@
 Measured on boards of the process lab is what Ansible takes of the processor here for one more board, its own
 start left out: of the processor, so that a busy machine makes it no longer. From that, and from how long
 boards take, follows how long a rollout takes by so many runners. The hub's side is what its published rates
-make of the calls that fleetctl plans. The tables stand in docs/rollout.md; a test holds them against
-`results/when_a_hub.json`. `python -m benchmarks.when_a_hub` prints them.
+make of the calls that fleetctl plans. What was measured is kept in `results/when_a_hub.json`, and the tables
+that follow from it are written into docs/rollout.md; a test holds one against the other.
 """
 
 import json
@@ -27,7 +27,10 @@ from fleetctl.transports.iothub_quota import Hub, Need, estimate
 
 FEW, MANY = 4, 24  # boards; the difference is what so many more cost
 ROUNDS = 3
+FLEET = 10_000  # boards, of the results
 KEPT = Path(__file__).parent / "results" / "when_a_hub.json"
+PAGE = Path(__file__).parents[1] / "docs" / "rollout.md"
+BEGIN, END = "<!-- when_a_hub -->\n", "\n<!-- /when_a_hub -->"
 
 # What the model takes for granted:
 CORES = 2  # of a runner
@@ -52,15 +55,25 @@ class Measured:
 def measure() -> Iterator[Result]:
     found = _measured()
     atomic_write(KEPT, json.dumps(asdict(found), indent=1) + "\n")
+    atomic_write(PAGE, with_tables(PAGE.read_text("utf-8"), found))
     yield Result("processor time of the controller for one more board", found.more_s, "s")
     yield Result("processor time of the controller before the first board", found.start_s, "s")
-    yield Result("one board by itself, from the first byte to its confirmation", found.board_s, "s")
-    for runners in RUNNERS:
-        boards, name = (
-            crossing(found, runners),
-            f"fleet from which on a hub is quicker than {_runners(runners)}",
-        )
-        yield Result(name, boards, "boards", missing="" if boards else f"up to {MOST:,} boards it is not")
+    yield from compared(found)
+
+
+def compared(measured: Measured) -> Iterator[Result]:
+    """What the model says of a large fleet, and from which on a hub is quicker, where it ever is."""
+    label = f"model of {FLEET:,} boards, "
+    over_hub = minutes_over_hub(FLEET, BOARD_S)
+    for count in RUNNERS:
+        minutes = minutes_by_runners(measured, FLEET, count, BOARD_S)
+        yield Result(f"{label}{_runners(count)}", round(minutes, 1), "min")
+        name = f"{label}a hub of one S1 unit, against {_runners(count)}"
+        yield Result(name, round(over_hub, 1), "min", _runners(count), round(over_hub / minutes, 2))
+        if boards := crossing(measured, count, BOARD_S):
+            yield Result(
+                f"smallest fleet for which a hub is quicker than {_runners(count)}", boards, "boards"
+            )
 
 
 def _measured() -> Measured:
@@ -130,6 +143,13 @@ def crossing(measured: Measured, runners: int, board_s: float) -> int | None:
     return None
 
 
+def with_tables(page: str, measured: Measured) -> str:
+    """The page of the manual with the model of what was measured in the place of the one it shows."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{tables(measured)}{END}{after}"
+
+
 def tables(measured: Measured) -> str:
     """The model as it stands in the documentation."""
     columns = ["boards", *map(_runners, RUNNERS), "hub, one S1 unit", "calls to it"]
@@ -156,7 +176,3 @@ def _crossings(measured: Measured, board_s: float) -> list[str]:
 def kept() -> Measured:
     """What was measured last."""
     return Measured(**json.loads(KEPT.read_text()))
-
-
-if __name__ == "__main__":
-    print(tables(kept()))

@@ -9,25 +9,42 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks.when_a_hub import (  # noqa: E402
+    BOARD_S,
     FLEETS,
+    PAGE,
     RUNNERS,
     WAVES,
     Measured,
+    compared,
     crossing,
     kept,
     minutes_by_runners,
     minutes_over_hub,
     sizes,
     tables,
+    with_tables,
 )
 
 
 def test_the_tables_are_those_of_the_model() -> None:
-    """No number of the page is typed by hand: `python -m benchmarks.when_a_hub` prints what belongs there."""
-    page = (REPOSITORY / "docs" / "rollout.md").read_text("utf-8")
-    said = page.partition("<!-- when_a_hub -->")[2].partition("<!-- /when_a_hub -->")[0]
+    """No number of the page is typed by hand: the benchmark writes them, and nothing else of the page."""
+    page = PAGE.read_text("utf-8")
+    other = with_tables(page, Measured(0.1, 1.0))
 
-    assert tables(kept()) == said.strip()
+    assert page == with_tables(page, kept())
+    assert tables(Measured(0.1, 1.0)) in other
+    assert page == with_tables(other, kept())
+
+
+def test_a_hub_that_is_never_quicker_has_no_fleet_to_name() -> None:
+    """Every result has a value: what the model cannot find is left out, not called unmeasured."""
+    measured = Measured(0.1, 1.0)
+    results = list(compared(measured))
+    crossed = [count for count in RUNNERS if crossing(measured, count, BOARD_S)]
+
+    assert 0 < len(crossed) < len(RUNNERS)
+    assert len(crossed) == len([result for result in results if "smallest fleet" in result.name])
+    assert all(result.value is not None for result in results)
 
 
 @pytest.mark.parametrize("boards", [1, 7, *FLEETS])
