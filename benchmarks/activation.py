@@ -12,11 +12,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from docker_boards import client_of_engine, container_of
+
 from benchmarks import unlearnt
-from benchmarks.harness import NotMeasured, Result
+from benchmarks.docker_world import FIRST, fit_board
+from benchmarks.harness import NotMeasured, Result, part
 from fleetctl.artifact import Artifact
 from fleetctl.device import runtime
 from fleetctl.lab.ports import free_ports
@@ -29,7 +33,7 @@ from fleetctl.transports.dialogue import release_to
 
 ROUNDS = 5
 PATIENCE = 300.0  # seconds a board has: emulation is slow
-BOARD = Board("luxor-01", BoardKind.GENERIC, "unlearnt", VariantName.INT8)
+BOARD = Board(FIRST, BoardKind.GENERIC, "unlearnt", VariantName.INT8)
 DOCKER = {"amd64": "docker board with systemd, amd64", "arm64": "docker board with systemd, arm64 emulated"}
 
 
@@ -43,15 +47,19 @@ def measure() -> Iterator[Result]:
         store, artifact = unlearnt.keep(folder)
         yield from _stated("process on this machine", _here(folder, store, artifact))
         for architecture, label in DOCKER.items():
-            try:
-                yield from _stated(label, _docker(folder / architecture, architecture, store, artifact))
-            except NotMeasured as reason:
-                yield Result(label, None, "s", missing=str(reason))
+            at = folder / architecture
+            yield from part(label, partial(_on_docker, label, at, architecture, store, artifact))
 
 
 def _stated(label: str, seconds: Sequence[float]) -> Iterator[Result]:
     yield Result(f"{label}, first", round(seconds[0], 2), "s")
     yield Result(f"{label}, another config", round(statistics.median(seconds[1:]), 2), "s")
+
+
+def _on_docker(
+    label: str, folder: Path, architecture: str, store: BlobStore, artifact: Artifact
+) -> Iterator[Result]:
+    yield from _stated(label, _docker(folder, architecture, store, artifact))
 
 
 def _here(folder: Path, store: BlobStore, artifact: Artifact) -> list[float]:
@@ -73,23 +81,9 @@ def _here(folder: Path, store: BlobStore, artifact: Artifact) -> list[float]:
 
 
 def _docker(folder: Path, architecture: str, store: BlobStore, artifact: Artifact) -> list[float]:
-    import pytest
-    from docker_boards import client_of_engine, container_of, lab_of
-    from quadrant_fleet import QuadrantFleet
-
-    made = QuadrantFleet.make(folder)
-    manifest = folder / "inventory" / "fleet.yaml"
-    lines = manifest.read_text().splitlines()
-    kept = [line for line in lines if not line.strip().startswith(("luxor-02:", "karnak"))]
-    manifest.write_text("\n".join(kept) + "\n")
-    try:
-        with lab_of(made, architecture) as fleet, client_of_engine() as client:
-            fitted = fleet.run("bootstrap", patience=900)
-            assert fitted.status == 0, fitted.err
-            container = container_of(client, fleet, BOARD.name).id
-            return _rounds(["docker", "exec", "-i", container], BOARD, store, artifact)
-    except pytest.skip.Exception as reason:
-        raise NotMeasured(str(reason)) from None
+    with fit_board(folder, architecture) as fleet, client_of_engine() as client:
+        container = container_of(client, fleet, BOARD.name).id
+        return _rounds(["docker", "exec", "-i", container], BOARD, store, artifact)
 
 
 def _rounds(prefix: list[str], board: Board, store: BlobStore, artifact: Artifact) -> list[float]:

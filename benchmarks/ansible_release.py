@@ -17,7 +17,7 @@ from contract_worlds import REPOSITORY, LabWorld, Releases, by_board
 
 from benchmarks import by_hand, unlearnt
 from benchmarks.docker_world import DockerWorld, docker_world
-from benchmarks.harness import Result, Samples, a_board, after, against, interleave, part
+from benchmarks.harness import Result, Samples, a_board, after, against, interleave, part, versus
 from benchmarks.pyinfra_peer import Pyinfra, installed
 from fleetctl.desired import holding_of
 from fleetctl.lab import control
@@ -30,11 +30,15 @@ from fleetctl.transports.base import Order, Transport
 
 BOARDS, MORE, MORE_DOCKER = 20, 100, 50
 ROUNDS, ROUNDS_OF_MORE = 3, 2
-SLOWEST, GROWTH = 1.5, 1.1  # times the floor; times what a board of fewer takes
+SLOWEST, NO_SLOWER, GROWTH = (
+    1.5,
+    1.0,
+    1.1,
+)  # times the floor; times pyinfra; times what a board of fewer takes
 FLOOR = "parallel ssh, tar, link, start"
 RESTARTED = "parallel ssh, tar, link, restart, is-active"
-ANSWERS = "the same by hand, until each service answers"
-PYINFRA = "pyinfra, the same by its operations"
+ANSWERS = "the same until each service answers"
+PYINFRA = "pyinfra doing that by its operations"
 COLD, CONFIG = "cold release", "another threshold"
 SENT = "/tmp/release.tar"  # noqa: S108 - on a board, which removes it with the release
 PATIENCE = 120.0  # seconds that a board has for each thing
@@ -137,9 +141,9 @@ def _few_docker_boards(world: DockerWorld, ordering: "Ordering", folder: Path) -
     yield from against(
         samples, RESTARTED, {name: goals.get(name) for name in ways if name != RESTARTED}, label=label
     )
-    for name in (ANSWERS, PYINFRA):
-        if name in samples:
-            yield from _held_against(samples, name, 1.0 if name == PYINFRA else None, label)
+    yield versus(samples, COLD, ANSWERS, None, label=label)
+    if peer:
+        yield versus(samples, COLD, PYINFRA, NO_SLOWER, label=label)
     yield from absent
 
 
@@ -155,12 +159,6 @@ def _more_docker_boards(world: DockerWorld, ordering: "Ordering") -> Iterator[Re
         {name: after(world.forget, way(count)) for name, count in sizes.items()}, ROUNDS_OF_MORE
     )
     yield from a_board(samples, sizes, goal=GROWTH)
-
-
-def _held_against(samples: Samples, peer: str, goal: float | None, label: str) -> Iterator[Result]:
-    """The cold release once more, against another peer."""
-    _, result = against(samples, peer, {COLD: goal}, label=label)
-    yield replace(result, name=f"{result.name}, against {peer.partition(',')[0]}")
 
 
 def _have(peer: dict[str, Pyinfra], folder: Path) -> Iterator[Result]:

@@ -33,7 +33,7 @@ def ended(argv: Sequence[str], patience: float = PATIENCE) -> str:
         try:
             child.wait(patience)
         except subprocess.TimeoutExpired:
-            child.send_signal(signal.SIGINT)
+            child.terminate()
             _wait_or_kill(child)
             return f"{BROKE}: it did not end within {patience / 60:g} minutes"
         except BaseException:
@@ -69,4 +69,5 @@ def tell(name: str, file: Path) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it takes its boards down
     tell(sys.argv[1], Path(sys.argv[2]))

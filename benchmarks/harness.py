@@ -93,6 +93,16 @@ def against(
         )
 
 
+def versus(
+    samples: Mapping[str, Sequence[float]], name: str, peer: str, goal: float | None, *, label: str = ""
+) -> Result:
+    """A way that has a row already once more, against another than the peer of that row."""
+    median, other = statistics.median(samples[name]), statistics.median(samples[peer])
+    return Result(
+        f"{label}{name}, against {peer}", round(1000 * median, 1), "ms", peer, round(median / other, 2), goal
+    )
+
+
 def a_board(
     samples: Mapping[str, Sequence[float]], sizes: Mapping[str, int], *, goal: float
 ) -> Iterator[Result]:

@@ -14,7 +14,18 @@ import benchmarks
 from benchmarks import BENCHMARKS
 from benchmarks.__main__ import LATEST, PAGE, conclude, keep, main, table, with_numbers
 from benchmarks.apart import ended, told
-from benchmarks.harness import NotMeasured, Result, a_board, after, against, interleave, part, run
+from benchmarks.harness import (
+    NotMeasured,
+    Result,
+    a_board,
+    after,
+    against,
+    demand_memory,
+    interleave,
+    part,
+    run,
+    versus,
+)
 
 FOLDER = Path(benchmarks.__file__).parent
 # Run by themselves: they need photos or another userland.
@@ -154,6 +165,21 @@ def test_a_board_among_more_is_held_against_one_of_fewer() -> None:
     ] == results
 
 
+def test_another_peer_gives_another_ratio() -> None:
+    """The same way, held against one that is not the peer of its row."""
+    assert Result("20, ours, against pyinfra", 3000.0, "ms", "pyinfra", 1.5, 1.0) == versus(
+        {"ours": [3.0], "pyinfra": [2.0]}, "ours", "pyinfra", 1.0, label="20, "
+    )
+
+
+def test_what_does_not_fit_is_not_measured() -> None:
+    """Nobody has a million terabytes; a megabyte is always there."""
+    demand_memory("a board", 1)
+    if Path("/proc/meminfo").exists():
+        with pytest.raises(NotMeasured, match="very many boards take"):
+            demand_memory("very many boards", 10**12)
+
+
 def test_a_process_that_is_killed_keeps_what_it_measured(tmp_path: Path) -> None:
     """A benchmark runs in a process of its own, whose end is told; a line that it did not finish is not."""
     file = tmp_path / "results"
@@ -169,7 +195,7 @@ def test_a_process_that_is_killed_keeps_what_it_measured(tmp_path: Path) -> None
 
 
 def test_a_benchmark_that_does_not_end_is_ended() -> None:
-    """It is interrupted, so that it takes down what it brought up."""
+    """The others get their turn, and the table says what happened."""
     script = "import threading; threading.Event().wait()"
 
     assert "it broke: it did not end within 0.001 minutes" == ended([sys.executable, "-c", script], 0.06)
