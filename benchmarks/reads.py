@@ -6,76 +6,104 @@ process; their peers log in and do nothing, or read one file.
 """
 
 import socket
+import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from quadrant_fleet import QuadrantFleet
 
-from benchmarks.harness import Result, against, interleave
+from benchmarks.harness import Result, against, demand_memory, interleave, part
 from fleetctl.lab import overlay
 from fleetctl.manifest.loader import load
 from fleetctl.manifest.schema import Board
 from fleetctl.project import Project
 from fleetctl.transports.ssh import SshReader
 
-FEW, ALL = 20, 200
-ROUNDS = 3
+FEW, ALL, MOST = 20, 200, 500
+ROUNDS, ROUNDS_OF_MOST = 3, 2
+WITHIN = 30.0  # seconds in which so many boards are found to have nothing to do
+EACH_MB = 36  # of memory that a board takes: its service, and the Python that looks
 AT_ONCE = 64  # plain ssh commands; more of them only wait for a processor
+TRUE, RECEIPT = "parallel `ssh true`", "parallel `ssh cat receipt`"
 PATIENCE = 3.0  # seconds that a silent board is waited for
 
 
 def measure() -> Iterator[Result]:
     with tempfile.TemporaryDirectory(prefix="fleetctl-bench-") as folder:
-        fleet = fleet_of(Path(folder) / "fleet", ALL)
+        fleet = fleet_of(Path(folder) / "fleet")
         try:
+            converge(fleet, "board-*")
             yield from _measured(fleet)
+            yield from part(f"{MOST} boards, nothing to do, rollout", lambda: _most(fleet))
         finally:
             fleet.run("lab", "down", patience=300)
 
 
-def fleet_of(root: Path, count: int) -> QuadrantFleet:
-    """A fleet of the process lab, converged."""
+def fleet_of(root: Path) -> QuadrantFleet:
+    """A fleet whose boards are `board-*` and, up to the most, `further-*`."""
     fleet = QuadrantFleet.make(root)
-    names = [f"board-{number:03d}" for number in range(count)]
+    names = [f"{'board' if number < ALL else 'further'}-{number:03d}" for number in range(MOST)]
     boards = "".join(f"  {name}: {{host: {name}.invalid, labels: {{site: luxor}}}}\n" for name in names)
     fleet.edit("rollout:\n", boards + "rollout:\n")
     fleet.edit("confirm_timeout: 8s", "confirm_timeout: 120s")
     fleet.edit("max_p95_ms: {raspberrypi4: 2000}", "max_p95_ms: {}")
-    for words in (("lab", "up"), ("rollout", "--yes")):
-        done = fleet.run(*words, "--on", "board-*", patience=1800)
-        if done.status:
-            raise RuntimeError(f"{words}: {done.err[-500:]}")
     return fleet
 
 
+def converge(fleet: QuadrantFleet, selection: str) -> None:
+    """Have virtual boards that run what git says, and proved it."""
+    for words in (("lab", "up"), ("rollout", "--yes")):
+        done = fleet.run(*words, "--on", selection, patience=1800)
+        if done.status:
+            raise RuntimeError(f"{words}: {done.err[-500:]}")
+
+
 def _measured(fleet: QuadrantFleet) -> Iterator[Result]:
-    project = Project(fleet.root / "inventory" / "fleet.yaml")
-    names = [name for name in load(project.manifest).boards if name.startswith("board-")]
-    twins = overlay.overlay(load(project.manifest), project, names).boards
-    boards = [twins[name] for name in names]
-    few = ",".join(names[:FEW])
+    project, boards = _boards(fleet, "board-")
+    few = ",".join(board.name for board in boards[:FEW])
     ways = {
-        "parallel `ssh true`": lambda: _in_parallel(project, boards[:FEW], "true"),
+        TRUE: lambda: _in_parallel(project, boards[:FEW], "true"),
         "rollout": lambda: _run(fleet, "rollout", "--yes", "--on", few),
     }
-    samples = interleave(ways, ROUNDS)
-    yield from against(
-        samples, "parallel `ssh true`", {"rollout": 1.2}, label=f"{FEW} boards, nothing to do, "
-    )
+    label = f"{FEW} boards, nothing to do, "
+    yield from against(interleave(ways, ROUNDS), TRUE, {"rollout": 1.2}, label=label)
     ways = {
-        "parallel `ssh cat receipt`": lambda: _in_parallel(project, boards, "cat {root}/state/receipt.json"),
+        RECEIPT: lambda: _in_parallel(project, boards, "cat {root}/state/receipt.json"),
         "status": lambda: _run(fleet, "status", "--on", "board-*"),
+        "rollout with nothing to do": lambda: _run(fleet, "rollout", "--yes", "--on", "board-*"),
     }
-    samples = interleave(ways, ROUNDS)
-    yield from against(samples, "parallel `ssh cat receipt`", {"status": 1.5}, label=f"{ALL} boards, ")
-    seconds = _seconds(lambda: _run(fleet, "rollout", "--yes", "--on", "board-*"))
-    yield Result(f"{ALL} boards, nothing to do, rollout", round(seconds, 1), "s")
+    goals = {"status": 1.5, "rollout with nothing to do": None}
+    yield from against(interleave(ways, ROUNDS), RECEIPT, goals, label=f"{ALL} boards, ")
     yield from _with_a_silent_board(project, boards[:FEW])
+
+
+def _most(fleet: QuadrantFleet) -> Iterator[Result]:
+    demand_memory(f"{MOST} boards", MOST * EACH_MB)
+    converge(fleet, "further-*")
+    project, boards = _boards(fleet, ("board-", "further-"))
+    every = "board-*,further-*"
+    ways = {
+        TRUE: lambda: _in_parallel(project, boards, "true"),
+        "rollout": lambda: _run(fleet, "rollout", "--yes", "--on", every),
+    }
+    taken = {way: statistics.median(all_of_it) for way, all_of_it in interleave(ways, ROUNDS_OF_MOST).items()}
+    label = f"{len(boards)} boards, nothing to do, "
+    yield Result(label + TRUE, round(taken[TRUE], 1), "s")
+    yield Result(label + "rollout", round(taken["rollout"], 1), "s", goal=WITHIN)
+
+
+def _boards(fleet: QuadrantFleet, prefix: str | tuple[str, ...]) -> tuple[Project, list[Board]]:
+    """The virtual boards of those whose name begins so."""
+    project = Project(fleet.root / "inventory" / "fleet.yaml")
+    declared = load(project.manifest)
+    names = [name for name in declared.boards if name.startswith(prefix)]
+    twins = overlay.overlay(declared, project, names).boards
+    return project, [twins[name] for name in names]
 
 
 def _with_a_silent_board(project: Project, boards: Sequence[Board]) -> Iterator[Result]:
@@ -102,12 +130,6 @@ def _run(fleet: QuadrantFleet, *words: str) -> None:
     done = fleet.run(*words, patience=600)
     if done.status:
         raise RuntimeError(f"{words}: {done.out[-500:]} {done.err[-500:]}")
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
 
 
 def _in_parallel(project: Project, boards: Sequence[Board], command: str) -> None:
