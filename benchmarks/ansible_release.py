@@ -122,7 +122,7 @@ def _few_docker_boards(world: DockerWorld, ordering: "Ordering", folder: Path) -
     peer: dict[str, Pyinfra] = {}
     absent = list(part(f"{BOARDS} docker boards, {PYINFRA}", lambda: _have(peer, folder)))
 
-    def by(start: Callable[[Board], str]) -> Callable[[], None]:
+    def by(start: by_hand.Start) -> Callable[[], None]:
         return lambda: by_hand.release(world.files, orders, start)
 
     ways = {

@@ -16,6 +16,7 @@ from fleetctl.manifest.schema import Board, ServiceManager
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order
 
+Start = Callable[[Board], str]  # how a board's service is started, and waited for
 UNIT = "fleetctl-serve.service"
 GOING_BACK = b"ExecStartPre="  # how the line of the unit begins that goes back after a crash
 ANSWERS = """
@@ -30,8 +31,8 @@ while True:
 """
 
 
-def release(files: LabFiles, orders: Sequence[Order], start: Callable[[Board], str]) -> None:
-    """Every board at once; `start` says how a board's service is started, and waited for."""
+def release(files: LabFiles, orders: Sequence[Order], start: Start) -> None:
+    """Every board at once."""
 
     def one(order: Order) -> None:
         script = f"{unpack(order.board)} && {link(order.board)} && {start(order.board)}"
