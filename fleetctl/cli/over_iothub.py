@@ -61,12 +61,13 @@ def refuse_unready(session: "Session", made: "Plan", desired: "Desired") -> None
         OverQuota: the hub has no room for what they need.
         LockStale: an image is still to be made.
     """
-    from fleetctl import lockfile
-    from fleetctl.images.fleet_images import demand_images, wanted_images
     from fleetctl.proposal.quota import hub_cost
 
     if session.transport.name == "fake" or (cost := hub_cost(made, session.fleet, desired.configs)) is None:
         return
+    from fleetctl import lockfile
+    from fleetctl.images.fleet_images import demand_images, wanted_images
+
     touched = [step.board for step in made.steps if step.action.touches]
     if session.fleet.rollout.signing is Signing.REQUIRED:
         _refuse_signing([name for name in touched if session.fleet.boards[name].via is Via.IOTHUB])

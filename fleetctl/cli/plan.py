@@ -63,7 +63,6 @@ def plan(
     from fleetctl.report import github
     from fleetctl.report.console import emit_json, emit_text, talk
     from fleetctl.report.plan import plan_markdown, plan_text
-    from fleetctl.report.proposal import hub_text
     from fleetctl.signing.signing import open_signing
     from fleetctl.store import atomic_write
 
@@ -88,6 +87,8 @@ def plan(
         case Output.TABLE:
             emit_text(plan_text(made))
     if cost:
+        from fleetctl.report.proposal import hub_text
+
         talk.note(hub_text(cost))
     github.summarize(plan_markdown(made))
     github.set_outputs({"changes": not made.is_empty, "refused": len(made.refused), "digest": made.digest})

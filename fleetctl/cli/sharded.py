@@ -12,7 +12,6 @@ import typer
 from fleetctl.cli.options import Output
 from fleetctl.errors import FleetError, UsageError
 from fleetctl.plan import Plan, WaveSteps, wave_name, waves_of
-from fleetctl.sharding import Joined, Shard, ShardResult, in_shard, join, read_result, wave_boards
 from fleetctl.smoke import Verdict
 from fleetctl.store import Lock, atomic_write, naming
 from fleetctl.transports.base import Order
@@ -20,6 +19,7 @@ from fleetctl.transports.base import Order
 if TYPE_CHECKING:
     from fleetctl.cli.session import Session
     from fleetctl.rollout import Rollout
+    from fleetctl.sharding import Joined, Shard, ShardResult
 
 WaveOption = Annotated[int, typer.Option("--wave", min=0, help="With --shard or --join: which wave.")]
 ShardOption = Annotated[
@@ -38,7 +38,7 @@ class Part:
     """What of a rollout is done here: a shard of a wave (`result`: its file), or the gate over `results`."""
 
     wave: int
-    shard: Shard | None = None
+    shard: "Shard | None" = None
     result: Path = Path()
     results: Path = Path()
 
@@ -69,6 +69,8 @@ def part_of(
         return Part(wave, results=results)
     if not result:
         raise UsageError("--result is missing", hint="the file is what `--join` judges the wave by")
+    from fleetctl.sharding import Shard
+
     return Part(wave, Shard.parse(shard), result)
 
 
@@ -78,6 +80,7 @@ def begin_shard(session: "Session", part: Part) -> "Session":
     A result of an earlier run goes first: should this one be cut off, it must not be taken for its result.
     """
     from fleetctl.selector import Selection
+    from fleetctl.sharding import in_shard
 
     assert part.shard
     boards = in_shard(session.fleet, part.wave, part.shard)
@@ -89,6 +92,7 @@ def begin_shard(session: "Session", part: Part) -> "Session":
 def keep_result(session: "Session", part: Part, state: "Rollout", commit: str) -> None:
     """Write what became of a shard, for whoever joins it with the others."""
     from fleetctl.report.console import talk
+    from fleetctl.sharding import ShardResult
 
     assert part.shard
     policy, _ = waves_of(session.fleet)[part.wave - 1]
@@ -112,6 +116,7 @@ def judge_shards(session: "Session", part: Part, output: Output) -> FleetError |
     from fleetctl.desired import desired_fleet
     from fleetctl.revision import working_commit
     from fleetctl.rollout import at_gate
+    from fleetctl.sharding import join, wave_boards
 
     fleet, commit = session.fleet, working_commit(session.project)
     results = _read_results(part.results)
@@ -130,8 +135,10 @@ def judge_shards(session: "Session", part: Part, output: Output) -> FleetError |
     return _ending(session, part, joined, state)
 
 
-def _read_results(folder: Path) -> dict[str, ShardResult]:
+def _read_results(folder: Path) -> "dict[str, ShardResult]":
     """Every result below a folder, by its path; one that is not there has none."""
+    from fleetctl.sharding import read_result
+
     try:
         files = {str(path): path.read_bytes() for path in sorted(folder.rglob("*.json"))}
     except OSError as error:
@@ -160,7 +167,7 @@ def _with_way_back(session: "Session", plan: Plan, boards: Collection[str]) -> C
     return add
 
 
-def _ending(session: "Session", part: Part, joined: Joined, state: "Rollout") -> FleetError | None:
+def _ending(session: "Session", part: Part, joined: "Joined", state: "Rollout") -> FleetError | None:
     """What the gate came to; boards that went back in their own shard fail that shard, not the gate."""
     from fleetctl.report import github
     from fleetctl.report.console import talk

@@ -53,11 +53,11 @@ def hub_cost(plan: Plan, fleet: Fleet, configs: Mapping[str, Mapping[str, Any]])
         configs: each board's rendered config/serve.json. Boards that differ there, other than by their name,
             cannot share a deployment.
     """
-    from fleetctl.transports.iothub_quota import Estimate, Hub, Need, estimate
-
     waves = [sorts for sorts in _waves(plan, fleet, configs) if sorts]
     if not waves:
         return None
+    from fleetctl.transports.iothub_quota import Estimate, Hub, Need, estimate
+
     hub = Hub(fleet.iothub.tier, fleet.iothub.units)
     found: list[Estimate] = [estimate(Need(len(sorts), len(sorts), len(set(sorts))), hub) for sorts in waves]
     return HubCost(
