@@ -41,7 +41,7 @@ ANSWERS = "the same until each service answers"
 PYINFRA = "pyinfra doing that by its operations"
 COLD, CONFIG = "cold release", "another threshold"
 SENT = "/tmp/release.tar"  # noqa: S108 - on a board, which removes it with the release
-PATIENCE = 120.0  # seconds that a board has for each thing
+PATIENCE = 300.0  # seconds that a board has for each thing
 ENVIRONMENTS = REPOSITORY / ".fleetctl" / "peers"
 
 
