@@ -1,9 +1,11 @@
 """The docker driver: the four things that can be done to a lab, done to containers."""
 
+import contextlib
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from fleetctl.errors import FleetError
@@ -22,6 +24,8 @@ PYTHON = f"{ROOT}/venv/bin/python"
 
 _BOOT_PATIENCE = 180.0  # seconds; an emulated board takes 20 when the machine is idle
 _AT_ONCE = 8
+_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")  # 128 on an ordinary kernel
+_INOTIFY_OF_MANY = 1024
 
 
 def up(files: LabFiles, boards: Collection[Wanted], say: Say) -> Up:
@@ -167,4 +171,19 @@ def _why_silent(silent: list[str], board: VirtualBoard, container: Any) -> Fleet
     said = containers.last_words(container)
     if "exec format error" in said:
         return images.no_emulation(board.architecture)
-    return FleetError(f"{silent[0]} ended at once{more}: {said}", hint="`fleetctl lab down` removes all")
+    return FleetError(
+        f"{silent[0]} ended at once{more}: {said}",
+        hint=f"`fleetctl lab down` removes all{_too_few_watches()}",
+    )
+
+
+def _too_few_watches() -> str:
+    """What systemd dies of without a word: each board's takes six inotify instances of the one kernel."""
+    with contextlib.suppress(OSError, ValueError):
+        allowed = int(_INOTIFY.read_text())
+        if allowed < _INOTIFY_OF_MANY:
+            return (
+                f"; systemd ends so where {_INOTIFY.name} allows no more: "
+                f"it is {allowed}, and `sysctl -w fs.inotify.max_user_instances={_INOTIFY_OF_MANY}` raises it"
+            )
+    return ""
