@@ -39,8 +39,9 @@ class Action(StrEnum):
 class Step:
     """One board's part of a plan.
 
-    `send_bytes` counts file bytes that the board's current release lacks; `fixes` say what to do about a
-    board that is refused, or that refuses us.
+    `send_bytes` counts file bytes that the board's current release lacks; fewer are sent, for blobs are
+    deflated, and some told by what is other in them. `fixes` say what to do about a board that is refused, or
+    that refuses us.
     """
 
     board: str

@@ -165,8 +165,9 @@ class TinyBoard:
         crash_at: str = "",
         options: Sequence[str] = (),
         limit: Callable[[], None] | None = None,
+        is_all: bool = True,
     ) -> "subprocess.Popen[bytes]":
-        """Begin a verb; its standard input is written and closed."""
+        """Begin a verb; its standard input is written, and closed where that is all."""
         argv = [self.python, "-c", DRIVER, str(DEVICE / "activate.py"), str(self.steps_file), crash_at]
         argv += [str(self.units), verb, "--root", str(self.root), *options]
         process = subprocess.Popen(
@@ -181,9 +182,10 @@ class TinyBoard:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(canonical_json(dict(request)) + payload)
             process.stdin.flush()
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-        process.stdin = None
+        if is_all:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+            process.stdin = None
         return process
 
     def finish(self, process: "subprocess.Popen[bytes]") -> dict[str, Any]:

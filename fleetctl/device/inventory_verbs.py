@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
+from .begun import begun
 from .blobs import missing_blobs
 from .board_error import BoardError
 from .call import Call, number
@@ -15,7 +16,7 @@ def missing(call: Call) -> Dict[str, Any]:
     blobs = call.request.get("blobs")
     if not isinstance(blobs, list) or not all(isinstance(blob, str) and DIGEST.match(blob) for blob in blobs):
         raise BoardError("bad-request", "blobs is not a list of digests")
-    return {"missing": missing_blobs(call.board, blobs)}
+    return {"missing": missing_blobs(call.board, blobs), "begun": begun(call.board)}
 
 
 def history(call: Call) -> Dict[str, Any]:

@@ -18,6 +18,7 @@ class Board:
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(root)
         self.blobs = os.path.join(self.root, "blobs", "sha256")
+        self.begun = os.path.join(self.root, "blobs", "begun")
         self.releases = os.path.join(self.root, "releases")
         self.current_link = os.path.join(self.root, "current")
         self.state = os.path.join(self.root, "state")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Optional, Set
 
+from .begun import drop_begun, drop_stale
 from .board_error import BoardError
 from .durable import free_bytes, remove
 from .files import names
@@ -33,7 +34,7 @@ def make_room(board: Board, needed: int, keep: Set[Optional[str]]) -> None:
 
 
 def collect(board: Board, keep: Set[Optional[str]], at_least: int = KEEP_RELEASES) -> None:
-    """Delete releases beyond the newest `at_least`, never one of `keep`, and the blobs nobody refers to.
+    """Delete releases beyond the newest `at_least`, never one of `keep`; and blobs without a release.
 
     One that was altered on the disk is nothing to go back to, and does not count.
     """
@@ -49,10 +50,12 @@ def collect(board: Board, keep: Set[Optional[str]], at_least: int = KEEP_RELEASE
     for name in names(board.blobs):
         if name not in referenced:
             remove(board.blob(name))
+    drop_begun(board)
 
 
 def sweep(board: Board) -> None:
     """Remove what a killed verb left half-written; only ever called under the lock."""
+    drop_stale(board)
     for folder in (board.blobs, board.state, board.root):
         for name in names(folder):
             if name.startswith(".new.") or name == "current.new":

@@ -30,6 +30,7 @@ from fleetctl.store import atomic_write
 from fleetctl.transports.base import NOTHING_SIGNED, Order, Reply, ReplyStatus
 from fleetctl.transports.hostkeys import fault_of
 from fleetctl.transports.orders import Goal, Preparation, Work, reply_from_json, work_to_json
+from fleetctl.transports.parcel import make_deltas
 from fleetctl.transports.wire import BoardFault, printable
 
 WORK_SCHEMA = "fleetctl.work/v1"
@@ -116,6 +117,7 @@ class AnsibleTransport:
         return self.reader.history(boards, last=last, deadline=deadline)
 
     def release(self, orders: Sequence[Order]) -> Iterator[Reply]:
+        make_deltas(orders)  # before there is a process for each board
         return self._play(
             Goal.RELEASED,
             [Work(o.board, Goal.RELEASED, o.deadline, self.known_hosts, order=o) for o in orders],

@@ -2,7 +2,8 @@
 
     missing -> activate -> judge here -> confirm, or revert
 
-A board that was looked at before is not asked what it lacks, unless much would be sent in vain.
+A board that was looked at before is not asked what it lacks, unless much would be sent in vain. A blob that
+replaces one that it has is sent as what is other in it, and one of which a part came before, as the rest.
 The evidence is judged on this side against the contract that was sent, never against one the board shows.
 Confirming follows at once: a board waits only `confirm_timeout` before it goes back by itself.
 """
@@ -13,15 +14,18 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from fleetctl.delta import Delta
 from fleetctl.device.judge import PASSED, judge
 from fleetctl.errors import BuildError
 from fleetctl.release import Release
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order, Reply, ReplyStatus
 from fleetctl.transports.orders import Goal, Preparation, Work
+from fleetctl.transports.parcel import Lacking, Member, deltas_of, is_plain, plain, thrifty
 from fleetctl.transports.wire import BoardFault, BoardSaidNo
 
 _WORTH_ASKING = 1 << 20  # bytes to send; part of them may have come before a line broke
+_HAS_LESS = ("missing-blobs", "unknown-base")
 
 
 class Ask(Protocol):
@@ -72,29 +76,32 @@ def release_to(order: Order, ask: Ask) -> dict[str, Any]:
         BoardFault: the board could not be asked, or declined.
         BuildError: a blob of the release is absent here, or altered.
     """
-    presumed = presumably_missing(order)
-    if presumed is None:
-        return _send(order, ask, _missing(order.release, ask))
+    blobs, deltas = BlobStore(order.blobs), deltas_of(order)
+    presumed = presumably_missing(order, deltas)
+    lacking = Lacking(presumed) if presumed is not None else _lacking(order.release, deltas, ask)
+    members = thrifty(blobs, lacking, deltas)
     try:
-        return _send(order, ask, presumed, short=True)
+        return _send(order, ask, members, short=presumed is not None)
     except BoardSaidNo as no:
-        if no.code not in ("missing-blobs", "unknown-base"):
+        if no.code not in _HAS_LESS and (no.code != "bad-bundle" or is_plain(members)):
             raise
-    return _send(order, ask, _missing(order.release, ask))  # it has less than it had
+    # It has less than it had, or what it has is not what it was: all that it lacks, then, as it is.
+    return _send(order, ask, plain(blobs, _lacking(order.release, {}, ask).blobs))
 
 
-def presumably_missing(order: Order) -> list[str] | None:
+def presumably_missing(order: Order, deltas: Mapping[str, Delta]) -> list[str] | None:
     """The blobs that a board lacks, by what was seen of it; None where it had better be asked."""
     if order.holding is None:
         return None
     seen = set(order.holding.files.values())
     absent = {ref.sha256: ref.size for ref in order.release.files.values() if ref.sha256 not in seen}
-    return sorted(absent) if sum(absent.values()) <= _WORTH_ASKING else None
+    sent = (len(deltas[blob].data) if blob in deltas else size for blob, size in absent.items())
+    return sorted(absent) if sum(sent) <= _WORTH_ASKING else None
 
 
-def _send(order: Order, ask: Ask, absent: Sequence[str], *, short: bool = False) -> dict[str, Any]:
+def _send(order: Order, ask: Ask, members: Sequence[Member], *, short: bool = False) -> dict[str, Any]:
     """Have it tried and proved; `short` says what the release is by what the board was seen to run."""
-    bundle = _bundle(BlobStore(order.blobs), absent)
+    bundle = _tar(members)
     manifest = _difference(order) if short else order.release.manifest.decode()
     try:
         return _prove(order, ask, manifest, bundle)
@@ -153,17 +160,26 @@ def terms(order: Order) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]
     return ordered, contract, smoke
 
 
-def _missing(release: Release, ask: Ask) -> list[str]:
+def _lacking(release: Release, deltas: Mapping[str, Delta], ask: Ask) -> Lacking:
+    """What the board says that it lacks of a release and of what patches are for, and what came of that.
+
+    Raises:
+        BoardFault: it did not say.
+    """
     ours = {ref.sha256 for ref in release.files.values()}
-    said = ask("missing", {"blobs": sorted(ours)}).get("missing")
+    bases = {delta.base for delta in deltas.values()}
+    reply = ask("missing", {"blobs": sorted(ours | bases)})
+    said, begun = reply.get("missing"), reply.get("begun")
     if not isinstance(said, list) or not all(isinstance(digest, str) for digest in said):
         raise BoardFault(ReplyStatus.FAILED, "missing: the board did not say which blobs it lacks")
-    return sorted(ours.intersection(said))
+    return Lacking(ours.intersection(said), bases.intersection(said), _sizes(begun))
 
 
-def _bundle(blobs: BlobStore, digests: Sequence[str]) -> bytes:
-    """The blobs as a tar whose members are named by digest."""
-    return _tar((digest, blobs.get(digest)) for digest in digests)
+def _sizes(begun: object) -> dict[str, int]:
+    """What a board says that it has a part of; nothing where it says something else."""
+    if not isinstance(begun, dict):
+        return {}
+    return {name: size for name, size in begun.items() if type(size) is int and size > 0}
 
 
 def _tar(files: Iterable[tuple[str, bytes]]) -> bytes:

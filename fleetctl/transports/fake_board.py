@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fleetctl.device.bundle import Part
+from fleetctl.device.delta import patched, size_made
 from fleetctl.device.judge import FAILED, judge, quantile
 from fleetctl.manifest.schema import Accelerator, Board
 from fleetctl.store import canonical_json, sha256
@@ -263,11 +265,25 @@ class FakeBoard:
             for member in tar:
                 stream = tar.extractfile(member)
                 data = stream.read() if stream else b""
-                if hashlib.sha256(data).hexdigest() != member.name:
-                    raise BoardSaidNo("activate", "bad-bundle", f"blob {member.name[:12]} arrived damaged")
-                self.record.sizes[member.name] = len(data)
-                if data[:1] == b"{" and len(data) <= _TEXT_LIMIT:
-                    self.record.texts[member.name] = data.decode()
+                self._keep_member(member.name, data)
+
+    def _keep_member(self, name: str, data: bytes) -> None:
+        part = Part.of(name)
+        if part is None or part.start or hashlib.sha256(data).hexdigest() != part.digest:
+            raise BoardSaidNo("activate", "bad-bundle", f"blob {name[:12]} arrived damaged")
+        if part.base is None:
+            self._keep_blob(part.blob, data)
+        elif part.base not in self.record.sizes:
+            raise BoardSaidNo("activate", "unknown-base", f"blob {part.base[:12]} is not here")
+        elif part.base in self.record.texts:
+            self._keep_blob(part.blob, patched(self.record.texts[part.base].encode(), data, size_made(data)))
+        else:  # of a model it keeps no more than the size
+            self.record.sizes[part.blob] = size_made(data)
+
+    def _keep_blob(self, digest: str, data: bytes) -> None:
+        self.record.sizes[digest] = len(data)
+        if data[:1] == b"{" and len(data) <= _TEXT_LIMIT:
+            self.record.texts[digest] = data.decode()
 
     def _serve(self, release: str | None) -> None:
         self.record.current = release

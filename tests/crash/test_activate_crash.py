@@ -5,11 +5,25 @@ Each test kills the activating process, or the whole board, at a named step. The
 """
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_board import LABELS, TinyBoard, TinyRelease, as_npy, picture, powered, tiny_contract, tiny_release
+from tiny_board import (
+    LABELS,
+    TinyBoard,
+    TinyRelease,
+    as_npy,
+    bundle,
+    picture,
+    powered,
+    tiny_contract,
+    tiny_release,
+)
+
+from fleetctl.device.begun import WORTH_KEEPING
+from fleetctl.store import sha256
 
 BEFORE_THE_WATCHER = ["blobs-received", "staged-aside", "staged", "pending-written"]
 UNDER_THE_WATCHER = ["watcher-started", "swapped", "started", "judged", "receipt-written"]
@@ -63,6 +77,32 @@ def test_killed_before_anything_is_touched(
     assert board.ask("recover")["ok"] is True
     assert_whole(board, good)
     assert board.healthz()["pid"] == pid
+
+
+def test_power_cut_while_a_large_blob_comes(board: TinyBoard, good: TinyRelease, new: TinyRelease) -> None:
+    """What had come lies aside; the next try brings the rest of it, and nothing is left over."""
+    weights = random.Random(1).randbytes(4 * WORTH_KEEPING)
+    large, name = new.with_file("model/weights.bin", weights), sha256(weights)
+    request, _ = board.activation(large)
+    config = {digest: data for digest, data in large.blobs.items() if digest not in {name, *good.blobs}}
+    payload = bundle({name: weights, **config})
+    process = board.start("activate", request, payload[: 2 * WORTH_KEEPING], is_all=False)
+    while not (came := board.ask("missing", {"blobs": [name]})["begun"].get(name)):
+        assert process.poll() is None
+    board.cut_power()
+    assert board.finish(process) == {}
+    assert board.ask("recover")["ok"] is True
+    assert_whole(board, good)
+
+    lacks = board.ask("missing", {"blobs": sorted(large.blobs)})
+    assert sorted([name, *config]) == lacks["missing"]
+    assert came <= lacks["begun"][name]
+    came = lacks["begun"][name]
+    rest = bundle({f"{name}/{came}": weights[came:], **config})
+    assert board.ask("activate", {**request, "bundle_bytes": len(rest)}, rest)["state"] == "pending"
+    assert board.confirm(large)["state"] == "confirmed"
+    assert_whole(board, large)
+    assert board.ask("missing", {"blobs": [name]}) == {"ok": True, "missing": [], "begun": {}}
 
 
 def test_killed_while_the_service_is_being_born(

@@ -72,6 +72,7 @@ def left_over(root: Path) -> Iterator[str]:
         for path in place.iterdir():
             if path.name.startswith((".new.", ".trash.")) or path.name == "current.new":
                 yield str(path)
+    yield from map(str, (root / "blobs/begun").glob("*"))
     for name in ("lock", "watch.lock"):
         if is_held(root / "state" / name):
             yield name

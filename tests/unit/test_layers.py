@@ -15,7 +15,7 @@ LAYERS = [
     "store checked_json",
     "project revision events blame receipts steering audit commit_signers",
     "commits",
-    "artifact release",
+    "artifact release delta",
     "manifest.schema",
     "signing",
     "compatibility",

@@ -1,0 +1,92 @@
+"""What travels to a board, as members of a bundle: blobs, what makes them of others, the rest of either.
+
+    <blob>                           the blob
+    <blob>/<base>/<patch>            the patch that makes it of one that the board has
+    either, with /<bytes> behind it  the rest, where so many bytes came before a line broke
+
+`device.bundle` takes them in.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from fleetctl.delta import Delta, Deltas
+from fleetctl.store import BlobStore
+from fleetctl.transports.base import Order
+
+Member = tuple[str, bytes]
+NOTHING_BEGUN: Mapping[str, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """What a board does not have of a release, and of what patches are for; bytes that came, by digest."""
+
+    blobs: Collection[str]
+    bases: Collection[str] = ()
+    begun: Mapping[str, int] = field(default_factory=lambda: NOTHING_BEGUN)
+
+
+def deltas_of(order: Order) -> dict[str, Delta]:
+    """By digest of blobs that would be sent: the patch for what the board was seen to have at that place."""
+    deltas = Deltas(BlobStore(order.blobs))
+    found = {wanted: deltas.between(base, wanted) for base, wanted in _changes(order)}
+    return {wanted: delta for wanted, delta in found.items() if delta}
+
+
+def make_deltas(orders: Iterable[Order]) -> None:
+    """Have the store keep what `deltas_of` looks for, once for all boards."""
+    for blobs, base, wanted in {(order.blobs, *change) for order in orders for change in _changes(order)}:
+        Deltas(BlobStore(blobs)).between(base, wanted)
+
+
+def _changes(order: Order) -> Iterator[tuple[str, str]]:
+    """What was seen on the board, and what is to be there, of each path where that is new to it."""
+    if order.holding is None:
+        return
+    seen = order.holding.files
+    held = set(seen.values())
+    for path, ref in order.release.files.items():
+        if path in seen and ref.sha256 not in held:
+            yield seen[path], ref.sha256
+
+
+def plain(blobs: BlobStore, digests: Collection[str]) -> list[Member]:
+    """The blobs as they are.
+
+    Raises:
+        BuildError: a blob is absent here, or altered.
+    """
+    return [(digest, blobs.get(digest)) for digest in sorted(digests)]
+
+
+def thrifty(blobs: BlobStore, lacking: Lacking, deltas: Mapping[str, Delta]) -> list[Member]:
+    """The blobs in as few bytes as they can be told in; what was begun first, for a board keeps no two.
+
+    Raises:
+        BuildError: a blob is absent here, or altered.
+    """
+    useful = {digest: delta for digest, delta in deltas.items() if delta.base not in lacking.bases}
+    members = [_member(blobs, digest, useful.get(digest), lacking.begun) for digest in sorted(lacking.blobs)]
+    return [member for _, member in sorted(members, key=lambda member: not member[0])]
+
+
+def is_plain(members: Iterable[Member]) -> bool:
+    return not any("/" in name for name, _ in members)
+
+
+def _member(
+    blobs: BlobStore, digest: str, delta: Delta | None, begun: Mapping[str, int]
+) -> tuple[bool, Member]:
+    """A member of a bundle, and whether it is the rest of one."""
+    whole = blobs.get(digest)  # also where it stays here: nothing is made of a blob that was altered
+    ways = [_rest(digest, whole, begun.get(digest, 0))]
+    if delta:
+        ways.append(_rest(f"{digest}/{delta.base}/{delta.digest}", delta.data, begun.get(delta.digest, 0)))
+    return min(ways, key=lambda way: len(way[1][1]))
+
+
+def _rest(name: str, data: bytes, begun: int) -> tuple[bool, Member]:
+    start = min(begun, len(data) - 1)  # of what came whole, and unnoticed, one byte is sent again
+    return (True, (f"{name}/{start}", data[start:])) if start > 0 else (False, (name, data))
