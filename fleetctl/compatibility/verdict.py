@@ -17,6 +17,7 @@ class Judge:
 
     def __init__(self) -> None:
         self._known: dict[tuple[Any, ...], Refusals] = {}
+        self._told: dict[tuple[Any, ...], Refusals] = {}
 
     def refusals(self, needs: Requirements, board: Board, reported: Reported | None = None) -> Refusals:
         """What speaks against loading a model with `needs` on a board, as far as is known of it."""
@@ -28,7 +29,13 @@ class Judge:
 
     def told(self, board: Board) -> Refusals:
         """What speaks against a board's settings, whatever is built."""
-        return self.refusals(Requirements.of_variant(board.variant), board)
+        if board.runtime:
+            return self.refusals(Requirements.of_variant(board.variant), board)
+        # Most boards name no versions: then what `refusals` remembers them by need not be made.
+        sort = board.variant, board.board, board.attached, board.python, board.accelerator
+        if sort not in self._told:
+            self._told[sort] = self.refusals(Requirements.of_variant(board.variant), board)
+        return self._told[sort]
 
 
 def demand_compatible(fleet: Fleet, needs: Mapping[str, Mapping[str, Requirements]]) -> None:

@@ -1,6 +1,7 @@
 """From what was written about boards to boards with every setting, and what is wrong with them as a whole."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from fleetctl.compatibility.verdict import Judge
@@ -107,7 +108,7 @@ class Boards:
 
     def _check_compatibility(self, board: Board) -> None:
         """What no build and no report of the board can mend."""
-        if any(value is INVALID for value in (board.accelerator, board.attached, *_values(board.runtime))):
+        if INVALID in (board.accelerator, board.attached, *_values(board.runtime)):
             return
         for refusal in self._judge.told(board):
             self._complain(board, refusal.settings, str(refusal), refusal.fix)
@@ -143,15 +144,20 @@ def derive(settings: dict[str, Any], model: Model) -> None:
     uses_accelerator = accelerator is Accelerator.REQUIRED or (
         accelerator is Accelerator.PREFERRED and has_one
     )
-    for_cpu = [variant for variant in model.variants if variant is not VariantName.EDGETPU]
+    settings["variant"] = _preferred(model.variants, uses_accelerator)
+
+
+@lru_cache(maxsize=256)
+def _preferred(variants: tuple[VariantName, ...], uses_accelerator: bool) -> VariantName:
+    for_cpu = [variant for variant in variants if variant is not VariantName.EDGETPU]
     wanted = [VariantName.INT8, *for_cpu, VariantName.EDGETPU]
     if uses_accelerator:
         wanted.insert(0, VariantName.EDGETPU)
-    settings["variant"] = next(variant for variant in wanted if variant in model.variants)
+    return next(variant for variant in wanted if variant in variants)
 
 
 def _has_edge_tpu(kind: BoardKind, attached: Attached) -> bool:
-    return kind.has_edge_tpu or attached is not Attached.NONE
+    return attached is not Attached.NONE or kind.has_edge_tpu
 
 
 def _values(runtime: Any) -> Sequence[Any]:

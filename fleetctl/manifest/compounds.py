@@ -191,6 +191,7 @@ class Named:
         if type(node) is not Pairs:
             return refuse(node, f"mapping of {self.noun} names", complaints)
         entries: dict[str, Entry] = {}
+        new = tuple.__new__  # a fleet has many boards
         decode_name, decode_item = self.name.decode, self.item.decode
         for key, child in node.pairs:
             name = decode_name(key, complaints)
@@ -198,7 +199,7 @@ class Named:
             if name in entries:
                 complaints.append(twice(key, node.pairs))
             elif name is not INVALID:
-                entries[name] = Entry(key, child, value)
+                entries[name] = new(Entry, (key, child, value))
         return entries
 
     def json_schema(self) -> JsonSchema:

@@ -16,6 +16,8 @@ from fleetctl.manifest.complaints import INVALID, Complaint, unknown
 from fleetctl.manifest.plain import Word, boolean, sort_of
 from fleetctl.manifest.tree import Items, Node, Pairs, Scalar
 
+_REMEMBERED = 1000  # texts of a kind, at most
+
 Complaints = list[Complaint]
 JsonSchema = dict[str, Any]
 
@@ -109,6 +111,11 @@ class Text:
     def _match(self) -> Callable[[str], object]:
         return re.compile(rf"(?:{self.pattern})\Z").match
 
+    @cached_property
+    def _taken(self) -> set[str]:
+        """Texts that were taken without quotes before: what boards have in common is looked at once."""
+        return set()
+
     @property
     def label(self) -> str:
         return self.what
@@ -118,10 +125,16 @@ class Text:
         return self._match(text) is not None
 
     def decode(self, node: Node, complaints: Complaints) -> Any:
+        if type(node) is Scalar and node.text in self._taken:
+            return node.text
         text = text_of(node, self.what, complaints)
-        if text is INVALID or self._match(text):
-            return text
-        return refuse(node, self.what, complaints, self.hint)
+        if text is INVALID:
+            return INVALID
+        if not self._match(text):
+            return refuse(node, self.what, complaints, self.hint)
+        if type(node) is Scalar and node.plain and len(self._taken) < _REMEMBERED:
+            self._taken.add(text)
+        return text
 
     def json_schema(self) -> JsonSchema:
         # `(?!\n)` because `$` also matches before a final newline in Python's readers of JSON Schema.

@@ -21,6 +21,7 @@ _SLIPPERY_NUMBER = re.compile(
     r"[-+]?(?:0[0-9_]+|0o[0-7_]+|0b[01_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?"
     r"|\.[0-9_]+(?:[eE][-+]?[0-9]+)?)\Z"
 )
+_ANY_NUMBER = re.compile("|".join(each.pattern for each in (_INTEGER, _FLOAT, _NOT_FINITE, _SLIPPERY_NUMBER)))
 
 _LARGEST = 2**63
 
@@ -52,6 +53,8 @@ def sort_of(text: str) -> Word:
 
 
 def _sort_of_number(text: str) -> Word:
+    if not _ANY_NUMBER.match(text):  # an address, most of the time
+        return Word.TEXT
     if _INTEGER.match(text):
         fits = len(text) <= 20 and -_LARGEST <= int(text) < _LARGEST
         return Word.INTEGER if fits else Word.SLIPPERY_NUMBER
@@ -59,7 +62,7 @@ def _sort_of_number(text: str) -> Word:
         return Word.NUMBER if math.isfinite(float(text)) else Word.NOT_FINITE
     if _NOT_FINITE.match(text):
         return Word.NOT_FINITE
-    return Word.SLIPPERY_NUMBER if _SLIPPERY_NUMBER.match(text) else Word.TEXT
+    return Word.SLIPPERY_NUMBER
 
 
 def boolean(text: str) -> bool:

@@ -103,7 +103,7 @@ def parse(data: bytes, name: str, parser: type[Any] = FASTEST_PARSER) -> Node:
     if problems:
         raise ManifestError(problems)
     try:
-        return _Builder(parser(_NamedBytes(data, name)), name).build()
+        return _Builder(parser(_NamedBytes(data, name)), name, merges=b"<<" in data).build()
     except yaml.MarkedYAMLError as error:
         raise ManifestError([syntax_problem(error, data, name)]) from None
     except yaml.reader.ReaderError as error:
@@ -113,8 +113,10 @@ def parse(data: bytes, name: str, parser: type[Any] = FASTEST_PARSER) -> Node:
 class _Builder:
     """Turns events into nodes on a stack of its own, so that no input can exhaust Python's."""
 
-    def __init__(self, parser: Any, name: str) -> None:
+    def __init__(self, parser: Any, name: str, *, merges: bool = True) -> None:
+        """`merges`: whether there may be merge keys; few files have any, and every key would be asked."""
         self.name = name
+        self.merges = merges
         self.next_event: Callable[[], Any] = parser.get_event
         self.problems: list[Problem] = []
         self.anchors: dict[str, _Anchored] = {}
@@ -127,20 +129,19 @@ class _Builder:
     def build(self) -> Node:
         """Read every event, then give the one document or raise every problem."""
         new = tuple.__new__  # half the price of Scalar(...), on the one path that every value takes
-        next_event = self.next_event
+        next_event, children, values = self.next_event, self.children, self.values
         while (event := next_event()) is not None:
             kind = type(event)
             if kind is ScalarEvent:
-                scalar = new(Scalar, (event.start_mark, event.value, event.implicit[0]))
-                self.children.append(scalar)
-                self.values += 1
-                if self.values > MAX_VALUES:
+                children.append(scalar := new(Scalar, (event.start_mark, event.value, event.implicit[0])))
+                values += 1
+                if values > MAX_VALUES:
                     self._too_large(event)
-                if event.tag is not None:
-                    self._refuse_tag(event)
-                if event.anchor is not None:
-                    self.anchors[event.anchor] = _Anchored(scalar, 1, 0)
-            elif kind is MappingStartEvent or kind is SequenceStartEvent:
+                if event.tag is not None or event.anchor is not None:
+                    self._mark(event, scalar)
+                continue
+            self.values = values
+            if kind is MappingStartEvent or kind is SequenceStartEvent:
                 self._open(event, is_mapping=kind is MappingStartEvent)
             elif kind is MappingEndEvent or kind is SequenceEndEvent:
                 self._close()
@@ -148,6 +149,7 @@ class _Builder:
                 self._follow(event)
             elif kind is DocumentStartEvent and self.children:
                 self._stop(event, "a second document begins here", "keep one document in a file")
+            children, values = self.children, self.values
         if not self.children:
             self.problems.append(
                 Problem(self.name, 0, 0, "", "is empty", "`fleetctl init` writes an example")
@@ -156,50 +158,63 @@ class _Builder:
             raise ManifestError(self.problems)
         return self.children[0]
 
+    def _mark(self, event: Any, scalar: Scalar) -> None:
+        """What few values have: a tag, which is refused, and an anchor."""
+        if event.tag is not None:
+            self._refuse_tag(event)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = _Anchored(scalar, 1, 0)
+
     def _open(self, event: Any, *, is_mapping: bool) -> None:
         if event.tag is not None:
             self._refuse_tag(event)
-        self.stack.append(
-            _Frame(self.children, self.deepest, event.start_mark, event.anchor, is_mapping, self.values)
-        )
+        frame = self.children, self.deepest, event.start_mark, event.anchor, is_mapping, self.values
+        self.stack.append(tuple.__new__(_Frame, frame))
         self.children = []
         self.deepest = len(self.stack)
-        self._check_depth(event)
-        self._count(1, event)
+        if self.deepest > MAX_DEPTH:
+            self._too_deep(event)
+        self.values += 1
+        if self.values > MAX_VALUES:
+            self._too_large(event)
 
     def _close(self) -> None:
-        frame, inside = self.stack.pop(), self.children
-        node = self._mapping(frame.mark, inside) if frame.is_mapping else Items(frame.mark, inside)
-        if frame.anchor is not None:
+        around, deepest, mark, anchor, is_mapping, values = self.stack.pop()
+        node = self._mapping(mark, self.children) if is_mapping else Items(mark, self.children)
+        if anchor is not None:
             height = self.deepest - len(self.stack)
-            self.anchors[frame.anchor] = _Anchored(node, self.values - frame.values, height)
-        self.children = frame.around
-        self.children.append(node)
-        self.deepest = max(self.deepest, frame.deepest)
+            self.anchors[anchor] = _Anchored(node, self.values - values, height)
+        around.append(node)
+        self.children = around
+        if deepest > self.deepest:
+            self.deepest = deepest
 
     def _follow(self, event: Any) -> None:
         anchored = self.anchors.get(event.anchor)
         if anchored is None:  # an anchor is known once its node is closed, so a node cannot hold itself
             self._stop(event, f"alias `*{event.anchor}` has no anchor `&{event.anchor}` before it", "")
         self.deepest = max(self.deepest, len(self.stack) + anchored.height)
-        self._check_depth(event)
-        self._count(anchored.values, event)
+        if self.deepest > MAX_DEPTH:
+            self._too_deep(event)
+        self.values += anchored.values
+        if self.values > MAX_VALUES:
+            self._too_large(event)
         self.children.append(anchored.node)
 
     def _mapping(self, mark: Mark, inside: list[Node]) -> Pairs:
-        keys, values = inside[::2], inside[1::2]
-        merges = False
+        keys = inside[::2]
         for key in keys:
             if type(key) is not Scalar:
                 self._note(key.mark, "a list or a mapping cannot be a key", "")
                 return Pairs(mark, [])
-            merges = merges or (key.text == "<<" and key.plain)
-        pairs = cast("list[tuple[Scalar, Node]]", list(zip(keys, values, strict=True)))
-        return Pairs(mark, self._merged(pairs) if merges else pairs)
+        pairs = cast("list[tuple[Scalar, Node]]", list(zip(keys, inside[1::2], strict=True)))
+        return tuple.__new__(Pairs, (mark, self._merged(pairs) if self.merges else pairs))
 
     def _merged(self, pairs: list[tuple[Scalar, Node]]) -> list[tuple[Scalar, Node]]:
         """`pairs` with what their merge keys bring in; what a mapping says itself wins over that."""
         own = [(key, value) for key, value in pairs if key.text != "<<" or not key.plain]
+        if len(own) == len(pairs):
+            return pairs
         known = {key.text for key, _ in own}
         brought: list[tuple[Scalar, Node]] = []
         for key, value in pairs:
@@ -213,18 +228,12 @@ class _Builder:
                 known |= {key.text for key, _ in source.pairs}
         return brought + own
 
-    def _count(self, values: int, event: Any) -> None:
-        self.values += values
-        if self.values > MAX_VALUES:
-            self._too_large(event)
-
     def _too_large(self, event: Any) -> NoReturn:
         what = f"more than {MAX_VALUES:,} values up to here, aliases followed"
         self._stop(event, what, "split the fleet, or give settings to a group instead of each board")
 
-    def _check_depth(self, event: Any) -> None:
-        if self.deepest > MAX_DEPTH:
-            self._stop(event, f"collections are nested more than {MAX_DEPTH} deep, aliases followed", "")
+    def _too_deep(self, event: Any) -> NoReturn:
+        self._stop(event, f"collections are nested more than {MAX_DEPTH} deep, aliases followed", "")
 
     def _refuse_tag(self, event: Any) -> None:
         self._note(

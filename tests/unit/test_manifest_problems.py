@@ -37,6 +37,17 @@ def test_one_bad_line(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.
     assert problems_of("\n".join([*lines, ""]).encode(), tmp_path, monkeypatch) == case["says"]
 
 
+def test_quotes_count_however_often_a_word_was_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number is no text, though the same digits were one in quotes before; texts are remembered by kind."""
+    labels = 'labels: {a: "7", b: "7", c: x, d: x, e: 7}'
+    bad = f"  luxor-09: {{board: raspberrypi4, model: reader, host: x, {labels}}}"
+    data = BASE.replace("boards:\n", f"boards:\n{bad}\n")
+
+    (said,) = problems_of(data.encode(), tmp_path, monkeypatch)
+    assert "labels.e: must be a label value" in said
+    assert "`7`, which unquoted is a number" in said
+
+
 LIST_OF_20 = b"[" + b", ".join([b"x"] * 20) + b"]"
 BILLION_LAUGHS = (
     b"a0: &a0 "
