@@ -28,6 +28,7 @@ from fleetctl.transports.ssh import SshReader
 FIRST = "luxor-01"
 AT_ONCE = 8  # commands to the engine
 EACH_MB = 160  # of memory that a board with a service at work takes, and what it takes to release to it
+EACH_WATCHES = 6  # inotify instances of a board's systemd
 FORGET = """
 systemctl disable --now --quiet fleetctl-serve.service
 rm -f /etc/systemd/system/fleetctl-serve.service /tmp/release.tar
@@ -74,9 +75,10 @@ class DockerWorld:
         """So many boards, those there are among them.
 
         Raises:
-            NotMeasured: the machine has too little memory for them.
+            NotMeasured: the machine has too little memory for them, or its kernel too few inotify instances.
         """
         demand_memory(f"{count} docker boards", count * EACH_MB)
+        demand_watches(count)
         before = LabState.read(self.files.wanted)
         assert before is not None
         names = [f"copy-{number:02d}" for number in range(count)]
@@ -126,6 +128,18 @@ def docker_world(folder: Path) -> Iterator[DockerWorld]:
             lambda: [each.remove(force=True) for each in containers.of_lab(client, world.files).values()]
         )
         yield world
+
+
+def demand_watches(boards: int, record: Path = Path("/proc/sys/fs/inotify/max_user_instances")) -> None:
+    """Raise `NotMeasured` where systemd on so many boards would end without a word."""
+    with contextlib.suppress(OSError, ValueError):  # not Linux: the engine has a machine of its own
+        allowed = int(record.read_text())
+        if allowed < EACH_WATCHES * boards:
+            raise NotMeasured(
+                f"{boards} docker boards take {EACH_WATCHES * boards} inotify instances, "
+                f"and {allowed} are allowed: "
+                "`sysctl -w fs.inotify.max_user_instances=1024`"
+            )
 
 
 def _as_board(name: str, twin: VirtualBoard) -> Board:

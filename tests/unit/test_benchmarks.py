@@ -14,6 +14,7 @@ import benchmarks
 from benchmarks import BENCHMARKS
 from benchmarks.__main__ import LATEST, PAGE, conclude, keep, main, table, with_numbers
 from benchmarks.apart import ended, told
+from benchmarks.docker_world import demand_watches
 from benchmarks.harness import (
     NotMeasured,
     Result,
@@ -178,6 +179,17 @@ def test_what_does_not_fit_is_not_measured() -> None:
     if Path("/proc/meminfo").exists():
         with pytest.raises(NotMeasured, match="very many boards take"):
             demand_memory("very many boards", 10**12)
+
+
+def test_what_the_kernel_has_no_watches_for_is_not_measured(tmp_path: Path) -> None:
+    """systemd would end without a word; where nobody says how many there are, it is tried."""
+    allowed = tmp_path / "max_user_instances"
+    demand_watches(50, allowed)
+    allowed.write_text("128\n")
+    demand_watches(20, allowed)
+
+    with pytest.raises(NotMeasured, match="50 docker boards take 300 inotify instances, and 128 are allowed"):
+        demand_watches(50, allowed)
 
 
 def test_a_process_that_is_killed_keeps_what_it_measured(tmp_path: Path) -> None:
