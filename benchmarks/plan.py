@@ -18,7 +18,8 @@ from toy_build import SIGNS, ToyStages
 from benchmarks.harness import NotMeasured, Result, against, interleave, versus
 from fleetctl.build.builder import build
 from fleetctl.desired import Desired, desired_fleet
-from fleetctl.manifest.loader import load, load_to_look
+from fleetctl.manifest.loader import load
+from fleetctl.manifest.looking import load_to_look
 from fleetctl.manifest.schema import Fleet
 from fleetctl.observation import Loaded, Observed
 from fleetctl.project import Project

@@ -78,12 +78,10 @@ def open_session(
     Raises:
         ManifestError, UsageError: the manifest, the selection, or the lab is not as it must be.
     """
-    from fleetctl.manifest.loader import load, load_to_look
-
     if faults is not None and kind is not TransportKind.FAKE:
         raise UsageError("--faults needs --transport fake", hint="real and virtual boards bring their own")
     project = file if isinstance(file, Project) else Project(file)
-    fleet = (load_to_look if to_look else load)(project.manifest)
+    fleet = _looked_at(project.manifest) if to_look else _read(project.manifest)
     selection = select(fleet, on)
     match kind:
         case TransportKind.FAKE:
@@ -93,6 +91,18 @@ def open_session(
         case TransportKind.MANIFEST:
             fleet, transport = _as_manifest_says(project, fleet, selection)
     return Session(project, fleet, selection, transport)
+
+
+def _looked_at(manifest: Path) -> Fleet:
+    from fleetctl.manifest.looking import load_to_look
+
+    return load_to_look(manifest)
+
+
+def _read(manifest: Path) -> Fleet:
+    from fleetctl.manifest.loader import load
+
+    return load(manifest)
 
 
 def examining(transport: Transport) -> Examines:

@@ -61,7 +61,7 @@ def status(
     from fleetctl.cli.session import open_session
 
     def opened() -> "Session":
-        return open_session(file, on, transport, faults)
+        return open_session(file, on, transport, faults, to_look=True)
 
     def written(session: "Session", found: Sequence["BoardStatus"]) -> str:
         return _written(session, found, output, unfold)

@@ -1,8 +1,6 @@
 """`load`: from a path to a valid `Fleet`, or to every problem at once."""
 
-import gc
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +8,12 @@ from typing import Any
 from fleetctl.errors import ManifestError
 from fleetctl.manifest import plain_fleet
 from fleetctl.manifest.boards import Boards, check_references
+from fleetctl.manifest.collector import collector_paused
 from fleetctl.manifest.complaints import INVALID, Complaint
 from fleetctl.manifest.compounds import Entry
 from fleetctl.manifest.files import Manifest, read
 from fleetctl.manifest.membership import Membership
-from fleetctl.manifest.remembered import FLEET, VALID, recall, remember
+from fleetctl.manifest.remembered import FLEET, VALID, remember
 from fleetctl.manifest.schema import (
     ArchitectureName,
     DriftPolicy,
@@ -28,8 +27,6 @@ from fleetctl.manifest.schema import (
 )
 from fleetctl.manifest.waves import check_waves
 
-WORTH_KEEPING = 500  # boards from which on reading a manifest takes longer than looking at what is kept
-
 
 def load(path: Path) -> Fleet:
     """Read the manifest at `path` with everything it includes.
@@ -37,7 +34,7 @@ def load(path: Path) -> Fleet:
     Raises:
         ManifestError: with every problem found; files are shown relative to the current folder, as `path` is.
     """
-    with _collector_paused():
+    with collector_paused():
         return resolve(read(path))[0]
 
 
@@ -47,26 +44,23 @@ def load_and_remember(path: Path, said: Callable[[Fleet], str]) -> Fleet:
     Raises:
         ManifestError: as `load`.
     """
-    with _collector_paused():
+    with collector_paused():
         manifest = read(path)
         fleet = resolve(manifest)[0]
     remember(str(path), VALID, manifest.sources, fleet.digest, said(fleet))
     return fleet
 
 
-def load_to_look(path: Path) -> Fleet:
-    """The same fleet as `load`, read anew only where the manifest changed: for verbs that change no board.
+def load_and_keep(path: Path) -> Fleet:
+    """`load`, and keep the fleet for `looking.load_to_look`.
 
     Raises:
         ManifestError: as `load`.
     """
-    with _collector_paused():
-        if (text := recall(str(path), FLEET)) is not None:
-            return replace(plain_fleet.from_text(text), path=path)
+    with collector_paused():
         manifest = read(path)
         fleet = resolve(manifest)[0]
-        if len(fleet.boards) >= WORTH_KEEPING:
-            remember(str(path), FLEET, manifest.sources, fleet.digest, plain_fleet.to_text(fleet))
+        remember(str(path), FLEET, manifest.sources, fleet.digest, plain_fleet.to_text(fleet))
     return fleet
 
 
@@ -167,15 +161,3 @@ def _check_fleet(manifest: Manifest, groups: Mapping[str, tuple[str, ...] | None
     rollout = manifest.fleet.get("rollout")
     if isinstance(rollout, RolloutPolicy):
         check_waves(manifest.roots[0], rollout.waves, groups, manifest.boards, manifest.complaints)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep Python from seeking garbage in a growing tree that has none: that costs more than the parsing."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

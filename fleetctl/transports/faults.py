@@ -1,4 +1,4 @@
-"""What is wrong with simulated boards: a small YAML file, read as strictly as a manifest.
+"""What is wrong with simulated boards, as a small YAML file says: `faults_file` reads it.
 
     luxor-*: {flaky: 2}
     karnak-07: {bad_answers: 0.5, revert_fails: true}
@@ -6,17 +6,12 @@
 Keys are board names or globs; a later match adds to an earlier one.
 """
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
-
-from fleetctl.errors import ManifestError
-from fleetctl.manifest.complaints import Complaint, as_problems, unknown
-from fleetctl.manifest.tree import Node, Pairs, Scalar, parse
 
 
 class Stage(StrEnum):
@@ -75,131 +70,6 @@ class Faults:
         Raises:
             ManifestError: it cannot be read or is not valid; carries every problem with its place.
         """
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise FaultsError.unreadable(path, error) from None
-        return _Reader().read(data, str(path))
+        from fleetctl.transports.faults_file import read  # most fakes have no fault
 
-
-class FaultsError(ManifestError):
-    """The faults file is invalid; carries every problem found."""
-
-    def __init__(self, error: ManifestError) -> None:
-        super().__init__(error.problems)
-        self.message = self.message.replace("the manifest", "the faults file")
-
-    @classmethod
-    def unreadable(cls, path: Path, error: OSError) -> "FaultsError":
-        from fleetctl.errors import Problem
-
-        return cls(ManifestError([Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}")]))
-
-
-class _Reader:
-    """Turns the tree of a faults file into `Faults`, noting everything wrong on the way."""
-
-    def __init__(self) -> None:
-        self._complaints: list[Complaint] = []
-
-    def read(self, data: bytes, name: str) -> Faults:
-        try:
-            root = parse(data, name)
-        except ManifestError as error:
-            raise FaultsError(error) from None
-        faults = Faults({glob.text: self._settings(node) for glob, node in self._pairs(root)})
-        if self._complaints:
-            raise FaultsError(ManifestError(as_problems(self._complaints, [root])))
-        return faults
-
-    def _pairs(self, node: Node) -> list[tuple[Scalar, Node]]:
-        if not isinstance(node, Pairs):
-            self._refuse(node, "a mapping is needed here", "such as `luxor-*: {unreachable: true}`")
-            return []
-        seen: set[str] = set()
-        for key, _ in node.pairs:
-            if key.text in seen:
-                self._refuse(key, f"`{key.text}` is here twice", "keep one of them")
-            seen.add(key.text)
-        return node.pairs
-
-    def _settings(self, node: Node) -> dict[str, Any]:
-        known = {f.name: _READERS[f.name] for f in fields(Fault)}
-        found = {}
-        for key, value in self._pairs(node):
-            reader = known.get(key.text)
-            if reader is None:
-                self._complaints.append(unknown(key, "fault", key.text, known, f"one of {', '.join(known)}"))
-                continue
-            try:
-                found[key.text] = reader(value.text if isinstance(value, Scalar) else "")
-            except _Unfit as unfit:
-                self._refuse(value, str(unfit))
-        return found
-
-    def _refuse(self, node: Node, what: str, hint: str = "") -> None:
-        self._complaints.append(Complaint(node, what, hint))
-
-
-class _Unfit(ValueError):
-    """A value that a fault cannot have; the text says what it could be."""
-
-
-def _flag(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise _Unfit("expected true or false")
-    return text == "true"
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or len(text) > 6:
-        raise _Unfit("expected a whole number from 0 to 999999")
-    return int(text)
-
-
-def _fraction(text: str) -> float:
-    value = _number(text)
-    if not 0.0 <= value <= 1.0:
-        raise _Unfit("expected a number from 0 to 1")
-    return value
-
-
-def _milliseconds(text: str) -> float:
-    value = _number(text)
-    if value < 0.0:
-        raise _Unfit("expected milliseconds, 0 or more")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise _Unfit("expected a number")
-    return value
-
-
-def _stage(text: str) -> Stage:
-    try:
-        return Stage(text)
-    except ValueError:
-        raise _Unfit(f"expected one of {', '.join(Stage)}") from None
-
-
-_READERS: Mapping[str, Callable[[str], Any]] = {
-    "unreachable": _flag,
-    "refused": _flag,
-    "timed_out": _flag,
-    "flaky": _count,
-    "fail_stage": _stage,
-    "bad_answers": _fraction,
-    "slow": _milliseconds,
-    "hot": _flag,
-    "wrong_accelerator": _flag,
-    "no_accelerator": _flag,
-    "lies": _flag,
-    "dies_after_activate": _flag,
-    "revert_fails": _flag,
-}
+        return cls(read(path))

@@ -140,6 +140,19 @@ def test_a_plan_imports_neither_numpy_nor_the_network(fleet: Path, monkeypatch: 
     assert set() == {name for name in found if name.startswith(others)}
 
 
+def test_an_unchanged_manifest_is_looked_at_without_what_reads_one(
+    fleet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verbs that change no board import neither YAML nor the loader again; one that does always reads."""
+    monkeypatch.chdir(fleet)
+    imported("plan", "--transport", "fake")
+    readers = {"yaml", "fleetctl.manifest.loader"}
+
+    assert set() == readers & imported("plan", "--transport", "fake")
+    assert set() == readers & imported("status", "--transport", "fake")
+    assert readers <= imported("rollout", "--transport", "fake", "--yes")
+
+
 def test_no_verb_s_page_imports_another_package() -> None:
     """`fleetctl VERB --help` loads the verb's module, and whatever that needs at once."""
     done = subprocess.run([sys.executable, "-c", PAGES], capture_output=True, text=True, check=True)
