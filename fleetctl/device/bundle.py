@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Callable, Iterator, Mapping, NamedTuple, Optio
 from .begun import WORTH_KEEPING, complete, drop_begun
 from .board_error import BoardError
 from .delta import MOST, patched
-from .durable import fsync_directory, remove, replace_file
+from .durable import Together, fsync_directory, remove, replace_file
 from .layout import Board
 
 SILENCE_S = 45.0  # a controller's ssh has given up by then; this side would hold the lock for hours
@@ -65,16 +65,17 @@ def receive_blobs(board: Board, stream: BinaryIO, size: int, wanted: Mapping[str
         return part is not None and part.is_wanted(length, wanted)
 
     try:
-        for name, length, content in members(LimitedReader(stream, size), is_wanted):
-            part = Part.of(name)
-            assert part is not None  # noqa: S101 - it would not be wanted
-            take_in(board, part, length, content, wanted[part.blob])
+        with Together() as small:
+            for name, length, content in members(LimitedReader(stream, size), is_wanted):
+                part = Part.of(name)
+                assert part is not None  # noqa: S101 - it would not be wanted
+                take_in(board, part, length, content, wanted[part.blob], small)
     finally:
         fsync_directory(board.blobs)
     drop_begun(board)
 
 
-def take_in(board: Board, part: Part, length: int, content: BinaryIO, size: int) -> None:
+def take_in(board: Board, part: Part, length: int, content: BinaryIO, size: int, small: Together) -> None:
     """Keep the blob of `size` bytes that a member of `length` bytes brings."""
     path = None
     if part.start or length >= WORTH_KEEPING:
@@ -91,7 +92,7 @@ def take_in(board: Board, part: Part, length: int, content: BinaryIO, size: int)
             data = content.read()
     if part.base is not None:
         data = patched(base_of(board, part.base), data, size)
-    keep_blob(board, part.blob, data)
+    small.add(board.blob(part.blob), demand_digest(part.blob, data), 0o444)
     if path is not None:
         remove(path)
 
@@ -160,10 +161,10 @@ def whole_or_bad_bundle() -> Iterator[None]:
         raise BoardError("bad-bundle", "the bundle is damaged or was cut short") from None
 
 
-def keep_blob(board: Board, digest: str, data: bytes) -> None:
+def demand_digest(digest: str, data: bytes) -> bytes:
     if hashlib.sha256(data).hexdigest() != digest:
         raise BoardError("bad-bundle", "blob %s arrived damaged" % digest[:12])
-    replace_file(board.blob(digest), data, 0o444)
+    return data
 
 
 class LimitedReader(io.RawIOBase):

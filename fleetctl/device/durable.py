@@ -64,7 +64,7 @@ class Together:
     as to sync a hundred. Used as a context; whatever ends it, what was added by then is kept.
     """
 
-    MOST_BYTES = 4 << 20  # that wait for their names; a crash loses them
+    MOST_BYTES = 1 << 20  # that wait for their names; a crash loses them
 
     def __init__(self) -> None:
         self._waiting: Dict[str, str] = {}

@@ -15,8 +15,8 @@ from tiny_board import LABELS, MODELS, TinyBoard, TinyRelease, bundle, powered, 
 
 from fleetctl.device.activate import answer_verb, no_checkpoint
 from fleetctl.device.board_error import BoardError
-from fleetctl.device.bundle import keep_blob
 from fleetctl.device.call import Call, read_request
+from fleetctl.device.durable import atomic_write
 from fleetctl.device.files import names
 from fleetctl.device.layout import Board
 from fleetctl.device.locks import locked
@@ -260,7 +260,7 @@ def test_only_three_releases_are_kept(tmp_path: Path) -> None:
     releases = [tiny_release(8091, threshold=t / 10) for t in range(6)]
     for age, release in enumerate(releases):
         for digest, data in release.blobs.items():
-            keep_blob(folders, digest, data)
+            atomic_write(folders.blob(digest), data, 0o444)
         files = parse_manifest(release.release.manifest.decode(), release.digest)
         stage(folders, release.digest, release.release.manifest.decode(), files, no_checkpoint)
         os.utime(folders.release(release.digest), (age, age))
