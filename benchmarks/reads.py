@@ -27,7 +27,7 @@ from fleetctl.transports.ssh import SshReader
 FEW, ALL, MOST = 20, 200, 500
 ROUNDS, ROUNDS_OF_MOST = 3, 2
 WITHIN = 30.0  # seconds in which so many boards are found to have nothing to do
-EACH_MB = 36  # of memory that a board takes: its service, and the Python that looks
+EACH_MB = 24  # of memory that a board takes: its service, and the Python that looks
 AT_ONCE = 64  # plain ssh commands; more of them only wait for a processor
 TRUE, RECEIPT = "parallel `ssh true`", "parallel `ssh cat receipt`"
 PATIENCE = 3.0  # seconds that a silent board is waited for
