@@ -6,6 +6,7 @@ Its golden answers are what it says itself, by the board's own code, so that a b
 import io
 import json
 from dataclasses import replace
+from enum import Enum
 from functools import cache
 from pathlib import Path
 
@@ -37,22 +38,52 @@ def photos() -> list[NDArray[np.uint8]]:
     return [np.kron(each, np.ones((PHOTO[0] // 5, PHOTO[1] // 5), np.uint8)) for each in coarse]
 
 
+class Weights(Enum):
+    """Which of them are others: none, those of the last layer, or all."""
+
+    AS_MADE = "as made"
+    LAST_LAYER = "the last layer anew"
+    ALL = "trained anew"
+
+
 @cache
-def _files() -> dict[str, bytes]:
+def _files(weights: Weights) -> dict[str, bytes]:
     """The int8 variant with its contract and golden samples."""
     pictures = photos()
-    spec = preprocess_spec(ARCHITECTURE)
-    prepared = prepare_all(Samples(pictures, [""] * SAMPLES, [""] * SAMPLES), spec)
+    model = _with_others(_model(), weights)
+    return {
+        "model.tflite": model,
+        "contract.json": _contract(model, preprocess_spec(ARCHITECTURE), pictures).to_json(),
+        "golden.npy": _npy(np.stack(pictures)),
+    }
+
+
+@cache
+def _model() -> bytes:
+    prepared = prepare_all(Samples(photos(), [""] * SAMPLES, [""] * SAMPLES), preprocess_spec(ARCHITECTURE))
     tf = tensorflow()
     tf.keras.utils.set_random_seed(0)
     network = build(ARCHITECTURE, len(LABELS))
     _take_pixels(network)
-    model = to_tflite(with_batch_one(_scoring(network)), VariantName.INT8, prepared)
-    return {
-        "model.tflite": model,
-        "contract.json": _contract(model, spec, pictures).to_json(),
-        "golden.npy": _npy(np.stack(pictures)),
-    }
+    return to_tflite(with_batch_one(_scoring(network)), VariantName.INT8, prepared)
+
+
+def _with_others(model: bytes, weights: Weights) -> bytes:
+    """The model with the weights of layers in another order: noise of the kind that learning makes."""
+    import tflite
+
+    changed, chance = bytearray(model), np.random.default_rng(0)
+    root = tflite.Model.GetRootAs(changed)
+    graph = root.Subgraphs(0)
+    layers = [graph.Operators(index) for index in range(graph.OperatorsLength())]
+    learnt = [
+        root.Buffers(graph.Tensors(layer.Inputs(1)).Buffer()) for layer in layers if layer.InputsLength() > 2
+    ]
+    chosen = {Weights.AS_MADE: [], Weights.LAST_LAYER: learnt[-1:], Weights.ALL: learnt}[weights]
+    for buffer in chosen:
+        values = buffer.DataAsNumpy()
+        values[:] = chance.permutation(values)
+    return bytes(changed)
 
 
 def _contract(model: bytes, spec: dict[str, object], pictures: list[NDArray[np.uint8]]) -> Contract:
@@ -80,8 +111,8 @@ def _npy(array: NDArray[np.uint8]) -> bytes:
     return stream.getvalue()
 
 
-def keep(folder: Path) -> tuple[BlobStore, Artifact]:
+def keep(folder: Path, weights: Weights = Weights.AS_MADE) -> tuple[BlobStore, Artifact]:
     """A store in `folder` with the model in it."""
     store = BlobStore(folder / "store")
-    kept = {name: BlobRef(store.put(data), len(data)) for name, data in _files().items()}
+    kept = {name: BlobRef(store.put(data), len(data)) for name, data in _files(weights).items()}
     return store, Artifact("unlearnt", "int8", kept)

@@ -54,9 +54,9 @@ class Link:
     def passes(self, count: int, *, is_towards: bool) -> bool:
         """Count what is about to pass; false where the line broke instead."""
         with self._lock:
-            self.count += count
             self._left -= count if is_towards else 0
             if self._left > 0:
+                self.count += count
                 return True
         while not self._until():
             time.sleep(0.01)
