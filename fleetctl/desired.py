@@ -3,7 +3,8 @@
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from fleetctl import lockfile
 from fleetctl.artifact import Artifact
@@ -16,11 +17,13 @@ from fleetctl.observation import Observed, Reach
 from fleetctl.plan import Plan, make_plan
 from fleetctl.project import Project
 from fleetctl.release import Release
-from fleetctl.render import many
-from fleetctl.render.renderer import Renderer
+from fleetctl.render import kept
 from fleetctl.signing.signing import UNSIGNED, Barred, Signing, open_signing
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Holding, Order
+
+if TYPE_CHECKING:
+    from fleetctl.render.renderer import Renderer
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,16 @@ class Desired:
 
     project: Project
     fleet: Fleet
-    renderer: Renderer
+    rendering: "Callable[[], Renderer]"  # compiles templates when it is first called
     artifacts: Mapping[str, Artifact]
     releases: Mapping[str, Release]
     configs: Mapping[str, Mapping[str, Any]]  # the parsed config/serve.json of each
     needs: Mapping[str, Requirements]  # what loading the model of each takes
+
+    @property
+    def renderer(self) -> "Renderer":
+        """What renders releases, one and the same each time."""
+        return self.rendering()
 
     def plan(
         self,
@@ -89,26 +97,56 @@ class Desired:
         )
 
 
-def desired_fleet(project: Project, fleet: Fleet, boards: Collection[str]) -> Desired:
+def desired_fleet(
+    project: Project, fleet: Fleet, boards: Collection[str], *, to_look: bool = False
+) -> Desired:
     """Work out what these boards should run.
+
+    A verb that changes no board says `to_look`: then what was rendered of the very same is not rendered anew.
 
     Raises:
         LockStale: a model was not built as the manifest now says.
         ManifestError: a template fails.
     """
-    renderer = Renderer.of(project.templates)
+    rendering = cache(lambda: _renderer(project))
     artifacts = resolve(fleet, project, boards)
     wanted = [
-        many.Wanted(board, artifacts[name], fleet.models[board.model].smoke)
+        (board, artifacts[name], fleet.models[board.model].smoke)
         for name in artifacts
         if (board := fleet.boards[name])
     ]
+    made = _kept_or_made(project, rendering, wanted) if to_look else _made(rendering, wanted)
     releases, configs = {}, {}
-    for (board, _, _), (release, config) in zip(wanted, many.releases(renderer, wanted), strict=True):
+    for (board, _, _), (release, config) in zip(wanted, made, strict=True):
         releases[board.name] = release
         configs[board.name] = json.loads(config)
     needs = _needs(project, [fleet.boards[name] for name in boards])
-    return Desired(project, fleet, renderer, artifacts, releases, configs, needs)
+    return Desired(project, fleet, rendering, artifacts, releases, configs, needs)
+
+
+def _renderer(project: Project) -> "Renderer":
+    from fleetctl.render.renderer import Renderer
+
+    return Renderer.of(project.templates)
+
+
+def _made(rendering: "Callable[[], Renderer]", wanted: kept.Wanted) -> Iterable[tuple[Release, bytes]]:
+    from fleetctl.render import many
+
+    return many.releases(rendering(), [many.Wanted(*each) for each in wanted])
+
+
+def _kept_or_made(
+    project: Project, rendering: "Callable[[], Renderer]", wanted: kept.Wanted
+) -> Iterable[tuple[Release, bytes]]:
+    if not 0 < len(wanted) <= kept.MOST:
+        return _made(rendering, wanted)
+    key = kept.key_of(project.templates, wanted)
+    found = kept.recall_releases(project.manifest, key)
+    if found is None:
+        found = list(_made(rendering, wanted))
+        kept.keep_releases(project.manifest, key, found)
+    return found
 
 
 def _needs(project: Project, boards: Iterable[Board]) -> dict[str, Requirements]:

@@ -120,7 +120,7 @@ def _made(
 
 def _reader(store: Any) -> Any:
     """Bytes of a release's files: of artifacts from the store, of the board's runtime from this package."""
-    from fleetctl.render.renderer import board_runtime
+    from fleetctl.render.sources import board_runtime
     from fleetctl.store import sha256
 
     ours = {sha256(data): data for data in board_runtime().values()}

@@ -22,7 +22,7 @@ def init(
     from fleetctl.forge.adoption import CHECKLIST, adoption_files
     from fleetctl.manifest.starter import starter_files, unignored, write_missing
     from fleetctl.project import DEFAULT_MANIFEST
-    from fleetctl.render.renderer import packaged_templates
+    from fleetctl.render.sources import packaged_templates
     from fleetctl.report.console import emit_text, talk
 
     wanted = starter_files(packaged_templates()) | (adoption_files() if github else {})

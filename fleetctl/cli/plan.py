@@ -70,7 +70,7 @@ def plan(
     signing = open_signing(session.project, session.fleet, os.environ, back=back)
     if signing and signing.refusal:  # a pull request is planned where no key should ever be
         talk.warn(f"this can be planned here, not rolled out: {signing.refusal.message}")
-    desired = desired_fleet(session.project, session.fleet, session.selection.boards)
+    desired = desired_fleet(session.project, session.fleet, session.selection.boards, to_look=True)
     observed = session.observe()
     strangers = {} if adopt else session.strangers(observed, desired.releases)
     made = desired.plan(observed, signing, strangers)

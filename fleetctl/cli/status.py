@@ -150,7 +150,8 @@ def _desired(session: "Session") -> Mapping[str, str]:
     from fleetctl.report.console import talk
 
     try:
-        releases = desired_fleet(session.project, session.fleet, session.selection.boards).releases
+        boards = session.selection.boards
+        releases = desired_fleet(session.project, session.fleet, boards, to_look=True).releases
     except (LockStale, BuildError) as error:
         talk.warn(f"what git says is not known: {error.message}" + (f" ({error.hint})" if error.hint else ""))
         return {}

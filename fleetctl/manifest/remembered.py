@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-VALID, FLEET = "valid", "fleet"  # kinds of what is said: that it is valid, and the fleet itself
+# Kinds of what is said: that it is valid, the fleet itself, and what is rendered for it.
+VALID, FLEET, RELEASES = "valid", "fleet", "releases"
 PACKAGE = os.path.dirname(os.path.dirname(__file__))
 _IGNORED = b".fleetctl/"  # the line that `init` writes into .gitignore
 _JUDGES = ("", "cli", "compatibility", "manifest")  # folders of the package that a verdict depends on
@@ -51,22 +52,37 @@ def framed(data: bytes) -> bytes:
 
 def recall(manifest: str, what: str) -> str | None:
     """What was said of the file `manifest` when it was found valid, if that still holds: of which kind."""
-    if os.environ.get("CI"):  # there the folder comes from whoever proposes the change
-        return None
     try:
-        head, _, body = _read(_place(manifest, what)).partition(b"\n")
-        if head.decode() != hashlib.sha256(body).hexdigest():
-            return None
-        reasons, _, said = body.partition(b"\n")
+        reasons, said = _kept(manifest, what)
         return said.decode() if _hold(json.loads(reasons), manifest) else None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):
         return None
 
 
+def recall_made(manifest: str, what: str, key: str) -> str | None:
+    """What was made for the fleet of the file `manifest`, if of the very things that `key` stands for."""
+    try:
+        reasons, said = _kept(manifest, what)
+        return said.decode() if reasons == key.encode() else None
+    except (OSError, ValueError):
+        return None
+
+
+def _kept(manifest: str, what: str) -> tuple[bytes, bytes]:
+    """Why something was said, and what, whole as it was written; raises where there is no such thing."""
+    if os.environ.get("CI"):  # there the folder comes from whoever proposes the change
+        raise ValueError(what)
+    head, _, body = _read(_place(manifest, what)).partition(b"\n")
+    if head.decode() != hashlib.sha256(body).hexdigest():
+        raise ValueError(what)
+    reasons, _, said = body.partition(b"\n")
+    return reasons, said
+
+
 def _hold(reasons: "dict[str, Any]", manifest: str) -> bool:
     """Whether what was said was said of these files, by this code."""
     return (
-        reasons["judge"] == _judge()
+        reasons["judge"] == judge_of(_JUDGES)
         and reasons["manifest"] == os.path.abspath(manifest)
         and reasons["digest"] == _digest(reasons["files"])
         and all(found == _found(folder, pattern) for folder, pattern, found in reasons["globs"])
@@ -75,6 +91,22 @@ def _hold(reasons: "dict[str, Any]", manifest: str) -> bool:
 
 def remember(manifest: str, what: str, sources: Sources, digest: str, said: str) -> None:
     """Keep what is said of a valid manifest, where git leaves the folder for such things alone."""
+    reasons = {
+        "judge": judge_of(_JUDGES),
+        "manifest": os.path.abspath(manifest),
+        "files": sources.files,
+        "globs": sources.globs,
+        "digest": digest,
+    }
+    _keep(manifest, what, json.dumps(reasons), said)
+
+
+def remember_made(manifest: str, what: str, key: str, said: str) -> None:
+    """Keep what was made for the fleet of the file `manifest`, for `recall_made`."""
+    _keep(manifest, what, key, said)
+
+
+def _keep(manifest: str, what: str, reasons: str, said: str) -> None:
     from pathlib import Path
 
     from fleetctl.errors import WriteError
@@ -83,14 +115,7 @@ def remember(manifest: str, what: str, sources: Sources, digest: str, said: str)
     place = _place(manifest, what)
     if os.environ.get("CI") or not _may_keep(os.path.dirname(place)):
         return
-    reasons = {
-        "judge": _judge(),
-        "manifest": os.path.abspath(manifest),
-        "files": sources.files,
-        "globs": sources.globs,
-        "digest": digest,
-    }
-    body = json.dumps(reasons).encode() + b"\n" + said.encode()
+    body = reasons.encode() + b"\n" + said.encode()
     try:
         atomic_write(Path(place), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
     except WriteError:
@@ -132,10 +157,10 @@ def _found(folder: str, pattern: str) -> list[str]:
     return [str(path) for path in matches(Path(folder), pattern)]
 
 
-def _judge() -> str:
-    """Which code says that a manifest is valid: ours by size and time, Python's, and installed packages."""
+def judge_of(folders: "Sequence[str]") -> str:
+    """Which code says something: ours by size and time, in `folders`, Python's, and installed packages."""
     seen: list[object] = [sys.version]
-    seen += sorted(entry for folder in _JUDGES for entry in _entries(os.path.join(PACKAGE, folder)))
+    seen += sorted(entry for folder in folders for entry in _entries(os.path.join(PACKAGE, folder)))
     seen += [os.stat(place).st_mtime_ns for place in sys.path if place.endswith("-packages")]
     return hashlib.sha256(repr(seen).encode()).hexdigest()
 

@@ -12,7 +12,8 @@ from fleetctl.manifest.schema import Board, Fleet
 from fleetctl.observation import Loaded, Observed
 from fleetctl.project import Project
 from fleetctl.release import Release
-from fleetctl.render.renderer import SERVE_CONFIG, Renderer, read_templates
+from fleetctl.render.renderer import SERVE_CONFIG, Renderer
+from fleetctl.render.sources import read_templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def observed_at(base: Side, boards: Collection[str]) -> dict[str, Observed]:
 
 
 def _runtime() -> Mapping[str, bytes]:
-    from fleetctl.render.renderer import board_runtime
+    from fleetctl.render.sources import board_runtime
 
     return board_runtime()
 

@@ -4,8 +4,6 @@ No clock, no environment, and no blob is opened, once templates and runtime are 
 thousand boards cost what differs between them, which is the rendered files.
 """
 
-import importlib.resources
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -20,6 +18,8 @@ from fleetctl.release import Release
 from fleetctl.render.filters import MAX_TEXT
 from fleetctl.render.reads import Remembered
 from fleetctl.render.sandbox import CompiledTemplate, compile_template
+from fleetctl.render.sources import FOLDER, SUFFIX, board_runtime, read_templates
+from fleetctl.render.sources import packaged_templates as packaged_templates
 from fleetctl.store import BlobStore, canonical_json, sha256
 
 SERVE_CONFIG = "config/serve.json"
@@ -28,9 +28,6 @@ SMOKE_CONFIG = "config/smoke.json"
 UNIT_NAME = "fleetctl-serve.service"
 UNIT = f"unit/{UNIT_NAME}"
 
-_FOLDER = "inventory/templates"
-_SUFFIX = ".j2"
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _GENERATED = frozenset({SERVICE_CONFIG, SMOKE_CONFIG})
 
 
@@ -124,10 +121,10 @@ def _compiled(templates: Mapping[str, str]) -> dict[str, CompiledTemplate]:
         path = _destination(name)
         if path in _GENERATED:
             what = f"{path} is made from the manifest, not from a template"
-            problems.append(Problem(f"{_FOLDER}/{name}", 0, 0, "", what, "delete the template"))
+            problems.append(Problem(f"{FOLDER}/{name}", 0, 0, "", what, "delete the template"))
             continue
         try:
-            compiled[path] = compile_template(f"{_FOLDER}/{name}", text)
+            compiled[path] = compile_template(f"{FOLDER}/{name}", text)
         except ManifestError as error:
             problems.extend(error.problems)
     if problems:
@@ -136,7 +133,7 @@ def _compiled(templates: Mapping[str, str]) -> dict[str, CompiledTemplate]:
 
 
 def _destination(name: str) -> str:
-    plain = name.removesuffix(_SUFFIX)
+    plain = name.removesuffix(SUFFIX)
     return UNIT if plain == UNIT_NAME else f"config/{plain}"
 
 
@@ -192,7 +189,7 @@ def _encoded(file: str, text: str, board: Board) -> bytes:
         data = text.encode()
         if len(data) > MAX_TEXT:
             raise Malformed(f"what it renders to is over {MAX_TEXT:,} bytes")
-        if file.endswith(f".json{_SUFFIX}"):
+        if file.endswith(f".json{SUFFIX}"):
             parse(data).mapping()
     except UnicodeEncodeError:
         what, place = "a value holds half a character (a lone surrogate)", ""
@@ -202,53 +199,3 @@ def _encoded(file: str, text: str, board: Board) -> bytes:
         return data
     problem = Problem(file, 0, 0, "", f"{what}{place}", f"see `fleetctl render {board.name}`")
     raise ManifestError([_for_board(problem, board)])
-
-
-def board_runtime() -> dict[str, bytes]:
-    """What runs on a board: every module of `fleetctl.device`, by its path in the release."""
-    modules = (
-        file for file in importlib.resources.files("fleetctl.device").iterdir() if file.name.endswith(".py")
-    )
-    return {
-        f"runtime/{module.name}": module.read_bytes()
-        for module in sorted(modules, key=lambda module: module.name)
-        if module.name != "__init__.py"  # on a board the modules are scripts side by side, not a package
-    }
-
-
-def packaged_templates() -> dict[str, str]:
-    """The templates that fleetctl brings along: in a wheel, and in a source tree."""
-    inside = importlib.resources.files("fleetctl") / "_templates"
-    folder = inside if inside.is_dir() else Path(__file__).parents[2] / _FOLDER
-    return {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(_SUFFIX)}
-
-
-def read_templates(folder: Path) -> dict[str, str]:
-    """The templates of a fleet: those in `folder`, and the packaged ones for what it does not have.
-
-    Raises:
-        ManifestError: a template is no plain UTF-8 file, is too large, or has a name no file should have.
-    """
-    own, problems = {}, []
-    for path in sorted(folder.glob(f"*{_SUFFIX}")):
-        try:
-            own[path.name] = _read_template(path)
-        except Malformed as error:
-            problems.append(Problem(f"{_FOLDER}/{path.name}", error.line, 0, "", error.what))
-    if problems:
-        raise ManifestError(problems)
-    return {**packaged_templates(), **own}
-
-
-def _read_template(path: Path) -> str:
-    if not _FILE_NAME.fullmatch(path.name):
-        raise Malformed("its name may have letters, digits, dots, dashes and underscores only")
-    if path.is_symlink() or not path.is_file():
-        raise Malformed("not a plain file: a template is no way to other files")
-    try:
-        data = path.read_bytes()
-        return data.decode()
-    except OSError as error:
-        raise Malformed(f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise Malformed("not UTF-8", line=data.count(b"\n", 0, error.start) + 1) from None

@@ -7,9 +7,22 @@ import sys
 from pathlib import Path
 
 import pytest
+from toy_build import SIGNS, ToyStages
 
+from fleetctl.build.builder import build
 from fleetctl.cli import VERBS
+from fleetctl.manifest.loader import load
+from fleetctl.project import Project
 
+MANIFEST = """\
+apiVersion: fleetctl/v1
+kind: Fleet
+metadata: {name: unas}
+models:
+  toy: {task: classification, dataset: {kind: folder, path: photos}, smoke: {samples: 6}}
+boards:
+  luxor-01: {board: raspberrypi4, model: toy, host: 192.0.2.1}
+"""
 TYPER = {"typer", "annotated_doc", "shellingham"}
 YAML = {*TYPER, "yaml"}
 
@@ -140,14 +153,27 @@ def test_a_plan_imports_neither_numpy_nor_the_network(fleet: Path, monkeypatch: 
     assert set() == {name for name in found if name.startswith(others)}
 
 
-def test_an_unchanged_manifest_is_looked_at_without_what_reads_one(
-    fleet: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Verbs that change no board import neither YAML nor the loader again; one that does always reads."""
-    monkeypatch.chdir(fleet)
-    imported("plan", "--transport", "fake")
-    readers = {"yaml", "fleetctl.manifest.loader"}
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    """A fleet of one board whose model is built, and was never looked at."""
+    manifest = tmp_path / "inventory" / "fleet.yaml"
+    (manifest.parent / "photos").mkdir(parents=True)
+    for number, sign in enumerate(SIGNS):
+        (manifest.parent / "photos" / f"{number:06d}_{sign}.png").write_bytes(b"photo")
+    (tmp_path / ".gitignore").write_text(".fleetctl/\n")
+    manifest.write_text(MANIFEST)
+    build(load(manifest), Project(manifest), stages=ToyStages())
+    return tmp_path
 
+
+def test_an_unchanged_manifest_is_looked_at_without_what_reads_one(
+    built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verbs that change no board import neither YAML nor templates again; one that does always reads."""
+    monkeypatch.chdir(built)
+    readers = {"yaml", "fleetctl.manifest.loader", "jinja2"}
+
+    assert readers <= imported("plan", "--transport", "fake")
     assert set() == readers & imported("plan", "--transport", "fake")
     assert set() == readers & imported("status", "--transport", "fake")
     assert readers <= imported("rollout", "--transport", "fake", "--yes")

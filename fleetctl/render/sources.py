@@ -1,0 +1,62 @@
+"""What releases are rendered from, as it lies on the disk: templates, and the modules that run on a board."""
+
+import importlib.resources
+import re
+from pathlib import Path
+
+from fleetctl.checked_json import Malformed
+from fleetctl.errors import ManifestError, Problem
+
+FOLDER = "inventory/templates"
+SUFFIX = ".j2"
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def board_runtime() -> dict[str, bytes]:
+    """What runs on a board: every module of `fleetctl.device`, by its path in the release."""
+    modules = (
+        file for file in importlib.resources.files("fleetctl.device").iterdir() if file.name.endswith(".py")
+    )
+    return {
+        f"runtime/{module.name}": module.read_bytes()
+        for module in sorted(modules, key=lambda module: module.name)
+        if module.name != "__init__.py"  # on a board the modules are scripts side by side, not a package
+    }
+
+
+def packaged_templates() -> dict[str, str]:
+    """The templates that fleetctl brings along: in a wheel, and in a source tree."""
+    inside = importlib.resources.files("fleetctl") / "_templates"
+    folder = inside if inside.is_dir() else Path(__file__).parents[2] / FOLDER
+    return {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(SUFFIX)}
+
+
+def read_templates(folder: Path) -> dict[str, str]:
+    """The templates of a fleet: those in `folder`, and the packaged ones for what it does not have.
+
+    Raises:
+        ManifestError: a template is no plain UTF-8 file, is too large, or has a name no file should have.
+    """
+    own, problems = {}, []
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        try:
+            own[path.name] = _read_template(path)
+        except Malformed as error:
+            problems.append(Problem(f"{FOLDER}/{path.name}", error.line, 0, "", error.what))
+    if problems:
+        raise ManifestError(problems)
+    return {**packaged_templates(), **own}
+
+
+def _read_template(path: Path) -> str:
+    if not _FILE_NAME.fullmatch(path.name):
+        raise Malformed("its name may have letters, digits, dots, dashes and underscores only")
+    if path.is_symlink() or not path.is_file():
+        raise Malformed("not a plain file: a template is no way to other files")
+    try:
+        data = path.read_bytes()
+        return data.decode()
+    except OSError as error:
+        raise Malformed(f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Malformed("not UTF-8", line=data.count(b"\n", 0, error.start) + 1) from None
