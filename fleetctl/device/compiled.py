@@ -18,13 +18,8 @@ from .layout import Board
 from .loader import COMPILED, digest_of, head_of
 from .talk import complain
 
-VERBS = (
-    "activate_verb",
-    "inventory_verbs",
-    "observe",
-    "service_verbs",
-    "settle_verbs",
-)  # with what they import
+# Modules of verbs; what these import is kept with them.
+EVERYDAY = ("activate_verb", "inventory_verbs", "observe", "service_verbs", "settle_verbs")
 
 
 def keep_compiled(board: Board, release: str) -> None:
@@ -38,7 +33,7 @@ def keep_compiled(board: Board, release: str) -> None:
         head = head_of(digest_of(sources))
         if head == begin_of(board.in_state(COMPILED), len(head)):
             return
-        for verb in VERBS:
+        for verb in EVERYDAY:
             importlib.import_module(".%s" % verb, __package__)
         if are_sources_of(codes, sources):
             body = marshal.dumps(codes)

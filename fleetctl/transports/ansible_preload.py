@@ -3,6 +3,8 @@
 A worker lives for one board. Whatever it would import or work out for itself is paid for once a board.
 """
 
+import gc
+
 from fleetctl.transports import board_script
 
 
@@ -17,4 +19,7 @@ def preload() -> None:
         (action_loader, "fleetctl_release"),
     ):
         loader.get(name, class_only=True)
-    board_script.whole()
+    board_script.whole("activate")
+    # A collection in a worker would touch, and so copy, all that it shares with the others.
+    gc.collect()
+    gc.freeze()

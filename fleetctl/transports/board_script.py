@@ -13,6 +13,7 @@ from importlib.resources import files
 
 from fleetctl.device import loader
 from fleetctl.device.activate import VERBS
+from fleetctl.device.compiled import EVERYDAY
 from fleetctl.device.loader import NOT_KEPT
 from fleetctl.store import sha256
 from fleetctl.transports.base import Holding
@@ -23,15 +24,15 @@ _KEPT = frozenset({"COMPILED", "NOT_KEPT", "head_of", "kept"})
 __all__ = ["NOT_KEPT", "VERBS", "by_digest", "is_kept", "modules", "whole"]
 
 
-def whole() -> bytes:
-    """The script with all of its modules inside."""
+def whole(verb: str | None = None) -> bytes:
+    """The script with the modules of one verb inside; None is for all verbs."""
     with _PARSING:
-        return _whole()
+        return _whole(verb)
 
 
 @cache
-def _whole() -> bytes:
-    texts = json.dumps({name: source.decode() for name, source in modules().items()})
+def _whole(verb: str | None) -> bytes:
+    texts = json.dumps({name: source.decode() for name, source in modules(verb).items()})
     return _bare(_loader(), without=frozenset({"kept"})) + f"\n\nrun({texts}, {{}})\n".encode()
 
 
@@ -54,11 +55,13 @@ def is_kept(holding: Holding | None) -> bool:
 
 
 @cache
-def modules() -> Mapping[str, bytes]:
-    """Sources of `activate` and of all that it and its verbs import, by name."""
+def modules(verb: str | None = None) -> Mapping[str, bytes]:
+    """Sources of `activate` and of all that it and a verb import, by name; None is for all verbs."""
     folder = files("fleetctl.device")
     found: dict[str, bytes] = {}
-    wanted = {"activate", *VERBS.values()}
+    wanted = {"activate", *(VERBS.values() if verb is None else [VERBS[verb]])}
+    if verb == "activate":
+        wanted |= {*EVERYDAY}  # which it compiles for the board to keep
     while wanted:
         name = wanted.pop()
         found[name] = folder.joinpath(f"{name}.py").read_bytes()

@@ -161,7 +161,7 @@ Request = Mapping[str, Any] | Callable[[Board], Mapping[str, Any]]  # the same f
 
 
 def _send(board: Board, verb: str, request: Mapping[str, Any], run: Run) -> Outcome:
-    script = board_script.whole()
+    script = board_script.whole(verb)
     return run(sent_script_command(board, verb, script), wire.standard_input(script, request))
 
 

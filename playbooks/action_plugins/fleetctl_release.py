@@ -67,7 +67,7 @@ class ActionModule(ActionBase):
             done = self._execute(verb, board_script.by_digest(self._board.root), request, payload)
             self._is_kept = done["rc"] != board_script.NOT_KEPT
         if not self._is_kept:
-            done = self._execute(verb, board_script.whole(), request, payload)
+            done = self._execute(verb, board_script.whole(verb), request, payload)
         if done["rc"] not in (0, 1):
             raise self._broken(verb, done["rc"], done["stderr"])
         if verb == "activate":

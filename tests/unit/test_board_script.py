@@ -53,12 +53,18 @@ def test_the_whole_script_needs_nothing_on_the_board(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verb", board_script.VERBS)
 def test_every_verb_is_inside(tmp_path: Path, verb: str) -> None:
-    """The modules of all verbs are sent: each gives a reply of its own, and none is a defect."""
-    done = ask(tmp_path / "root", board_script.whole(), verb)
-    with contextlib.suppress(wire.BoardSaidNo):
-        wire.parse_reply(verb, done.stdout)
+    """Whether the modules of all verbs are sent or its own: each replies, and none is a defect."""
+    for script in (board_script.whole(), board_script.whole(verb)):
+        done = ask(tmp_path / "root", script, verb)
+        with contextlib.suppress(wire.BoardSaidNo):
+            wire.parse_reply(verb, done.stdout)
 
-    assert b"" == done.stderr
+        assert b"" == done.stderr
+
+
+def test_a_look_is_sent_no_more_than_it_needs() -> None:
+    """A board without a release is looked at before anything else, and by a script of a third."""
+    assert 2 * len(wire.deflated(board_script.whole("observe"))) < len(wire.deflated(board_script.whole()))
 
 
 def test_modules_that_are_kept_are_run(tmp_path: Path) -> None:
