@@ -9,6 +9,7 @@ import resource
 import shlex
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -31,6 +32,8 @@ ARGUMENTS = {  # documented in ../library/fleetctl_release.py
 }
 
 _TICK = 0.2  # seconds between looks at the clock, the memory and the controller while a board is talking
+_LOOK_UP = 1.0  # seconds between looks at whether Ansible is there
+_LAST_WORDS = 2.0  # seconds in which a worker without Ansible may end by itself
 _MEMORY = 64 << 20  # bytes that ssh's output may take in memory before the board counts as endless
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of getrusage(2): bytes on macOS, KiB elsewhere
 
@@ -53,6 +56,7 @@ class ActionModule(ActionBase):
         self._until = time.monotonic() + work.deadline
         self._board, self._known_hosts = work.board, work.known_hosts
         self._ansible = task_vars.get("fleetctl_ansible", os.getppid())
+        threading.Thread(target=_end_after, args=(self._ansible,), daemon=True).start()
         return _result(carry_out(work, self._ask))
 
     def _work(self, host: str) -> Work:
@@ -154,6 +158,16 @@ def _watch(verb: str, until: float, ansible: int):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _end_after(ansible: int) -> None:
+    """End this worker and its ssh when Ansible is gone: workers hold each other's pipes and wait for good."""
+    while os.getppid() == ansible:
+        time.sleep(_LOOK_UP)
+    time.sleep(_LAST_WORDS)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 def _peak_memory() -> int:

@@ -101,12 +101,24 @@ def test_ansible_ends_with_the_fleetctl_that_started_it(fleet: QuadrantFleet) ->
     rollout = fleet.start("rollout", "--yes")
     while not any(is_activating(pid) for pid in descendants(rollout.pid)):
         assert rollout.poll() is None, rollout.communicate()
+    started = list(descendants(rollout.pid))
     rollout.kill()
     rollout.communicate()
 
     time.sleep(1)  # a dead controller is noticed by then
-    after = fleet.settle(["luxor-01"], seconds=30)["luxor-01"]
+    after = fleet.settle(["luxor-01"], seconds=60)["luxor-01"]
     assert (before, "running") == (after["loaded"], after["service"])
+    give_up = time.monotonic() + 30  # ssh keeps a connection for ten seconds
+    while left := [pid for pid in started if is_alive(pid)]:
+        assert time.monotonic() < give_up, left
+        time.sleep(0.1)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and no corpse that its new parent has yet to bury."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 def is_activating(pid: int) -> bool:
