@@ -22,7 +22,8 @@ _AGREEMENT = r"\d+ of \d+ golden answers agree; at least"
 _DRIFT = r"a score is [\d.]+ away from the golden one|" + _AGREEMENT
 
 REFUSED_WITH = {
-    "truncated model": r"killed by SIG|the model does not load",
+    # Where it is read beyond its end, what an earlier model left in memory may be found there.
+    "truncated model": r"killed by SIG|the model does not load|" + _DRIFT,
     "labels shifted by one": r"0 of \d+ golden answers agree",
     "label list cut short": r"the contract has \d+ labels, the model has \d+ outputs",
     "another model's contract": r"the model's input is .*, the contract says",

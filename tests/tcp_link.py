@@ -40,6 +40,7 @@ class Link:
     _until: Callable[[], bool] = lambda: True
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _connections: list[tuple[socket.socket, socket.socket]] = field(default_factory=list)
+    _is_over: bool = False
 
     def taken(self) -> int:
         """The bytes since it was asked last."""
@@ -69,7 +70,18 @@ class Link:
 
     def joined(self, client: socket.socket, board: socket.socket) -> None:
         with self._lock:
-            self._connections.append((client, board))
+            if not self._is_over:
+                self._connections.append((client, board))
+                return
+        _cut(client, board)
+
+    def close(self) -> None:
+        """Cut what is still connected; whoever comes later is cut at once."""
+        with self._lock:
+            self._is_over = True
+            connections, self._connections = self._connections, []
+        for ends in connections:
+            _cut(*ends)
 
 
 @contextlib.contextmanager
@@ -78,14 +90,21 @@ def link_to(port: int, weather: Weather | None = None) -> Iterator[Link]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         link = Link(server.getsockname()[1], weather)
         threading.Thread(target=_accept, args=(server, port, link), daemon=True).start()
-        yield link
+        try:
+            yield link
+        finally:
+            link.close()
 
 
 def _accept(server: socket.socket, port: int, link: Link) -> None:
     with contextlib.suppress(OSError):  # the server is closed when all is done
         while True:
             client, _ = server.accept()
-            board = socket.create_connection(("127.0.0.1", port))
+            try:
+                board = socket.create_connection(("127.0.0.1", port))
+            except OSError:
+                client.close()
+                raise
             link.joined(client, board)
             for source, target, is_towards in ((client, board, True), (board, client, False)):
                 pump = _pump if link.weather is None else _pump_slowly

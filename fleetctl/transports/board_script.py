@@ -36,6 +36,11 @@ def _whole(verb: str | None) -> bytes:
     return _bare(_loader(), without=frozenset({"kept"})) + f"\n\nrun({texts}, {{}})\n".encode()
 
 
+def is_everyday(verb: str) -> bool:
+    """Whether boards keep the modules of a verb, and `by_digest` may be asked for it."""
+    return VERBS[verb] in EVERYDAY
+
+
 def by_digest(root: str) -> bytes:
     """The script that runs the modules that are kept in `root`, with the loader that is among them.
 

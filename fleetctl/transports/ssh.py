@@ -127,7 +127,7 @@ class SshReader:
     ) -> Iterator[Reply]:
         def converse(board: Board, run: Run) -> Mapping[str, Any]:
             asked = request(board) if callable(request) else request
-            script = board_script.by_digest(board.root)
+            script = board_script.by_digest(board.root)  # all that is asked here is of every day
             outcome = run(ask_command(board, verb, script), wire.standard_input(script, asked))
             if outcome.status == NOT_KEPT:  # a release of another version, then
                 outcome = run(ask_its_own_command(board, verb), canonical_json(dict(asked)))

@@ -67,10 +67,11 @@ class ActionModule(ActionBase):
 
     def _ask(self, verb, request, payload=b""):
         """One verb over Ansible's connection."""
-        if self._is_kept:
+        done = {"rc": board_script.NOT_KEPT}
+        if self._is_kept and board_script.is_everyday(verb):
             done = self._execute(verb, board_script.by_digest(self._board.root), request, payload)
             self._is_kept = done["rc"] != board_script.NOT_KEPT
-        if not self._is_kept:
+        if done["rc"] == board_script.NOT_KEPT:
             done = self._execute(verb, board_script.whole(verb), request, payload)
         if done["rc"] not in (0, 1):
             raise self._broken(verb, done["rc"], done["stderr"])

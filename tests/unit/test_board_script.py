@@ -76,6 +76,16 @@ def test_modules_that_are_kept_are_run(tmp_path: Path) -> None:
     assert len(wire.deflated(script)) < 600
 
 
+@pytest.mark.parametrize("verb", board_script.VERBS)
+def test_verbs_of_every_day_are_kept(kept: Path, verb: str) -> None:
+    """Each of them is answered from what a board keeps; the others have to be sent, and are known to be."""
+    root = kept.parent.parent
+    done = ask(root, board_script.by_digest(str(root)), verb)
+    answers = b"ModuleNotFoundError" not in done.stdout
+
+    assert answers == board_script.is_everyday(verb)
+
+
 def test_a_board_that_keeps_none_says_so(tmp_path: Path) -> None:
     """It does before it has read the request, and says nothing else."""
     done = ask(tmp_path, board_script.by_digest(str(tmp_path)))
