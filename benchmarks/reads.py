@@ -25,7 +25,7 @@ from fleetctl.project import Project
 from fleetctl.transports.ssh import SshReader
 
 FEW, ALL, MOST = 20, 200, 500
-ROUNDS, ROUNDS_OF_MOST = 3, 2
+ROUNDS, ROUNDS_OF_MOST = 3, 1
 WITHIN = 30.0  # seconds in which so many boards are found to have nothing to do
 EACH_MB = 24  # of memory that a board takes: its service, and the Python that looks
 AT_ONCE = 64  # plain ssh commands; more of them only wait for a processor
