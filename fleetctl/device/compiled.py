@@ -10,10 +10,10 @@ import hashlib
 import importlib
 import marshal
 import os
-from typing import Any, Dict, Mapping
+from typing import Dict
 
 from .durable import atomic_write
-from .files import names
+from .files import names, sha256_file
 from .layout import Board
 from .loader import COMPILED, digest_of, head_of
 from .talk import complain
@@ -29,34 +29,23 @@ def keep_compiled(board: Board, release: str) -> None:
     if codes is None:  # imported from files
         return
     try:
-        sources = runtime_sources(os.path.join(board.release(release), "runtime"))
-        head = head_of(digest_of(sources))
+        digests = runtime_digests(os.path.join(board.release(release), "runtime"))
+        head = head_of(digest_of(digests))
         if head == begin_of(board.in_state(COMPILED), len(head)):
             return
         for verb in EVERYDAY:
             importlib.import_module(".%s" % verb, __package__)
-        if are_sources_of(codes, sources):
+        if all(digests.get(name) == digest for name, (digest, _) in codes.items()):
             body = marshal.dumps(codes)
             atomic_write(board.in_state(COMPILED), head + hashlib.sha256(body).digest() + body)
     except (OSError, ValueError) as error:
         complain("compiled modules are not kept: %s" % error)
 
 
-def runtime_sources(folder: str) -> Dict[str, bytes]:
-    """Source by name of each module of a release."""
-    found = {}
-    for name in names(folder):
-        if name.endswith(".py"):
-            with open(os.path.join(folder, name), "rb") as stream:
-                found[name[:-3]] = stream.read()
-    return found
-
-
-def are_sources_of(codes: Mapping[str, Any], sources: Mapping[str, bytes]) -> bool:
-    return all(
-        name in sources and hashlib.sha256(sources[name]).hexdigest() == digest
-        for name, (digest, _) in codes.items()
-    )
+def runtime_digests(folder: str) -> Dict[str, str]:
+    """sha256 of each module of a release, by its name."""
+    modules = [name for name in names(folder) if name.endswith(".py")]
+    return {name[:-3]: str(sha256_file(os.path.join(folder, name))) for name in modules}
 
 
 def begin_of(path: str, length: int) -> bytes:

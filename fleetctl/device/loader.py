@@ -78,10 +78,10 @@ def head_of(digest: str) -> bytes:
     return ("%s %s\n" % (digest, MAGIC_NUMBER.hex())).encode("ascii")
 
 
-def digest_of(sources: Mapping[str, bytes]) -> str:
-    """One digest of many sources by their names."""
-    digests = ["%s %s" % (hashlib.sha256(sources[name]).hexdigest(), name) for name in sorted(sources)]
-    return hashlib.sha256("\n".join(digests).encode("utf-8")).hexdigest()
+def digest_of(digests: Mapping[str, str]) -> str:
+    """One digest of many modules, of the sha256 of each by its name."""
+    lines = ["%s %s" % (digests[name], name) for name in sorted(digests)]
+    return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
 
 
 class Inflated(io.RawIOBase):

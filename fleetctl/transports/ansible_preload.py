@@ -9,7 +9,7 @@ from fleetctl.transports import board_script
 
 
 def preload() -> None:
-    """Load the plugins of our one task, and put together the script that boards are sent."""
+    """Load the plugins of our one task, and put together the scripts that boards are sent."""
     from ansible.plugins.loader import action_loader, become_loader, connection_loader, shell_loader
 
     for loader, name in (
@@ -20,6 +20,7 @@ def preload() -> None:
     ):
         loader.get(name, class_only=True)
     board_script.whole("activate")
+    board_script.by_digest("/")
     # A collection in a worker would touch, and so copy, all that it shares with the others.
     gc.collect()
     gc.freeze()

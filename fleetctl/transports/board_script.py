@@ -10,18 +10,20 @@ import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from pathlib import PurePath
 
 from fleetctl.device import loader
 from fleetctl.device.activate import VERBS
 from fleetctl.device.compiled import EVERYDAY
 from fleetctl.device.loader import NOT_KEPT
+from fleetctl.render.sources import board_runtime
 from fleetctl.store import sha256
 from fleetctl.transports.base import Holding
 
 _PARSING = threading.Lock()  # Python 3.11 breaks where threads parse at once, and boards are asked by many
 _KEPT = frozenset({"COMPILED", "NOT_KEPT", "head_of", "kept"})
 
-__all__ = ["NOT_KEPT", "VERBS", "by_digest", "is_kept", "modules", "whole"]
+__all__ = ["NOT_KEPT", "VERBS", "by_digest", "is_everyday", "is_kept", "modules", "whole"]
 
 
 def whole(verb: str | None = None) -> bytes:
@@ -55,8 +57,8 @@ def is_kept(holding: Holding | None) -> bool:
     """Whether a board has the modules; where nobody has looked, it is worth a try."""
     if holding is None:
         return True
-    ours = {f"runtime/{name}.py": sha256(source) for name, source in _runtime().items()}
-    return ours == {path: digest for path, digest in holding.files.items() if path.startswith("runtime/")}
+    runtime = (item for item in holding.files.items() if item[0].startswith("runtime/"))
+    return _runtime() == {PurePath(path).stem: digest for path, digest in runtime}
 
 
 @cache
@@ -75,11 +77,9 @@ def modules(verb: str | None = None) -> Mapping[str, bytes]:
 
 
 @cache
-def _runtime() -> Mapping[str, bytes]:
-    """Sources of all that a release of ours brings."""
-    folder = files("fleetctl.device")
-    modules = (path for path in folder.iterdir() if path.name.endswith(".py") and path.name != "__init__.py")
-    return {path.name[:-3]: path.read_bytes() for path in modules}
+def _runtime() -> Mapping[str, str]:
+    """sha256 of each module that a release of ours brings, by its name."""
+    return {PurePath(path).stem: sha256(source) for path, source in board_runtime().items()}
 
 
 def _siblings(source: bytes) -> set[str]:
