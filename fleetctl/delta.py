@@ -80,19 +80,12 @@ def _worthwhile(old: bytes, new: bytes) -> bytes:
     whole, rough = len(zlib.compress(new, 9)), bsdiff4.diff(old, new)
     if len(rough) > whole:  # another model altogether: nothing that is tried further makes up for that
         return b""
-    data = _compressed(rough, len(new))
+    data = compressed(rough, len(new))
     return data if len(data) < _PAYS * whole else b""
 
 
-def patch(old: bytes, new: bytes) -> bytes:
-    """What `device.delta.patched` makes `new` of, given `old`."""
-    import bsdiff4
-
-    return _compressed(bsdiff4.diff(old, new), len(new))
-
-
-def _compressed(rough: bytes, size: int) -> bytes:
-    """A patch of bsdiff in our own format."""
+def compressed(rough: bytes, size: int) -> bytes:
+    """A patch of bsdiff that makes `size` bytes, in the format of `device.delta`."""
     steps, added, fresh = _streams(rough)
     pieces = [HEADER.pack(MAGIC, size)]
     for stream in (b"".join(STEP.pack(*step) for step in _without_idle(steps)), added, fresh):

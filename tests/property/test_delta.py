@@ -8,8 +8,8 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patches import patch
 
-from fleetctl.delta import patch
 from fleetctl.device.board_error import BoardError
 from fleetctl.device.delta import HEADER, MAGIC, STEP, STREAM, patched
 

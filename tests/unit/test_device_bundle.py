@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from patches import patch
 from tiny_board import bundle
 
-from fleetctl.delta import patch
 from fleetctl.device.begun import WORTH_KEEPING, append, begun
 from fleetctl.device.board_error import BoardError
 from fleetctl.device.bundle import LimitedReader, receive_blobs
