@@ -25,7 +25,8 @@ from fleetctl.artifact import Artifact
 from fleetctl.device import runtime
 from fleetctl.lab.ports import free_ports
 from fleetctl.manifest.schema import Board, BoardKind, ServiceManager, Smoke, VariantName
-from fleetctl.render.renderer import Renderer, board_runtime, packaged_templates
+from fleetctl.render.renderer import Renderer
+from fleetctl.render.sources import board_runtime, packaged_templates
 from fleetctl.store import BlobStore
 from fleetctl.transports import board_script, wire
 from fleetctl.transports.base import Order

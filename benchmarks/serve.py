@@ -24,7 +24,8 @@ from benchmarks.harness import NotMeasured, Result
 from fleetctl.device import runtime
 from fleetctl.lab.ports import free_ports
 from fleetctl.manifest.schema import Board, BoardKind, ServiceManager, Smoke, VariantName
-from fleetctl.render.renderer import Renderer, board_runtime, packaged_templates
+from fleetctl.render.renderer import Renderer
+from fleetctl.render.sources import board_runtime, packaged_templates
 
 BLOCKS, PICTURES = 12, 50  # blocks of each, pictures in one
 SLOWER, LARGER = 1.1, 15.0  # times, and MB

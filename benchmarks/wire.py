@@ -28,7 +28,8 @@ from fleetctl.desired import holding_of
 from fleetctl.lab import control
 from fleetctl.manifest.schema import Board, Smoke
 from fleetctl.release import Release
-from fleetctl.render.renderer import Renderer, board_runtime, packaged_templates
+from fleetctl.render.renderer import Renderer
+from fleetctl.render.sources import board_runtime, packaged_templates
 from fleetctl.rollout import observe
 from fleetctl.store import BlobStore
 from fleetctl.transports.ansible import AnsibleTransport

@@ -19,7 +19,6 @@ from fleetctl.render.filters import MAX_TEXT
 from fleetctl.render.reads import Remembered
 from fleetctl.render.sandbox import CompiledTemplate, compile_template
 from fleetctl.render.sources import FOLDER, SUFFIX, board_runtime, read_templates
-from fleetctl.render.sources import packaged_templates as packaged_templates
 from fleetctl.store import BlobStore, canonical_json, sha256
 
 SERVE_CONFIG = "config/serve.json"

@@ -44,7 +44,8 @@ from fleetctl.manifest.schema import (
     VariantName,
 )
 from fleetctl.release import RELEASE_SCHEMA, Release
-from fleetctl.render.renderer import Renderer, packaged_templates
+from fleetctl.render.renderer import Renderer
+from fleetctl.render.sources import packaged_templates
 from fleetctl.store import canonical_json, sha256
 
 relaxed = settings(deadline=None, max_examples=50)  # a busy machine is no counterexample

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetctl.render.renderer import board_runtime
+from fleetctl.render.sources import board_runtime
 from fleetctl.transports import board_script, wire
 
 

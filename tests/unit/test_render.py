@@ -11,7 +11,8 @@ import pytest
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef
 from fleetctl.errors import BuildError, ManifestError
 from fleetctl.manifest.schema import Accelerator, Board, BoardKind, ServiceManager, Smoke, VariantName
-from fleetctl.render.renderer import Renderer, board_runtime, packaged_templates, read_templates
+from fleetctl.render.renderer import Renderer
+from fleetctl.render.sources import board_runtime, packaged_templates, read_templates
 from fleetctl.store import BlobStore, sha256
 
 BOARD = Board("luxor-01", BoardKind.RASPBERRYPI4, "reader", VariantName.INT8, labels={"site": "luxor"})

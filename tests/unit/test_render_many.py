@@ -13,7 +13,8 @@ from fleetctl.artifact import Artifact
 from fleetctl.errors import ManifestError
 from fleetctl.manifest.schema import Accelerator, Board, BoardKind, Smoke, VariantName
 from fleetctl.render import many
-from fleetctl.render.renderer import Renderer, board_runtime, packaged_templates
+from fleetctl.render.renderer import Renderer
+from fleetctl.render.sources import board_runtime, packaged_templates
 from fleetctl.store import BlobStore
 
 COUNT = 620  # three chunks
