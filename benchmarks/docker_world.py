@@ -7,7 +7,6 @@ sudo, as `fleetctl bootstrap` leaves a board. Installing the same wheels on fift
 import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ from quadrant_fleet import QuadrantFleet
 from benchmarks.harness import NotMeasured, demand_memory
 from fleetctl.lab.docker import containers, driver
 from fleetctl.lab.keys import ensure_keys, write_known_hosts
-from fleetctl.lab.state import LabFiles, LabState, VirtualBoard, Wanted
-from fleetctl.manifest.schema import Board, ServiceManager
+from fleetctl.lab.overlay import reached_as
+from fleetctl.lab.state import LabFiles, LabState, Wanted
+from fleetctl.manifest.schema import Board
 from fleetctl.project import Project
 from fleetctl.transports.ansible import AnsibleTransport
 from fleetctl.transports.ssh import SshReader
@@ -85,7 +85,7 @@ class DockerWorld:
         self._add(before, [name for name in names if name not in before.boards])
         state = LabState.read(self.files.state)
         assert state is not None
-        return [_as_board(name, state.boards[name]) for name in names]
+        return [reached_as(generic_board(name), state.boards[name]) for name in names]
 
     def _add(self, before: LabState, names: Sequence[str]) -> None:
         wanted = driver._wish(self.files, before, [Wanted(name, architecture="amd64") for name in names])
@@ -140,20 +140,6 @@ def demand_watches(boards: int, record: Path = Path("/proc/sys/fs/inotify/max_us
                 f"and {allowed} are allowed: "
                 "`sysctl -w fs.inotify.max_user_instances=1024`"
             )
-
-
-def _as_board(name: str, twin: VirtualBoard) -> Board:
-    return replace(
-        generic_board(name),
-        host=twin.host,
-        port=twin.port,
-        user=twin.user,
-        become=twin.become,
-        python=twin.python,
-        root=twin.root,
-        serve_port=twin.serve_port,
-        service=ServiceManager.SYSTEMD,
-    )
 
 
 def _forget(container: Any) -> None:

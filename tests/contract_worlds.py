@@ -17,6 +17,7 @@ import numpy as np
 
 from fleetctl.artifact import Artifact, BlobRef, Contract, GoldenAnswer, Tensor
 from fleetctl.lab import control
+from fleetctl.lab.overlay import reached_as
 from fleetctl.lab.state import LabFiles, Wanted
 from fleetctl.manifest.schema import Board, BoardKind, ServiceManager, Smoke, VariantName
 from fleetctl.render.renderer import Renderer
@@ -163,18 +164,7 @@ class LabWorld:
     def boards(self, count: int) -> list[Board]:
         names = [f"lab-{next(self._numbers):02d}" for _ in range(count)]
         state = control.up(self.files, [Wanted(name) for name in names]).state
-        return [
-            replace(
-                generic_board(name),
-                host=twin.host,
-                port=twin.port,
-                user=twin.user,
-                python=twin.python,
-                root=twin.root,
-                serve_port=twin.serve_port,
-            )
-            for name, twin in ((name, state.boards[name]) for name in names)
-        ]
+        return [reached_as(generic_board(name), state.boards[name]) for name in names]
 
     def bad_order(self, releases: Releases, board: Board) -> Order:
         return releases.order(board, is_good=False)

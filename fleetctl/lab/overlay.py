@@ -41,10 +41,11 @@ def _twin(board: Board, state: LabState) -> Board:
     virtual = state.boards.get(board.name)
     if virtual is None:
         return replace(board, host=_NOWHERE, via=Via.ANSIBLE)
-    return _with_connection(board, virtual)
+    return reached_as(board, virtual)
 
 
-def _with_connection(board: Board, virtual: VirtualBoard) -> Board:
+def reached_as(board: Board, virtual: VirtualBoard) -> Board:
+    """`board` with the connection settings of its virtual twin."""
     return replace(
         board,
         via=Via.ANSIBLE,
