@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import yaml
-from toy_build import SIGNS, ToyStages
+from toy_build import ToyStages, toy_photos
 
 from benchmarks.harness import NotMeasured, Result, against, interleave, versus
 from fleetctl.build.builder import build
@@ -72,9 +72,7 @@ def text(boards: int) -> str:
 def built_fleet(folder: Path) -> Path:
     """A built fleet in a repository that leaves `.fleetctl/` out of git."""
     manifest = folder / "inventory" / "fleet.yaml"
-    (manifest.parent / "photos").mkdir(parents=True)
-    for number, sign in enumerate(SIGNS):
-        (manifest.parent / "photos" / f"{number:06d}_{sign}.png").write_bytes(b"photo")
+    toy_photos(manifest.parent)
     (folder / ".gitignore").write_text(".fleetctl/\n")
     manifest.write_text(text(3))
     build(load(manifest), Project(manifest), stages=ToyStages())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_build import SIGNS, ToyStages
+from toy_build import ToyStages, toy_photos
 
 from fleetctl.build.builder import build
 from fleetctl.cli import main
@@ -85,10 +85,7 @@ class GitFleet:
     def make(cls, folder: Path) -> "GitFleet":
         """A built fleet, committed and pushed; simulated boards answer for it."""
         made = cls(folder / "fleet")
-        photos = made.root / "inventory" / "photos"
-        photos.mkdir(parents=True)
-        for number, sign in enumerate(SIGNS):
-            (photos / f"{number:06d}_{sign}.png").write_bytes(b"photo")
+        toy_photos(made.root / "inventory")
         made.manifest.write_text(MANIFEST)
         (made.root / ".gitignore").write_text("model_artifacts/store/\n.fleetctl/\n")
         made.build()

@@ -139,14 +139,19 @@ def toy_model(
     )
 
 
+def toy_photos(inventory: Path) -> None:
+    """What the toy model is built from, one photo a sign; the folder of the manifest is made with it."""
+    photos = inventory / "photos"
+    photos.mkdir(parents=True, exist_ok=True)
+    for number, sign in enumerate(SIGNS):
+        (photos / f"{number:06d}_{sign}.png").write_bytes(f"photo {number}".encode())
+
+
 def toy_fleet(root: Path, model: Model | None = None, *others: Model) -> tuple[Fleet, Project]:
     """A fleet of one board in `root`, its photos and its project."""
     model = model or toy_model()
     project = Project(root / "inventory" / "fleet.yaml")
-    photos = project.inventory / "photos"
-    photos.mkdir(parents=True, exist_ok=True)
-    for number, sign in enumerate(SIGNS):
-        (photos / f"{number:06d}_{sign}.png").write_bytes(f"photo {number}".encode())
+    toy_photos(project.inventory)
     board = Board("luxor-01", BoardKind.RASPBERRYPI4, model.name, model.variants[-1], host="192.0.2.1")
     models = {each.name: each for each in (model, *others)}
     fleet = Fleet("unas", project.manifest, models, {}, {board.name: board}, RolloutPolicy(), "0" * 64)

@@ -13,7 +13,7 @@ from base_images import image, rootfs
 from iothub_hub import Clients
 from registry import running_registry
 from signatures import KEY
-from toy_build import SIGNS, ToyStages
+from toy_build import ToyStages, toy_photos
 
 from fleetctl import lockfile
 from fleetctl.build.builder import build
@@ -90,10 +90,7 @@ class Fleet:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("built") / "fleet"
-    photos = folder / "inventory" / "photos"
-    photos.mkdir(parents=True)
-    for number, sign in enumerate(SIGNS):
-        (photos / f"{number:06d}_{sign}.png").write_bytes(b"photo")
+    toy_photos(folder / "inventory")
     manifest = folder / "inventory" / "fleet.yaml"
     manifest.write_text(MANIFEST)
     build(load(manifest), Project(manifest), stages=ToyStages())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from published import published
-from toy_build import SIGNS, ToyStages
+from toy_build import ToyStages, toy_photos
 
 from fleetctl.build.builder import build
 from fleetctl.cli import main
@@ -41,9 +41,7 @@ rollout:
 def manifest(tmp_path: Path) -> Path:
     """A fleet on disk whose model was never built."""
     path = tmp_path / "inventory" / "fleet.yaml"
-    (path.parent / "photos").mkdir(parents=True)
-    for number, sign in enumerate(SIGNS):
-        (path.parent / "photos" / f"{number:06d}_{sign}.png").write_bytes(b"photo")
+    toy_photos(path.parent)
     path.write_text(MANIFEST)
     return path
 

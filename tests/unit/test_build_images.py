@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from base_images import FILES, little_wheelhouse, publish, rootfs
 from registry import running_registry
-from toy_build import SIGNS, ToyStages
+from toy_build import ToyStages, toy_photos
 
 from fleetctl import lockfile
 from fleetctl.build.builder import build
@@ -54,9 +54,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def project(tmp_path: Path, registry: str, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A built fleet whose boards are reached over a hub, all but one."""
     path = tmp_path / "inventory" / "fleet.yaml"
-    (path.parent / "photos").mkdir(parents=True)
-    for number, sign in enumerate(SIGNS):
-        (path.parent / "photos" / f"{number:06d}_{sign}.png").write_bytes(b"photo")
+    toy_photos(path.parent)
     path.write_text(MANIFEST.replace("REGISTRY", registry))
     made = Project(path)
     build(load(path), made, stages=ToyStages())

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from toy_build import SIGNS, ToyStages
+from toy_build import ToyStages, toy_photos
 
 from fleetctl.build.builder import build
 from fleetctl.cli import VERBS
@@ -157,9 +157,7 @@ def test_a_plan_imports_neither_numpy_nor_the_network(fleet: Path, monkeypatch: 
 def built(tmp_path: Path) -> Path:
     """A fleet of one board whose model is built, and was never looked at."""
     manifest = tmp_path / "inventory" / "fleet.yaml"
-    (manifest.parent / "photos").mkdir(parents=True)
-    for number, sign in enumerate(SIGNS):
-        (manifest.parent / "photos" / f"{number:06d}_{sign}.png").write_bytes(b"photo")
+    toy_photos(manifest.parent)
     (tmp_path / ".gitignore").write_text(".fleetctl/\n")
     manifest.write_text(MANIFEST)
     build(load(manifest), Project(manifest), stages=ToyStages())

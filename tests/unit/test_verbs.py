@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from published import published
-from toy_build import SIGNS, ToyStages
+from toy_build import ToyStages, toy_photos
 
 from fleetctl.build.builder import build
 from fleetctl.cli import VERBS, main
@@ -58,9 +58,7 @@ Fleetctl = Callable[..., Said]
 def fleetctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Fleetctl:
     """Runs a command line in a built fleet whose boards are simulated."""
     manifest = tmp_path / "inventory" / "fleet.yaml"
-    (manifest.parent / "photos").mkdir(parents=True)
-    for number, sign in enumerate(SIGNS):
-        (manifest.parent / "photos" / f"{number:06d}_{sign}.png").write_bytes(b"photo")
+    toy_photos(manifest.parent)
     manifest.write_text(MANIFEST)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLEETCTL_TRANSPORT", "fake")
