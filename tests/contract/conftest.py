@@ -70,6 +70,17 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     lab_world.retire()
 
 
+@pytest.fixture(params=["fake", pytest.param("ansible", marks=pytest.mark.e2e)])
+def without_hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """Every transport that speaks to boards itself."""
+    if request.param == "fake":
+        yield FakeWorld(tmp_path)
+        return
+    lab_world: LabWorld = request.getfixturevalue("lab")
+    yield lab_world
+    lab_world.retire()
+
+
 @pytest.fixture(scope="session")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
     """Orders for a tiny real model."""

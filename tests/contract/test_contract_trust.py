@@ -1,7 +1,6 @@
 """What every transport carries to boards that demand signatures, held against each of them in turn."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,10 @@ from fleetctl.transports.base import Order, Reply, ReplyStatus
 from fleetctl.transports.orders import Preparation
 
 
-@pytest.fixture(params=["fake", pytest.param("ansible", marks=pytest.mark.e2e)])
-def trusting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+@pytest.fixture
+def trusting(without_hub: World) -> World:
     """Every transport whose boards can be given keys."""
-    if request.param == "fake":
-        yield FakeWorld(tmp_path)
-        return
-    lab: LabWorld = request.getfixturevalue("lab")
-    yield lab
-    lab.retire()
+    return without_hub
 
 
 def entrust(world: World, board: Board, *keys: Any) -> None:

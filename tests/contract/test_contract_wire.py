@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from contract_worlds import FakeWorld, LabWorld, Releases, World, observed
+from contract_worlds import LabWorld, Releases, World, observed
 from tcp_link import Link, link_to
 
 from fleetctl.artifact import BlobRef
@@ -25,15 +25,10 @@ NEW = OLD[:1_400_000] + NOISE.randbytes(2_000) + OLD[1_402_000:]
 OTHER = NOISE.randbytes(1_500_000)
 
 
-@pytest.fixture(params=["fake", pytest.param("ansible", marks=pytest.mark.e2e)])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+@pytest.fixture
+def world(without_hub: World) -> World:
     """Simulated boards, and those of the lab."""
-    if request.param == "fake":
-        yield FakeWorld(tmp_path)
-        return
-    lab: LabWorld = request.getfixturevalue("lab")
-    yield lab
-    lab.retire()
+    return without_hub
 
 
 def ordered(releases: Releases, board: Board, weights: bytes) -> Order:
