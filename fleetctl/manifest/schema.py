@@ -192,6 +192,7 @@ class Architecture:
     alpha: float = 0.5  # width multiplier of the MobileNets
     input: tuple[int, int, int] = (96, 96, 1)
     blocks: int = 16  # of efficientnet_lite0's sixteen, how many are kept from the first on
+    members: int = 1  # networks that learn one after the other, and answer together
     weights: Weights = Weights.RANDOM
     head: Head = Head.DENSE
 
@@ -202,6 +203,7 @@ class Training:
     batch_size: int = 64
     learning_rate: float = 0.002
     seed: int = 0
+    drawn_only: float = 0.0  # added to the logits of signs that no photo shows
 
 
 class RepresentativeSource(StrEnum):

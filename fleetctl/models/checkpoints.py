@@ -95,6 +95,14 @@ class Resumable:
         if self._checkpoint is not None and self._clock() - self._kept_at >= self._checkpoint.every:
             self._keep()
 
+    def ended(self) -> None:
+        """Call after the last step: what comes next may take long, or be the training of another network.
+
+        Raises:
+            WriteError: as `stepped`.
+        """
+        self._keep()
+
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
         """Write the state down when Ctrl-C or SIGTERM ends the block.

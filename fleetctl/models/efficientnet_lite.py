@@ -45,18 +45,30 @@ BLOCKS: tuple[Block, ...] = (
 def backbone(shape: tuple[int, int, int], blocks: int, batchnorm_momentum: float) -> Any:
     """A Keras model from images (N, H, W, C) to the maps (N, h, w, channels) of the last block kept.
 
+    Layers are named as in the published checkpoint, less the underscore in front.
+    """
+    tf = tensorflow()
+    image = tf.keras.Input(shape)
+    return tf.keras.Model(image, maps(image, blocks, batchnorm_momentum), name="backbone")
+
+
+def maps(image: Any, blocks: int, batchnorm_momentum: float, *, prefix: str = "") -> Any:
+    """What the last block kept makes of a Keras input; `prefix` comes before the name of every layer.
+
     With all sixteen blocks the maps are those of the 1x1 convolution to 1280 channels behind them, as in the
-    published network. Layers are named as in the published checkpoint, less the underscore in front.
+    published network.
     """
     tf = tensorflow()
     layers = tf.keras.layers
 
     def batchnorm(x: Any, name: str) -> Any:
-        made = layers.BatchNormalization(momentum=batchnorm_momentum, epsilon=BATCHNORM_EPSILON, name=name)
+        made = layers.BatchNormalization(
+            momentum=batchnorm_momentum, epsilon=BATCHNORM_EPSILON, name=prefix + name
+        )
         return made(x)
 
     def convolve(x: Any, name: str, channels: int, kernel: int, stride: int = 1) -> Any:
-        made = layers.Conv2D(channels, kernel, stride, padding="same", use_bias=False, name=name)
+        made = layers.Conv2D(channels, kernel, stride, padding="same", use_bias=False, name=prefix + name)
         return made(x)
 
     def add_block(x: Any, name: str, block: Block) -> Any:
@@ -65,16 +77,15 @@ def backbone(shape: tuple[int, int, int], blocks: int, batchnorm_momentum: float
             x = convolve(x, f"{name}._expand_conv", block.expansion * channels, 1)
             x = layers.ReLU(6.0)(batchnorm(x, f"{name}._bn0"))
         depthwise = layers.DepthwiseConv2D(
-            block.kernel, block.stride, padding="same", use_bias=False, name=f"{name}._depthwise_conv"
+            block.kernel, block.stride, padding="same", use_bias=False, name=f"{prefix}{name}._depthwise_conv"
         )
         x = layers.ReLU(6.0)(batchnorm(depthwise(x), f"{name}._bn1"))
         x = batchnorm(convolve(x, f"{name}._project_conv", block.channels, 1), f"{name}._bn2")
         return layers.Add()([x, start]) if x.shape == start.shape else x
 
-    image = tf.keras.Input(shape)
     x = layers.ReLU(6.0)(batchnorm(convolve(image, "conv_stem", STEM, 3, 2), "bn0"))
     for number, block in enumerate(BLOCKS[:blocks]):
         x = add_block(x, f"blocks.{number}", block)
     if blocks == len(BLOCKS):
         x = layers.ReLU(6.0)(batchnorm(convolve(x, "conv_head", HEAD, 1), "bn1"))
-    return tf.keras.Model(image, x, name="backbone")
+    return x

@@ -47,6 +47,8 @@ def fit(
     progress: Progress,
     emphasis: Emphasis | None = None,
     checkpoint: Checkpoint | None = None,
+    *,
+    stage: str = "train",
 ) -> None:
     """Train `network` in place; its weights are a function of the arguments and the network's first weights.
 
@@ -56,8 +58,8 @@ def fit(
         network: takes float32 (N, H, W, C) in 0..1 and gives logits (N, signs).
         images: prepared photos, uint8 (M, H, W, C).
         targets: index of each photo's sign, (M,).
-        progress: hears stage `train` after each step, counted over all epochs; the stage's name says at which
-            step a training was resumed.
+        progress: hears `stage` after each step, counted over all epochs; the stage's name says at which step
+            a training was resumed.
         emphasis: what each photo counts for; None is the same for all.
         checkpoint: where the state is kept meanwhile. The caller removes it once the result is safe.
 
@@ -65,7 +67,7 @@ def fit(
         BuildError: the loss stopped being a number.
         WriteError: the checkpoint cannot be written.
     """
-    course = _Course(training, "train", "training.learning_rate")
+    course = _Course(training, stage, "training.learning_rate")
     _learn(network, images, targets, course, progress, emphasis, checkpoint)
 
 
@@ -127,6 +129,7 @@ def _learn(
     watcher = _watcher(steps, state, course, progress)
     with state.kept():
         network.fit(batches, steps_per_epoch=steps - state.step, epochs=1, verbose=0, callbacks=[watcher])
+    state.ended()
 
 
 def _compile(network: Any, training: Training, steps: int) -> None:
@@ -198,10 +201,11 @@ def _batches(
     tf = tensorflow()
     pixels = tf.constant(images)
     answers = tf.one_hot(targets, int(targets.max()) + 1)
+    seed = np.uint32(training.seed).astype(np.int32)  # TensorFlow takes the upper half as negative
 
     def batch(step: Any, places: Any) -> tuple[Any, Any]:
         plain = tf.cast(tf.gather(pixels, places), tf.float32) / 255.0
-        return augment(plain, tf.stack([training.seed, tf.cast(step, tf.int32)])), tf.gather(answers, places)
+        return augment(plain, tf.stack([seed, tf.cast(step, tf.int32)])), tf.gather(answers, places)
 
     left = tf.data.Dataset.from_tensor_slices(order[first * training.batch_size :])
     batches = left.batch(training.batch_size).enumerate(start=first)

@@ -1,6 +1,9 @@
 """From the manifest's architecture to a Keras network that has learnt nothing of signs yet."""
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import Architecture, ArchitectureName, Head, Weights
@@ -42,10 +45,17 @@ def demand_buildable(architecture: Architecture) -> None:
             "a logistic regression needs the features of a network that has learnt something",
             hint="use `weights: imagenet`, or `head: dense`",
         )
+    if architecture.members > 1 and (
+        name is not ArchitectureName.EFFICIENTNET_LITE0 or architecture.head is not Head.DENSE
+    ):
+        raise BuildError(
+            f"{name} with a {architecture.head} head has one member, not {architecture.members}",
+            hint="use efficientnet_lite0 with `head: dense`, or leave `members` out",
+        )
 
 
 def build(architecture: Architecture, classes: int) -> Any:
-    """A Keras model from images (N, H, W, C) in 0..1 to logits (N, classes), fit to be trained.
+    """One member: a Keras model from images (N, H, W, C) in 0..1 to logits (N, classes), fit to be trained.
 
     Raises:
         BuildError: the ImageNet weights are damaged.
@@ -57,6 +67,49 @@ def build(architecture: Architecture, classes: int) -> Any:
     network = _backbone(architecture)
     pooled = tf.keras.layers.GlobalAveragePooling2D(name="features")(network.output)
     return tf.keras.Model(network.input, tf.keras.layers.Dense(classes, name="logits")(pooled))
+
+
+def joined(architecture: Architecture, members: Sequence[Any]) -> Any:
+    """One network whose logits are the mean of those of `members`, which `build` made and which have learnt.
+
+    They look at the same image side by side; their features lie in a row before one dense layer, that of all
+    members, so that integer variants round the logits once.
+    """
+    if len(members) == 1:
+        return members[0]
+    tf = tensorflow()
+    layers = tf.keras.layers
+    prefixes = [f"member{number}." for number in range(len(members))]
+    image = tf.keras.Input(architecture.input)
+    pooled = [
+        layers.GlobalAveragePooling2D(name=f"{prefix}features")(
+            efficientnet_lite.maps(image, architecture.blocks, _BATCHNORM_MOMENTUM, prefix=prefix)
+        )
+        for prefix in prefixes
+    ]
+    head = layers.Dense(members[0].output_shape[-1], name="logits")
+    network = tf.keras.Model(image, head(layers.Concatenate(name="features")(pooled)))
+    for prefix, member in zip(prefixes, members, strict=True):
+        for layer in member.layers:
+            if layer.weights and layer.name != head.name:
+                network.get_layer(prefix + layer.name).set_weights(layer.get_weights())
+    kernels, biases = zip(*(member.get_layer(head.name).get_weights() for member in members), strict=True)
+    head.set_weights([np.concatenate(kernels) / len(members), np.mean(biases, axis=0)])
+    return network
+
+
+def stems(network: Any) -> list[Any]:
+    """The convolutions that no other convolution comes before: the first of each member."""
+    tf = tensorflow()
+    found = []
+    next_ones = [node.layer for node in network.get_layer(network.input_names[0]).outbound_nodes]
+    while next_ones:
+        layer = next_ones.pop()
+        if isinstance(getattr(layer, "layer", layer), tf.keras.layers.Conv2D):
+            found.append(layer)
+        else:
+            next_ones += [node.layer for node in layer.outbound_nodes]
+    return found
 
 
 def features(architecture: Architecture) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetctl.errors import BuildError
+from fleetctl.models.network import stems
 from fleetctl.models.tensorflow import optimization, tensorflow
 
 _BATCH = 32  # images at a time through the network that finds the ranges
@@ -54,16 +55,14 @@ def aware(network: Any, images: NDArray[np.float32], *, low: float = 0.0, high: 
 def multiply_input(made: Any, factor: float) -> None:
     """Let a network of `aware` take input `factor` times as large and answer as before.
 
-    Rounding is by fractions of a range, so the first convolution's range shrinks with its weights.
+    Rounding is by fractions of a range, so the range of a convolution that sees the input shrinks with its
+    weights.
     """
-    tf = tensorflow()
     for variable in _named(_quantizer_of_input(made), "_min", "_max"):
         variable.assign(variable * factor)
-    first = next(
-        layer for layer in made.layers if isinstance(getattr(layer, "layer", None), tf.keras.layers.Conv2D)
-    )
-    for variable in _named(first, "kernel", "kernel_min", "kernel_max"):
-        variable.assign(variable / factor)
+    for first in stems(made):
+        for variable in _named(first, "kernel", "kernel_min", "kernel_max"):
+            variable.assign(variable / factor)
 
 
 def _ranges(network: Any, images: NDArray[np.float32]) -> dict[str, tuple[float, float]]:

@@ -11,6 +11,7 @@ from fleetctl.models import qat, representative
 from fleetctl.models.checkpoints import Checkpoint
 from fleetctl.models.converter import to_tflite, with_batch_one
 from fleetctl.models.fit import fine_tune
+from fleetctl.models.network import stems
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.reader import Trained, emphasis, prepare_all
 from fleetctl.models.samples import Samples
@@ -62,10 +63,9 @@ def _scoring(network: Any) -> Any:
 
 
 def _take_pixels(network: Any) -> None:
-    """Fold the scale of the network's input into its first convolution."""
-    tf = tensorflow()
-    first = next(layer for layer in network.layers if isinstance(layer, tf.keras.layers.Conv2D))
-    first.kernel.assign(first.kernel / _WHITE)
+    """Fold the scale of the network's input into the convolutions that see it: one of each member."""
+    for first in stems(network):
+        first.kernel.assign(first.kernel / _WHITE)
 
 
 def _quantization_aware(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from fleetctl.models.samples import Samples, Split, is_drawn
 from fleetctl.models.tensorflow import tensorflow
 
 _DRAWINGS = 20  # of a sign, that weigh as much as photos
+_SEEDS = 2**32  # that there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,38 +60,89 @@ def train(model: Model, split: Split, *, workdir: Path, progress: Progress = sil
         ToolchainMissing: TensorFlow 2.15 is not installed.
     """
     network.demand_buildable(model.architecture)
-    labels = tuple(sorted(split.train.counts))
-    spec = preprocess_spec(model.architecture)
-    images = prepare_all(split.train, spec)
-    index = {label: number for number, label in enumerate(labels)}
-    targets = np.array([index[label] for label in split.train.labels], np.int32)
-    counted = emphasis(split.train)
-
-    tf = tensorflow()
-    tf.keras.backend.clear_session()
-    tf.keras.utils.set_random_seed(model.training.seed)
-    tf.config.experimental.enable_op_determinism()
+    lessons = _lessons(split.train, preprocess_spec(model.architecture))
+    tensorflow().config.experimental.enable_op_determinism()
     if model.architecture.head is Head.LOGISTIC_REGRESSION:
-        learnt = _with_logistic_head(model.architecture, images, targets, counted, progress)
+        learnt = _with_logistic_head(model, lessons, progress)
     else:
-        learnt = network.build(model.architecture, len(labels))
-        checkpoint = Checkpoint(workdir / f"train{checkpoints.SUFFIX}")
-        fit(learnt, images, targets, model.training, progress, counted, checkpoint)
+        members = range(model.architecture.members)
+        learnt = network.joined(
+            model.architecture, [_member(model, number, lessons, workdir, progress) for number in members]
+        )
+        _favour(learnt, ~lessons.is_photographed, model.training.drawn_only)
     weights = workdir / f"{model.name}.keras"
     keras_file.save(learnt, weights)
-    return Trained(labels, weights, spec)
+    return Trained(lessons.labels, weights, preprocess_spec(model.architecture))
 
 
-def _with_logistic_head(
-    architecture: Architecture,
-    images: NDArray[np.uint8],
-    targets: NDArray[np.int32],
-    counted: Emphasis,
-    progress: Progress,
-) -> Any:
-    features = network.features(architecture)
-    seen = logistic_head.seen(features, images, progress)
-    return logistic_head.attach(features, logistic_head.fit(seen, targets, counted.repeats))
+@dataclass(frozen=True, slots=True)
+class _Lessons:
+    """What there is to learn.
+
+    images: prepared samples, uint8 (M, H, W, C).
+    targets: each one's place in `labels`, int32 (M,).
+    is_photographed: of each label, whether a photo shows it, bool (N,).
+    """
+
+    labels: tuple[str, ...]
+    images: NDArray[np.uint8]
+    targets: NDArray[np.int32]
+    emphasis: Emphasis
+    is_photographed: NDArray[np.bool_]
+
+
+def _lessons(samples: Samples, spec: Mapping[str, Any]) -> _Lessons:
+    labels = tuple(sorted(samples.counts))
+    index = {label: number for number, label in enumerate(labels)}
+    targets = np.array([index[label] for label in samples.labels], np.int32)
+    photographed = {
+        sign for sign, name in zip(samples.labels, samples.names, strict=True) if not is_drawn(name)
+    }
+    is_photographed = np.array([label in photographed for label in labels])
+    return _Lessons(labels, prepare_all(samples, spec), targets, emphasis(samples), is_photographed)
+
+
+def _begin(seed: int) -> None:
+    """Whatever TensorFlow did before in this process, what follows is a function of the seed."""
+    tensorflow().keras.backend.clear_session()
+    tensorflow().keras.utils.set_random_seed(seed)
+
+
+def _member(model: Model, number: int, lessons: _Lessons, workdir: Path, progress: Progress) -> Any:
+    """One network, trained from first weights and in an order of its own: both come from its seed."""
+    of = model.architecture.members
+    training = replace(model.training, seed=(model.training.seed + number) % _SEEDS)
+    _begin(training.seed)
+    member = network.build(model.architecture, len(lessons.labels))
+    fit(
+        member,
+        lessons.images,
+        lessons.targets,
+        training,
+        progress,
+        lessons.emphasis,
+        Checkpoint(workdir / f"train-{number}{checkpoints.SUFFIX}"),
+        stage="train" if of == 1 else f"train {number + 1} of {of}",
+    )
+    return member
+
+
+def _favour(network: Any, favoured: NDArray[np.bool_], by: float) -> None:
+    """Add `by` to the logits of the favoured signs.
+
+    A network that met photos of some signs and drawings of others takes whatever looks like a photo for one
+    of the former. The remedy is a constant: calibrated stacking (Chao et al., ECCV 2016).
+    """
+    kernel, bias = network.layers[-1].get_weights()
+    network.layers[-1].set_weights([kernel, bias + by * favoured.astype(np.float32)])
+
+
+def _with_logistic_head(model: Model, lessons: _Lessons, progress: Progress) -> Any:
+    _begin(model.training.seed)
+    features = network.features(model.architecture)
+    seen = logistic_head.seen(features, lessons.images, progress)
+    learnt = logistic_head.fit(seen, lessons.targets, lessons.emphasis.repeats)
+    return logistic_head.attach(features, learnt)
 
 
 def emphasis(samples: Samples) -> Emphasis:

@@ -19,6 +19,8 @@ def tensorflow() -> Any:
         ToolchainMissing: not installed, or a release whose Keras and converter are others than those we know.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # malloc gives every tensor of more than 32 MB back to the system, and asks for it page by page again.
+    os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
     # Where it is set before TensorFlow is imported, `tf.keras` becomes a mixture of two packages.
     os.environ.pop(_KERAS_SWITCH, None)
     try:

@@ -1,6 +1,7 @@
 """Every network that readers are built from, through quantization-aware training to an int8 file."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ pytestmark = [
 
 MOBILENET = Architecture(ArchitectureName.MOBILENET_V2, 0.35, (60, 40, 1))
 EFFICIENTNET = Architecture(ArchitectureName.EFFICIENTNET_LITE0, input=(64, 48, 1), blocks=11)
+TWO = replace(EFFICIENTNET, members=2)
 SIGNS = 3
 
 
@@ -28,17 +30,22 @@ def with_features_in_a_row(architecture: Architecture) -> Any:
     return tensorflow().keras.Model(places.input, tensorflow().keras.layers.Dense(SIGNS)(places.output))
 
 
+def members_joined(architecture: Architecture) -> Any:
+    members = [network.build(architecture, SIGNS) for _ in range(architecture.members)]
+    return network.joined(architecture, members)
+
+
 @pytest.mark.parametrize(
     ("architecture", "is_frozen"),
-    [(MOBILENET, False), (EFFICIENTNET, False), (EFFICIENTNET, True)],
-    ids=["mobilenet_v2", "efficientnet_lite0", "logistic_regression"],
+    [(MOBILENET, False), (EFFICIENTNET, False), (TWO, False), (EFFICIENTNET, True)],
+    ids=["mobilenet_v2", "efficientnet_lite0", "two_members", "logistic_regression"],
 )
 def test_a_network_learns_on_quantized(architecture: Architecture, is_frozen: bool) -> None:
     """The file is integer to its ends, whole on an Edge TPU, and answers as the network that learnt."""
     tf = tensorflow()
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(0)
-    plain = with_features_in_a_row(architecture) if is_frozen else network.build(architecture, SIGNS)
+    plain = with_features_in_a_row(architecture) if is_frozen else members_joined(architecture)
     pixels = np.random.default_rng(0).integers(0, 256, (12, *architecture.input), dtype=np.uint8)
     images = pixels.astype(np.float32) / 255
     for _ in range(40):  # till BatchNorm knows the images; without, nothing comes through so many layers

@@ -7,8 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from fleetctl.errors import BuildError
+from fleetctl.manifest.schema import Architecture, ArchitectureName
 from fleetctl.models import imagenet
 from fleetctl.models.efficientnet_lite import BLOCKS, backbone
+from fleetctl.models.network import build, joined, stems
 from fleetctl.models.tensorflow import tensorflow
 
 # TensorFlow 2.15 and its Keras use what later Pythons and libraries deprecate.
@@ -105,3 +107,21 @@ def test_another_file_is_not_taken_for_the_weights(tmp_path: Path) -> None:
         imagenet.tensors(tmp_path / "weights.pth")
     with pytest.raises(BuildError, match="cannot be read"):
         imagenet.tensors(tmp_path / "gone.pth")
+
+
+def test_members_answer_together_as_the_mean_of_each() -> None:
+    """The logits of the joined network, whose members share nothing, are the mean of the members' own."""
+    tf = tensorflow()
+    tf.keras.utils.set_random_seed(0)
+    two = Architecture(ArchitectureName.EFFICIENTNET_LITE0, input=(32, 32, 1), blocks=3, members=2)
+    members = [build(two, 4) for _ in range(2)]
+    images = np.random.default_rng(0).random((3, 32, 32, 1), np.float32)
+    for member in members:
+        member(images, training=True)  # statistics that differ from one another
+
+    together = joined(two, members)
+
+    assert [layer.name for layer in stems(together)] == ["member1.conv_stem", "member0.conv_stem"]
+    apart = [member(images, training=False).numpy() for member in members]
+    assert not np.allclose(apart[0], apart[1])
+    np.testing.assert_allclose(together(images, training=False).numpy(), np.mean(apart, axis=0), atol=1e-5)

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from fleetctl.artifact import Tensor
 from fleetctl.errors import BuildError
-from fleetctl.manifest.schema import Architecture, Model, RenderedDataset, Task, Training, VariantName
+from fleetctl.manifest.schema import (
+    Architecture,
+    ArchitectureName,
+    Model,
+    RenderedDataset,
+    Task,
+    Training,
+    VariantName,
+)
 from fleetctl.models import converter, datasets, evaluate, quantize, runtime
 from fleetctl.models.augment import augment
 from fleetctl.models.fit import draw_order, fit
@@ -65,6 +73,44 @@ def test_training_tells_of_every_step(built: Built) -> None:
     steps = 3 * 128 // 16
 
     assert built.progress == [("train", step, steps) for step in range(1, steps + 1)]
+
+
+@pytest.mark.slow
+def test_members_that_have_learnt_are_not_taught_again(built: Built, tmp_path: Path) -> None:
+    """Stopped in the second of two, a training goes on there, and ends as one that nobody stopped."""
+    tiny = replace(
+        SMALL,
+        architecture=Architecture(
+            ArchitectureName.EFFICIENTNET_LITE0, input=(32, 32, 1), blocks=1, members=2
+        ),
+        training=Training(epochs=1, batch_size=64),
+    )
+    steps = 128 // 64
+    told: list[tuple[str, int, int]] = []
+
+    def stop(stage: str, done: int, total: int) -> None:
+        told.append((stage, done, total))
+        if (stage, done) == ("train 2 of 2", 1):
+            raise KeyboardInterrupt
+
+    for folder in ("stopped", "whole"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny, built.split, workdir=tmp_path / "stopped", progress=stop)
+    again: list[tuple[str, int, int]] = []
+    stopped = train(
+        tiny, built.split, workdir=tmp_path / "stopped", progress=lambda *news: again.append(news)
+    )
+    whole = train(tiny, built.split, workdir=tmp_path / "whole")
+
+    assert told == [("train 1 of 2", 1, steps), ("train 1 of 2", 2, steps), ("train 2 of 2", 1, steps)]
+    resumed = f"train 2 of 2, resumed at step 1 of {steps}"
+    assert again == [(resumed, 1, steps), (resumed, 2, steps)]
+    one, other = (
+        tensorflow().keras.models.load_model(trained.weights, compile=False).get_weights()
+        for trained in (stopped, whole)
+    )
+    assert all((a == b).all() for a, b in zip(one, other, strict=True))
 
 
 @pytest.mark.slow
