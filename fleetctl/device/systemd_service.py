@@ -27,6 +27,7 @@ class SystemdService:
         if not re.match(r"[A-Za-z0-9@_.-]+\.service\Z", self._unit):
             raise BoardError("bad-release", "not a name of a systemd service: %.80r" % self._unit)
         self.unit_path = os.path.join(unit_folder, self._unit)
+        self._note = board.in_state("unit-loaded")
         self._asked = 0.0
         self._seen: Dict[str, str] = {}
 
@@ -52,14 +53,26 @@ class SystemdService:
         rendered = os.path.join(self._board.release(digest), "unit", self._unit)
         with open(rendered, "rb") as stream:
             unit = stream.read()
-        if sha256_file(self.unit_path) != hashlib.sha256(unit).hexdigest():
+        installed, wanted = sha256_file(self.unit_path), hashlib.sha256(unit).hexdigest()
+        if not installed == wanted == self._loaded:
             atomic_write(self.unit_path, unit)
+            # Enabling reloads too, and each reload runs every generator of the system: one is enough.
+            self._systemctl("--no-reload", "enable", self._unit)
             self._systemctl("daemon-reload")
-            self._systemctl("enable", self._unit)
-        self._systemctl(
-            "reset-failed", self._unit, check=False
-        )  # else earlier crashes count against this start
+            atomic_write(self._note, wanted.encode())
+        if installed is not None:  # else earlier crashes count against this start
+            self._systemctl("reset-failed", self._unit, check=False)
         self._systemctl("restart", self._unit)
+        self._asked = time.monotonic()
+
+    @property
+    def _loaded(self) -> str:
+        """Which unit systemd was told to load last; whoever was cut short in between never told it."""
+        try:
+            with open(self._note) as stream:
+                return stream.read()
+        except FileNotFoundError:
+            return ""
 
     def stop(self) -> None:
         self._systemctl("stop", self._unit, check=False)
@@ -68,6 +81,7 @@ class SystemdService:
         """Stop it, and leave behind the unit that was there before us, if there was one."""
         before = read_json(self._board.in_state("adopted.json")).get("unit")
         self.stop()
+        remove(self._note)
         if isinstance(before, str):
             atomic_write(self.unit_path, before.encode("utf-8", "surrogateescape"))
             self._systemctl("daemon-reload")
@@ -78,7 +92,8 @@ class SystemdService:
             self._systemctl("daemon-reload")
 
     def death(self) -> str:
-        if time.monotonic() - self._asked < 8 * POLL_S:  # asking costs a process
+        # Asking costs a process, and systemd itself as much again.
+        if time.monotonic() - self._asked < 8 * POLL_S or self._has(self._seen.get("MainPID")):
             return ""
         self._asked = time.monotonic()
         self._seen = self._show()
@@ -106,7 +121,18 @@ class SystemdService:
             return "it was killed by a signal"
 
     def is_ours(self, pid: Any) -> bool:
-        return pid is not None and pid == self.pid
+        return pid is not None and (self._has(pid) or pid == self.pid)
+
+    def _has(self, pid: Any) -> bool:
+        """Whether the kernel has this process in the unit's control group, of either version.
+
+        False too where it cannot be seen; systemd may know better.
+        """
+        try:
+            with open("/proc/%d/cgroup" % int(pid)) as stream:
+                return any(line.rstrip("\n").endswith("/%s" % self._unit) for line in stream)
+        except (OSError, TypeError, ValueError):
+            return False
 
     def described(self) -> Dict[str, Any]:
         """How systemd sees the service, for people."""

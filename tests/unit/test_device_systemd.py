@@ -62,12 +62,21 @@ def test_a_unit_is_installed_when_it_changed(board: TinyBoard) -> None:
     """The first release installs its unit, one with the same unit only restarts, a changed one reloads."""
     board.install(systemd_release(board))
     assert (board.units / UNIT).read_bytes() == systemd_release(board).files[f"unit/{UNIT}"]
-    assert calls(board) == ["daemon-reload", "enable", "reset-failed", "restart"]
+    assert calls(board) == ["enable", "daemon-reload", "restart"]
     board.install(systemd_release(board, threshold=0.9))
     assert calls(board) == ["reset-failed", "restart"]
     board.install(systemd_release(board, "second", threshold=0.9))
-    assert calls(board) == ["daemon-reload", "enable", "reset-failed", "restart"]
+    assert calls(board) == ["enable", "daemon-reload", "reset-failed", "restart"]
     assert board.serves() == systemd_release(board, "second", threshold=0.9).digest
+
+
+def test_a_unit_that_was_installed_and_not_loaded_is_loaded(board: TinyBoard) -> None:
+    """Cut short between the two, a board had the unit on disk, and systemd would have run the one before."""
+    board.install(systemd_release(board))
+    (board.units / UNIT).write_bytes(systemd_release(board, "second").files[f"unit/{UNIT}"])
+    calls(board)
+    board.install(systemd_release(board, "second", threshold=0.9))
+    assert calls(board) == ["enable", "daemon-reload", "reset-failed", "restart"]
 
 
 def test_an_edited_unit_is_told_and_put_right(board: TinyBoard) -> None:
@@ -84,7 +93,7 @@ def test_an_edited_unit_is_told_and_put_right(board: TinyBoard) -> None:
     assert {str(unit): {**edited, "by": owner}} == board.ask("observe", {})["units"]
 
     board.install(release)
-    assert ["daemon-reload", "enable", "reset-failed", "restart"] == calls(board)
+    assert ["enable", "daemon-reload", "reset-failed", "restart"] == calls(board)
     assert {} == board.ask("observe", {})["units"]
     assert board.activate(release)["state"] == "unchanged"
 

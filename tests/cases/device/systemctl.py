@@ -46,7 +46,7 @@ def restart(unit):
 
 
 def main():
-    verb, *words = sys.argv[1:]
+    verb, *words = [word for word in sys.argv[1:] if word != "--no-reload"]
     with (UNITS / "calls").open("a") as calls:
         print(verb, file=calls)
     if verb == "daemon-reload":
