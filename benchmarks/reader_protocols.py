@@ -1,7 +1,7 @@
 """The reader's recipe under the protocols of the literature, and under one that nobody reports.
 
     python benchmarks/reader_protocols.py FOLDER [FOLDER ...] [--protocol forty|plates]
-                                          [--epochs N] [--input HxW]
+                                          [--epochs N] [--input HxW] [--members N]
 
 FOLDER holds photos named PPNNNN_CODE.png, PP the plate they were cut from; several folders are pooled.
 
@@ -48,9 +48,13 @@ RECIPE = Model(
     Task.CLASSIFICATION,
     FolderDataset(Path()),
     Architecture(
-        ArchitectureName.EFFICIENTNET_LITE0, input=(128, 88, 1), blocks=11, weights=Weights.IMAGENET
+        ArchitectureName.EFFICIENTNET_LITE0,
+        input=(96, 64, 1),
+        blocks=11,
+        members=2,
+        weights=Weights.IMAGENET,
     ),
-    Training(epochs=16, batch_size=64, learning_rate=0.002),
+    Training(epochs=16, batch_size=64, learning_rate=0.002, drawn_only=1.25),
 )
 DRAWN = 20  # samples of each sign beside the photos, where signs may be without any
 
@@ -62,7 +66,7 @@ def main() -> None:
         pool = pool + photos.read(folder)
     recipe = replace(
         RECIPE,
-        architecture=replace(RECIPE.architecture, input=options.input),
+        architecture=replace(RECIPE.architecture, input=options.input, members=options.members),
         training=replace(RECIPE.training, epochs=options.epochs, seed=options.seed),
     )
     splits = {"forty": _forty, "plates": _plates}[options.protocol](pool, options.seed)
@@ -75,12 +79,14 @@ def main() -> None:
         "seed": options.seed,
         "epochs": options.epochs,
         "input": options.input,
+        "members": options.members,
         "photos": len(pool),
         "rows": rows,
         "int8": _summary(rows),
     }
     emit_table(["measured", "variant", "photos", "top-1", "taught", "top-1 of taught"], _table(rows))
-    print(f"seed {options.seed}, {options.epochs} epochs; int8 top-1: {facts['int8']}")
+    of = f"seed {options.seed}, {options.epochs} epochs, {options.members} members"
+    print(f"{of}; int8 top-1: {facts['int8']}")
     if options.json:
         options.json.write_text(json.dumps(facts, indent=1) + "\n")
 
@@ -91,6 +97,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--protocol", choices=["forty", "plates"], default="forty")
     parser.add_argument("--epochs", type=int, default=RECIPE.training.epochs)
     parser.add_argument("--input", type=_shape, default=RECIPE.architecture.input, metavar="HxW")
+    parser.add_argument("--members", type=int, default=RECIPE.architecture.members)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE")
     return parser.parse_args()
