@@ -23,9 +23,9 @@ from fleetctl.desired import holding_of
 from fleetctl.lab import control
 from fleetctl.lab.state import LabFiles
 from fleetctl.manifest.schema import Board, Smoke
+from fleetctl.observing import observe
 from fleetctl.render.renderer import Renderer
 from fleetctl.render.sources import board_runtime, packaged_templates
-from fleetctl.rollout import observe
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order, Transport
 

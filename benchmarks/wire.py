@@ -27,10 +27,10 @@ from benchmarks.unlearnt import Weights
 from fleetctl.desired import holding_of
 from fleetctl.lab import control
 from fleetctl.manifest.schema import Board, Smoke
+from fleetctl.observing import observe
 from fleetctl.release import Release
 from fleetctl.render.renderer import Renderer
 from fleetctl.render.sources import board_runtime, packaged_templates
-from fleetctl.rollout import observe
 from fleetctl.store import BlobStore
 from fleetctl.transports.ansible import AnsibleTransport
 from fleetctl.transports.ansible_inventory import host_key_options

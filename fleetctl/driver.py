@@ -9,6 +9,7 @@ from fleetctl import smoke
 from fleetctl.events import Emit
 from fleetctl.manifest.schema import RolloutPolicy
 from fleetctl.observation import Observed, Reach
+from fleetctl.observing import observe
 from fleetctl.plan import Plan
 from fleetctl.rollout import (
     Allowed,
@@ -25,7 +26,6 @@ from fleetctl.rollout import (
     SoakBoards,
     Soaked,
     Stopped,
-    observe,
     start,
     step,
 )

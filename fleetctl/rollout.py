@@ -12,17 +12,16 @@ Asking is where people come in: whoever paused the rollout holds it there, until
 running the rollout again goes on from wherever a killed one stopped.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from fleetctl import events, gate
 from fleetctl.errors import Aborted, FleetError, GatePaused, RollbackFailed, SmokeFailed, TransportError
-from fleetctl.manifest.schema import Board, RevertPolicy, RolloutPolicy
-from fleetctl.observation import Observed, Reach, latency_p95_ms
+from fleetctl.manifest.schema import RevertPolicy, RolloutPolicy
+from fleetctl.observation import latency_p95_ms
 from fleetctl.plan import Action, Plan, Step, WaveSteps
 from fleetctl.smoke import BoardVerdict, Verdict
-from fleetctl.transports.base import Reply, Transport
 
 
 class Phase(StrEnum):
@@ -360,30 +359,3 @@ def failure(state: Rollout) -> FleetError | None:
             hint="they take the release when the rollout is run again and they are back",
         )
     return None
-
-
-def observe(transport: Transport, boards: list[Board], *, deadline: float) -> dict[str, Observed]:
-    """Ask boards what they run; every board asked is in the result, whatever became of its reply."""
-    seen = {found.board: found for found in observing(transport, boards, deadline=deadline)}
-    return {board.name: seen[board.name] for board in boards}
-
-
-def observing(transport: Transport, boards: Sequence[Board], *, deadline: float) -> Iterator[Observed]:
-    """What boards run, exactly once each, in the order in which they answer."""
-    left = dict.fromkeys(board.name for board in boards)
-    for reply in transport.observe(boards, deadline=deadline):
-        if reply.board in left:
-            del left[reply.board]
-            yield observed_from(reply)
-    for name in left:
-        yield Observed(name, Reach.FAILED, "the transport gave no answer")
-
-
-def observed_from(reply: Reply) -> Observed:
-    """A reply to `observe`, read defensively."""
-    if reply.ok:
-        return Observed.parse(reply.board, reply.data)
-    reach = {"unreachable": Reach.OFFLINE, "timed_out": Reach.OFFLINE, "refused": Reach.REFUSED}.get(
-        reply.status.value, Reach.FAILED
-    )
-    return Observed(reply.board, reach, error=reply.error, hint=reply.hint)

@@ -20,9 +20,10 @@ from fleetctl.manifest.schema import (
     VariantName,
     Wave,
 )
+from fleetctl.observing import observe
 from fleetctl.plan import Plan, make_plan
 from fleetctl.release import Release
-from fleetctl.rollout import Rollout, observe
+from fleetctl.rollout import Rollout
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order
 from fleetctl.transports.fake import FakeTransport

@@ -11,9 +11,9 @@ from fleetctl.commits import Commits
 from fleetctl.errors import UsageError
 from fleetctl.manifest.schema import Board, Fleet, Via
 from fleetctl.observation import Observed
+from fleetctl.observing import observe
 from fleetctl.project import Project
 from fleetctl.release import Release
-from fleetctl.rollout import observe
 from fleetctl.selector import Selection, select
 from fleetctl.signing.signing import Barred
 from fleetctl.transports.base import Examines, Transport

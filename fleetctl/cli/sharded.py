@@ -148,7 +148,7 @@ def _read_results(folder: Path) -> "dict[str, ShardResult]":
 
 def _with_way_back(session: "Session", plan: Plan, boards: Collection[str]) -> Callable[[Order], Order]:
     """Adds to orders what lets boards that demand signatures go back to what they ran before their shard."""
-    from fleetctl.rollout import observe
+    from fleetctl.observing import observe
     from fleetctl.signing.signing import open_signing
 
     signing = open_signing(session.project, session.fleet, os.environ)

@@ -121,9 +121,9 @@ def _asking(session: "Session") -> Iterator["BoardStatus"]:
     from fleetctl.cli.session import READ_DEADLINE
     from fleetctl.commits import Commits
     from fleetctl.manifest.schema import Signing
+    from fleetctl.observing import observing
     from fleetctl.origins import stranger
     from fleetctl.revision import working_commit
-    from fleetctl.rollout import observing
     from fleetctl.signing.trusted_keys import trusted_keys
     from fleetctl.status import assess
 

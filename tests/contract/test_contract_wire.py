@@ -12,8 +12,8 @@ from tcp_link import Link, link_to
 from fleetctl.artifact import BlobRef
 from fleetctl.desired import holding_of
 from fleetctl.manifest.schema import Board
+from fleetctl.observing import observe
 from fleetctl.release import Release
-from fleetctl.rollout import observe
 from fleetctl.store import BlobStore, sha256
 from fleetctl.transports.ansible import AnsibleTransport
 from fleetctl.transports.base import Order, Reply, ReplyStatus, Transport

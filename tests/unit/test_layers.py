@@ -29,6 +29,7 @@ LAYERS = [
     "observation",
     "plan",
     "transports.base",
+    "observing",
     "smoke",
     "transports",
     "bootstrap",

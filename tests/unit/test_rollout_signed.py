@@ -10,7 +10,8 @@ from fleetctl.desired import sealed_by
 from fleetctl.driver import run
 from fleetctl.manifest.schema import Gate, RevertPolicy
 from fleetctl.observation import Observed
-from fleetctl.rollout import Rollout, observe
+from fleetctl.observing import observe
+from fleetctl.rollout import Rollout
 from fleetctl.signing.signing import Signing
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order

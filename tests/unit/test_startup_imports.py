@@ -143,8 +143,9 @@ def test_a_plan_imports_neither_numpy_nor_the_network(fleet: Path, monkeypatch: 
     assert {"fleetctl.desired", "fleetctl.models.dataset_digest"} <= found
     assert set() == packages(found) - {*YAML, "jinja2", "markupsafe"}
     assert set() == {"ssl", "http.client", "asyncio", "multiprocessing"} & found
-    # There is no board of a hub, no commit to compare with and no wave that is split.
+    # There is no board of a hub, no commit to compare with, no wave that is split and none to roll out.
     others = (
+        "fleetctl.rollout",
         "fleetctl.images",
         "fleetctl.proposal.compare",
         "fleetctl.sharding",
