@@ -75,6 +75,10 @@ def fault_of(said: str, board: Board, known_hosts: Path) -> BoardFault:
         return denied(board)
     if any(words in said for words in _SUDO):
         return needs_password(board)
+    if (
+        "waiting for privilege escalation prompt" in said
+    ):  # Ansible's words; ssh alone may have been slow, too
+        return BoardFault(ReplyStatus.TIMED_OUT, f"sudo on {board.name} did not answer in time")
     return BoardFault(
         ReplyStatus.UNREACHABLE, f"no connection to {board.host}:{board.port}: {_last_line(said)}"
     )

@@ -162,6 +162,11 @@ SSH_WORDS = [
         "kex_exchange_identification:  [31mread",
     ),
     ("", "unreachable", "ssh said nothing"),
+    (
+        "Timeout (62s) waiting for privilege escalation prompt: ",
+        "timed_out",
+        "sudo on luxor-01 did not answer",
+    ),
 ]
 
 
