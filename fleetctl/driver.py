@@ -149,7 +149,7 @@ class _Doer:
                 return Stopped(wish.by)
             self.clock.sleep(min(seconds, _LOOK_S))
             seconds -= _LOOK_S
-        return Soaked(self._fallen(boards))
+        return self._look_again(boards)
 
     def _ask_leave(self, more: bool) -> Iterator[Happening]:
         held = False
@@ -161,13 +161,16 @@ class _Doer:
         wish = self.steering.wish()
         yield Stopped(wish.by) if wish.word is Word.ABORT else Allowed(wish.by if held else "")
 
-    def _fallen(self, boards: tuple[str, ...]) -> dict[str, str]:
+    def _look_again(self, boards: tuple[str, ...]) -> Soaked:
         seen = observe(
             self.transport, [self.orders[board].board for board in boards], deadline=self.policy.deadline
         )
         wanted = {board: self.orders[board].release.digest for board in boards}
-        doubts = {board: _doubt(seen[board], wanted[board]) for board in boards}
-        return {board: doubt for board, doubt in doubts.items() if doubt}
+        silent = {
+            board: seen[board].error or "it gave no answer" for board in boards if not _answers(seen[board])
+        }
+        doubts = {board: _doubt(seen[board], wanted[board]) for board in boards if board not in silent}
+        return Soaked({board: doubt for board, doubt in doubts.items() if doubt}, silent)
 
     def _revert(self, to: Mapping[str, str | None], reason: str) -> Iterator[Happening]:
         targets = [self.orders[board].board for board in to]
@@ -195,10 +198,12 @@ def _reverted(reply: Reply, reason: str) -> BoardVerdict:
     )
 
 
+def _answers(seen: Observed) -> bool:
+    return seen.reach is Reach.REACHED
+
+
 def _doubt(seen: Observed, release: str) -> str:
-    """Why a board that was verified a moment ago no longer holds; empty if it does, or cannot be asked."""
-    if seen.reach is not Reach.REACHED:
-        return ""  # offline after its proof: neither a failure nor a success
+    """Why a board that was verified a moment ago no longer holds; empty if it does."""
     if seen.service != "running":
         return f"service is {seen.service}"
     if seen.loaded is None or seen.loaded.release != release:

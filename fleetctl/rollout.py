@@ -80,9 +80,11 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Soaked:
-    """The soak time is over; `fallen` says which verified boards no longer hold, and why."""
+    """The soak time is over; `fallen` says which verified boards no longer hold, and why; `silent` which of
+    them could not be asked whether they do, and why."""
 
     fallen: Mapping[str, str]
+    silent: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,8 @@ def at_gate(
     """A rollout whose last wave was released elsewhere and waits for its gate, and what to do first."""
     state = Rollout(plan, policy, len(plan.waves) - 1, verdicts=verdicts, doubt=doubt)
     if not (doubt or state.wave.touched):
+        if _is_away(state.wave):
+            return _pause_without_canary(state)
         return _finish(state, Outcome.DONE, "")  # a wave with nothing to do has no gate
     return _after_release(state)
 
@@ -170,8 +174,8 @@ def step(state: Rollout, happening: Happening) -> tuple[Rollout, list[Command]]:
     match happening:
         case Settled(verdict):
             return _settle(state, verdict)
-        case Soaked(fallen):
-            return _end_soak(state, fallen)
+        case Soaked(fallen, silent):
+            return _end_soak(state, fallen, silent)
         case Held(by):
             return state, [Announce(events.RolloutHeld(by))]
         case Allowed(by):
@@ -197,10 +201,25 @@ def _open_wave(state: Rollout, index: int) -> tuple[Rollout, list[Command]]:
     number = _next_wave(state, index)
     if number is None:
         return _finish(state, Outcome.DONE, "")
+    if index == 0 < number and _is_away(state.plan.waves[0]):
+        return _pause_without_canary(state)
     wave = state.plan.waves[number]
     opened = replace(state, index=number, phase=Phase.RELEASING, waiting=frozenset(wave.touched))
     announced = Announce(events.WaveStarted(wave.number, wave.name, wave.touched))
     return opened, [announced, ReleaseBoards(wave, wave.touched)]
+
+
+def _is_away(wave: WaveSteps) -> bool:
+    """Whether it is a canary of which nobody has proved what git says, and nobody can be asked to."""
+    actions = {step.action for step in wave.steps}
+    return wave.is_canary and not wave.touched and Action.DEFER in actions and Action.NOTHING not in actions
+
+
+def _pause_without_canary(state: Rollout) -> tuple[Rollout, list[Command]]:
+    """End before a wave opens that nothing speaks for."""
+    pause, reason = gate.Decision.PAUSE.value, "no board of the canary can be reached"
+    state, more = _finish(replace(state, index=0), Outcome.PAUSED, reason)
+    return state, [Announce(events.GateDecided(state.wave.number, pause, reason)), *more]
 
 
 def _next_wave(state: Rollout, index: int) -> int | None:
@@ -240,12 +259,28 @@ def _after_release(state: Rollout) -> tuple[Rollout, list[Command]]:
     return _pass_gate(state)
 
 
-def _end_soak(state: Rollout, fallen: Mapping[str, str]) -> tuple[Rollout, list[Command]]:
-    if not fallen:
-        return _pass_gate(state)
-    return _revert(
-        state, tuple(fallen), "fell over while being watched: " + "; ".join(sorted(set(fallen.values())))
-    )
+def _end_soak(
+    state: Rollout, fallen: Mapping[str, str], silent: Mapping[str, str]
+) -> tuple[Rollout, list[Command]]:
+    state, said = _doubt(state, silent)
+    if fallen:
+        reason = "fell over while being watched: " + "; ".join(sorted(set(fallen.values())))
+        state, more = _revert(state, tuple(fallen), reason)
+    else:
+        state, more = _pass_gate(state)
+    return state, said + more
+
+
+def _doubt(state: Rollout, silent: Mapping[str, str]) -> tuple[Rollout, list[Command]]:
+    """Take back the verdict of boards that proved the release and then fell silent: it may be to blame."""
+    doubted = {
+        board: replace(
+            state.verdicts[board], verdict=Verdict.INCONCLUSIVE, reasons=(f"while being watched: {why}",)
+        )
+        for board, why in silent.items()
+    }
+    state = replace(state, verdicts={**state.verdicts, **doubted})
+    return state, [Announce(_settled_event(state, verdict)) for verdict in doubted.values()]
 
 
 def _revert(state: Rollout, boards: tuple[str, ...], reason: str) -> tuple[Rollout, list[Command]]:
@@ -349,9 +384,11 @@ def failure(state: Rollout) -> FleetError | None:
             hint="the boards run what they ran before; mend the model or the config and roll out again",
         )
     if state.outcome is Outcome.PAUSED:
+        without = ",".join(f"!{step.board}" for step in state.wave.steps[:5])
+        instead = f", or leave them out with --on '{without}'" if _is_away(state.wave) else ""
         return GatePaused(
             f"paused: {state.reason}",
-            hint="see to those boards, then run the rollout again: it goes on from here",
+            hint=f"see to those boards{instead}, then run the rollout again: it goes on from here",
         )
     if state.verdicts and state.count(Verdict.DEFERRED) == len(state.verdicts):
         return TransportError(

@@ -1,6 +1,6 @@
 """Rollouts on simulated boards: waves, gates, reverts, and what is left when they end."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,10 +9,13 @@ from little_fleet import CANARY_THEN_ALL, LittleFleet
 from fleetctl.errors import GatePaused, RollbackFailed, SmokeFailed, TransportError
 from fleetctl.events import BoardSettled, GateDecided, RolloutFinished, SoakStarted, WaveStarted, event_json
 from fleetctl.manifest.schema import Gate, OnInconclusive, RevertPolicy, Wave
-from fleetctl.rollout import Outcome, failure
+from fleetctl.plan import Plan
+from fleetctl.rollout import Outcome, at_gate, failure
+from fleetctl.smoke import BoardVerdict, Verdict
 from fleetctl.store import BlobStore, canonical_json
 from fleetctl.transports.base import Order, Reply
 from fleetctl.transports.fake import FakeTransport
+from fleetctl.transports.faults import Faults
 
 
 @pytest.fixture
@@ -179,6 +182,86 @@ def test_a_board_that_falls_over_while_watched_goes_back(store: BlobStore) -> No
 
     assert world.verdicts(state)["b00"] == "rolled_back"
     assert world.verdicts(state)["b01"] == "untouched"
+
+
+def test_a_canary_that_falls_silent_while_watched_proves_nothing(store: BlobStore) -> None:
+    """It was verified, and nobody can tell whether it still is: the rollout pauses, and nobody goes back."""
+    world = LittleFleet(store, waves=(Wave(group="canary", soak=60.0), Wave(fraction=1.0)))
+    fall_silent(world, "b00")
+    state = world.roll_out()
+
+    assert {"b00": "inconclusive", "b01": "untouched", "b02": "untouched", "b03": "untouched"} == (
+        world.verdicts(state)
+    )
+    assert "while being watched" in state.verdicts["b00"].reasons[0]
+    assert isinstance(failure(state), GatePaused)
+    assert "inconclusive" == [e for e in world.events if isinstance(e, BoardSettled)][-1].verdict
+
+
+def test_one_board_that_falls_silent_leaves_the_others_to_be_judged(store: BlobStore) -> None:
+    """b01 is gone and b02 runs something else after the soak: both are told apart, and b02 goes back."""
+    waves = (Wave(group="canary"), Wave(fraction=1.0, soak=60.0))
+    world = LittleFleet(store, waves=waves, revert=RevertPolicy.FAILED)
+    world.roll_out()
+    old = world.running()
+    world.version = 2
+    fall_silent(world, "b01", lambda: setattr(world.transport._recall("b02"), "current", old["b02"]))
+    state = world.roll_out()
+
+    assert {"b00": "verified", "b01": "inconclusive", "b02": "rolled_back", "b03": "verified"} == (
+        world.verdicts(state)
+    )
+
+
+def fall_silent(world: LittleFleet, board: str, also: Callable[[], None] = lambda: None) -> None:
+    """Cut the board off as soon as somebody waits."""
+
+    def sleep(seconds: float) -> None:
+        world.clock.now += seconds
+        world.transport.faults = Faults({board: {"unreachable": True}})
+        also()
+
+    world.clock.sleep = sleep  # type: ignore[method-assign]
+
+
+def test_a_canary_that_is_offline_opens_no_other_wave(store: BlobStore) -> None:
+    """Nobody of the canary could be asked, so nothing speaks for the release: the other boards wait."""
+    world = LittleFleet(store)
+    world.roll_out()
+    old = world.running()
+    world.version, world.faults = 2, {"b00": {"unreachable": True}}
+    state = world.roll_out()
+
+    assert ["deferred", "untouched", "untouched", "untouched"] == list(world.verdicts(state).values())
+    assert old == world.running()
+    error = failure(state)
+    assert isinstance(error, GatePaused)
+    assert "--on" in error.hint
+
+
+def test_an_offline_canary_on_several_machines_opens_no_other_wave_either(store: BlobStore) -> None:
+    """Joined from shards that found nobody of the canary, its gate stays shut as on one machine."""
+    world = LittleFleet(store, faults={"b00": {"unreachable": True}})
+    canary = Plan("little", world.plan().waves[:1])
+    verdicts = {"b00": BoardVerdict("b00", Verdict.DEFERRED)}
+    state, _ = at_gate(canary, world.fleet.rollout, verdicts)
+
+    assert isinstance(failure(state), GatePaused)
+
+
+def test_a_canary_that_has_proved_the_release_may_be_offline_in_part(store: BlobStore) -> None:
+    """One of its boards runs the very release, proved; that the other is away holds nobody up."""
+    world = LittleFleet(store, waves=(Wave(fraction=0.5), Wave(fraction=1.0)))
+    world.roll_out(world.plan())
+    world.version, world.faults = 2, {"b02": {"unreachable": True}, "b03": {"unreachable": True}}
+    world.roll_out()
+    world.faults = {"b00": {"unreachable": True}}
+    state = world.roll_out()
+
+    assert {"b00": "deferred", "b01": "untouched", "b02": "verified", "b03": "verified"} == (
+        world.verdicts(state)
+    )
+    assert failure(state) is None
 
 
 class Forgetful(FakeTransport):
