@@ -271,8 +271,10 @@ class IotHubTransport:
                 yield job.result()
 
     def _ask(self, board: str, method: str, payload: Mapping[str, Any], deadline: float) -> Reply:
+        # Told twice, a board that went back to the release before would go back to the one that it left.
+        once = method == "revert" and payload.get("to") is None
         try:
-            said = self.hub.invoke(board, MODULE, method, payload, deadline)
+            said = self.hub.invoke(board, MODULE, method, payload, deadline, once=once)
             return Reply(board, ReplyStatus.OK, _checked(method, said))
         except NotThere as error:
             return Reply(board, ReplyStatus.UNREACHABLE, error=f"its module is not connected ({error.code})")

@@ -15,6 +15,8 @@ _TRIES = 8
 _LONGEST_WAIT = 120.0  # seconds
 _SKEW = 300.0  # seconds between two clocks that are more than chance
 _PASSING = {408, 429, 500, 502, 503, 504}
+_UNDONE = {429}  # of those, what says for certain that nothing was done
+_BEYOND = 30.0  # seconds that a hub may take over the time that a method has
 
 Row = Mapping[str, Any]
 
@@ -132,12 +134,17 @@ class HubClient:
         except NotThere:
             return
 
-    def invoke(self, device: str, module: str, method: str, payload: Row, patience: float) -> Any:
+    def invoke(
+        self, device: str, module: str, method: str, payload: Row, patience: float, *, once: bool = False
+    ) -> Any:
         """Call a direct method and give back its payload.
+
+        Args:
+            once: it must not be carried out twice, so is not tried again where it may have been.
 
         Raises:
             NotThere: nobody is connected.
-            NoAnswer: nobody answered in time.
+            NoAnswer: nobody answered in time, or nobody knows whether it was carried out.
         """
         from azure.iot.hub.models import CloudToDeviceMethod
 
@@ -145,33 +152,43 @@ class HubClient:
         wish = CloudToDeviceMethod(
             method_name=method, payload=dict(payload), response_timeout_in_seconds=seconds
         )
+        invoke, passing = self._protocol.modules.invoke_method, _UNDONE if once else _PASSING - {504}
         try:
-            answer = self._call(
-                self._protocol.modules.invoke_method, device, module, wish, passing=_PASSING - {504}
-            )
+            return self._call(
+                invoke, device, module, wish, passing=passing, once=once, timeout=seconds + _BEYOND
+            ).payload
         except _TimedOut as error:
             raise NoAnswer(str(error)) from error
-        return answer.payload
 
     def _call(
         self,
         operation: Callable[..., Any],
         *arguments: Any,
         passing: set[int] = _PASSING,
+        once: bool = False,
+        timeout: float | None = None,
     ) -> Any:
-        """Call the hub, again where that may help."""
+        """Call the hub, again where that may help, and unless `once` forbids it.
+
+        `timeout` is in seconds; the SDK's own, of a hundred, is shorter than direct methods may take.
+        """
         from msrest.exceptions import ClientException, HttpOperationError
 
+        options = {} if timeout is None else {"timeout": timeout}
         for attempt in range(_TRIES):
             self.calls += 1
             try:
-                return operation(*arguments)
+                return operation(*arguments, **options)
             except HttpOperationError as error:
                 response = error.response
+                if once and response.status_code in _PASSING - _UNDONE:
+                    raise _TimedOut(str(response.status_code)) from error
                 if response.status_code not in passing or attempt == _TRIES - 1:
                     raise self._translated(response) from error
                 self._sleep(_wait(response.headers.get("Retry-After"), attempt))
             except ClientException as error:
+                if (once and _was_sent(error)) or (timeout and "Read timed out" in str(error)):
+                    raise _TimedOut("no answer") from error
                 if attempt == _TRIES - 1 or not _may_pass(error):
                     raise self._unreachable(error) from error
                 self._sleep(_wait(None, attempt))
@@ -233,7 +250,7 @@ class HubClient:
 
 
 class _TimedOut(Exception):
-    """504."""
+    """504, or what else leaves open whether a call was carried out."""
 
 
 def _protocol(sign_in: SignIn, credential: Any) -> Any:
@@ -251,6 +268,11 @@ def _protocol(sign_in: SignIn, credential: Any) -> Any:
 
         credential = DefaultAzureCredential()
     return IoTHubConfigurationManager.from_token_credential(sign_in.host, credential).protocol
+
+
+def _was_sent(error: Exception) -> bool:
+    """Whether a call that never got an answer may have reached the hub."""
+    return _may_pass(error) and not any(word in str(error) for word in ("NewConnection", "ConnectTimeout"))
 
 
 def _may_pass(error: Exception) -> bool:

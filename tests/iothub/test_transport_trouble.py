@@ -265,3 +265,30 @@ def test_a_wave_goes_back_by_priority(world: IotHubWorld, releases: Releases) ->
     (again,) = world.transport.release([second])
     assert "confirmed" == again.data["state"]
     assert now not in ours(world)
+
+
+def test_a_board_is_never_sent_back_twice(world: IotHubWorld, releases: Releases) -> None:
+    """An answer that is lost leaves doubt; asked again, the board would go back to what it left."""
+    (board,) = world.boards(1)
+    first, second = releases.order(board, threshold=0.1), releases.order(board, threshold=0.2)
+    for order in (first, second):
+        list(world.transport.release([order]))
+    world.clients.hub.service.faults.drop_after = 1
+    (reply,) = world.transport.revert([board], {board.name: None}, reason="by hand", deadline=DEADLINE)
+
+    assert ReplyStatus.TIMED_OUT is reply.status
+    eventually(lambda: first.release.digest == observed(world, board)["current"])
+
+
+def test_a_board_that_takes_its_time_is_asked_once(world: IotHubWorld, releases: Releases) -> None:
+    """A proof may take minutes: the SDK's own patience, shorter than a method's, does not cut it off."""
+    (board,) = world.boards(1)
+    list(world.transport.release([releases.order(board)]))
+    client = world.iothub.hub
+    client._protocol.config.connection.timeout = 1.0  # a hundred seconds, for whoever has time
+    world.clients.hub.service.faults.slow = 2.0
+    calls = client.calls
+    (reply,) = world.transport.probe([board], deadline=DEADLINE)
+
+    assert reply.ok, reply.error
+    assert 1 == client.calls - calls
