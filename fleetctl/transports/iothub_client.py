@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fleetctl.errors import OverQuota, Refused, ToolchainMissing, TransportError
-from fleetctl.transports.iothub_signin import SignIn
+from fleetctl.transports.iothub_signin import CONNECTION_STRING, SignIn
+from fleetctl.transports.wire import printable
 
 BULK = 100  # devices that one call changes at most
 PAGE = 1000  # twins that one call reads at most
@@ -172,6 +173,8 @@ class HubClient:
 
         `timeout` is in seconds; the SDK's own, of a hundred, is shorter than direct methods may take.
         """
+        from azure.core.exceptions import AzureError
+        from azure.iot.hub.sastoken import SasTokenError
         from msrest.exceptions import ClientException, HttpOperationError
 
         options = {} if timeout is None else {"timeout": timeout}
@@ -192,6 +195,16 @@ class HubClient:
                 if attempt == _TRIES - 1 or not _may_pass(error):
                     raise self._unreachable(error) from error
                 self._sleep(_wait(None, attempt))
+            except SasTokenError as error:
+                raise Refused(
+                    f"the SharedAccessKey in {CONNECTION_STRING} is not in base64",
+                    hint="copy it anew, with every `=` at its end",
+                ) from error
+            except AzureError as error:
+                raise Refused(
+                    f"Entra ID gives no token for hub {self.host}: {printable(error, 300)}",
+                    hint="`az login`; in GitHub Actions `azure/login`; in Azure a managed identity",
+                ) from error
         raise AssertionError("the last try returns or raises")
 
     def _translated(self, response: Any) -> Exception:

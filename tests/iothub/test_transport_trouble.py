@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 from azure.iot.hub.models import Twin
 from contract_worlds import DEADLINE, Releases, observed
 from iothub_hub import Clients, deployment, eventually, hub_with_clients, settings
@@ -75,6 +76,35 @@ def test_clocks_that_differ_are_told_from_wrong_keys(clients: Clients) -> None:
     client = HubClient(SignIn(clients.hub.service_host, clients.hub.connection_string))
     with pytest.raises(Refused, match="are 120 minutes apart"):
         list(client.rows("SELECT * FROM devices"))
+    client.close()
+
+
+class LoggedOut:
+    """A credential of somebody who has not signed in."""
+
+    def get_token(self, *_: str, **__: Any) -> Any:
+        raise ClientAuthenticationError("DefaultAzureCredential failed to retrieve a token\nAttempted: all")
+
+
+def test_who_is_not_signed_in_is_told_how(clients: Clients) -> None:
+    """No token from Entra ID is exit 31 with what to do, not the SDK's traceback."""
+    client = HubClient(SignIn(clients.hub.service_host), credential=LoggedOut())
+    with pytest.raises(Refused, match="gives no token for hub") as error:
+        list(client.rows("SELECT * FROM devices"))
+
+    assert "az login" in error.value.hint
+    assert error.value.message.isprintable()
+    client.close()
+
+
+def test_a_key_that_was_copied_by_half_is_told(clients: Clients) -> None:
+    """A key that is not in base64 is said to be so, and not repeated."""
+    text = f"HostName={clients.hub.service_host};SharedAccessKeyName=o;SharedAccessKey=poison!"
+    client = HubClient(SignIn(clients.hub.service_host, text))
+    with pytest.raises(Refused, match="not in base64") as error:
+        list(client.rows("SELECT * FROM devices"))
+
+    assert "poison" not in f"{error.value.message} {error.value.hint}"
     client.close()
 
 
