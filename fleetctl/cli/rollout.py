@@ -122,6 +122,7 @@ def _roll_out(
     from fleetctl.signing.signing import open_signing
     from fleetctl.store import Lock
 
+    commit = working_commit(session.project)  # that was read: there may be others before somebody says yes
     if part:
         session = begin_shard(session, part)
     if signing := open_signing(session.project, session.fleet, os.environ, back=back):
@@ -141,7 +142,6 @@ def _roll_out(
             talk.done(f"nothing to do: {plan_summary(made)}")
         else:
             _show_and_ask(made, output, yes)
-        commit = working_commit(session.project)
         touched = [step.board for step in made.steps if step.action.touches]
         orders = desired.orders(touched, commit, sealed_by(signing, observed))
         begun = start(made, session.fleet.rollout, is_shard=part is not None)

@@ -62,6 +62,22 @@ def test_a_dirty_tree_is_refused(fleet: GitFleet, fleetctl: Fleetctl) -> None:
     assert {fleet.head} == set(commits_on_boards(fleetctl).values())
 
 
+def test_receipts_name_the_commit_that_was_read(
+    fleet: GitFleet, fleetctl: Fleetctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that is made while somebody thinks about the plan is not what boards are brought to."""
+    first = fleet.head
+
+    def think(*_: object) -> None:
+        fleet.edit("{threshold: 0.6}}", "{threshold: 0.7}}")
+        fleet.commit("Meanwhile")
+
+    monkeypatch.setattr("fleetctl.cli.rollout.ask", think)
+    assert 0 == fleetctl("rollout").status
+
+    assert {first} == set(commits_on_boards(fleetctl).values())
+
+
 def test_an_unpushed_commit_is_refused(fleet: GitFleet, fleetctl: Fleetctl) -> None:
     """A commit that only this machine has says nothing to anybody else: exit 31 unless told."""
     fleet.edit("threshold: 0.6", "threshold: 0.9")
