@@ -31,16 +31,19 @@ DEVICE = Path(__file__).parent.parent / "fleetctl" / "device"
 MODELS = Path(__file__).parent / "cases" / "device"
 LABELS = ("north-west", "north-east", "south-west", "south-east")
 
-# Runs a verb as the transports do, notes its named steps, and ends it by SIGKILL at one of them.
+# Runs a verb as the transports do, notes its named steps, and at one of them ends it by SIGKILL, or leaves it
+# and all that it starts hardly room for a number in a file.
 DRIVER = """
-import os, signal, sys
-script, steps, crash_at, units, *argv = sys.argv[1:]
+import contextlib, os, resource, signal, sys
+script, steps, crash_at, full_at, units, *argv = sys.argv[1:]
 board = {"__name__": "activate", "__package__": None, "__file__": script}
 with open(script) as source:
     exec(compile(source.read(), "activate.py", "exec"), board)
 def checkpoint(step):
-    with open(steps, "a") as stream:
+    with contextlib.suppress(OSError), open(steps, "a") as stream:
         print(step, file=stream)
+    if step == full_at:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16, 16))
     if step == crash_at:
         os.kill(os.getpid(), signal.SIGKILL)
 sys.exit(board["main"](argv, checkpoint=checkpoint, unit_folder=units))
@@ -163,13 +166,14 @@ class TinyBoard:
         payload: bytes = b"",
         *,
         crash_at: str = "",
+        full_at: str = "",
         options: Sequence[str] = (),
         limit: Callable[[], None] | None = None,
         is_all: bool = True,
     ) -> "subprocess.Popen[bytes]":
         """Begin a verb; its standard input is written, and closed where that is all."""
         argv = [self.python, "-c", DRIVER, str(DEVICE / "activate.py"), str(self.steps_file), crash_at]
-        argv += [str(self.units), verb, "--root", str(self.root), *options]
+        argv += [full_at, str(self.units), verb, "--root", str(self.root), *options]
         process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
@@ -223,11 +227,12 @@ class TinyBoard:
         release: TinyRelease,
         *,
         crash_at: str = "",
+        full_at: str = "",
         limit: Callable[[], None] | None = None,
         **changes: Any,
     ) -> dict[str, Any]:
         request, payload = self.activation(release, **changes)
-        return self.ask("activate", request, payload, crash_at=crash_at, limit=limit)
+        return self.ask("activate", request, payload, crash_at=crash_at, full_at=full_at, limit=limit)
 
     def confirm(self, release: TinyRelease, **more: Any) -> dict[str, Any]:
         return self.ask("confirm", {"release": release.digest}, **more)

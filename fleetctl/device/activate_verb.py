@@ -95,5 +95,5 @@ def prove_again(activation: Activation, digest: str, order: Json) -> Optional[Di
     receipt = prove(board, digest, None, order, limit)
     receipt["state"] = "confirmed"
     note_serial(board, order["signed"])
-    activation.records.keep(receipt)
+    activation.records.keep(receipt, activation.checkpoint)
     return {"state": "unchanged", "receipt": receipt}

@@ -67,23 +67,26 @@ class Activation:
         limit = time.monotonic() + number(order, "deadline", DEADLINE_S)
         self.records.write("pending.json", on_probation(digest, previous, order, TRYING, limit))
         self.checkpoint("pending-written")
-        start_watcher(self)
-        self.checkpoint("watcher-started")
         try:
+            start_watcher(self)
+            self.checkpoint("watcher-started")
             receipt = self._swap_and_prove(digest, previous, order, limit)
+            if receipt["outcome"] != "failed":
+                self._await_confirmation(receipt, order)
+                return {"state": "pending", "receipt": receipt}
         except (BoardError, OSError) as error:
             receipt = receipt_of(self.board, digest, previous, order, {})
             receipt.update(judge(self.board, digest, receipt))
             receipt["reasons"] = [str(error)] + ([] if receipt["outcome"] == "failed" else receipt["reasons"])
-            return self.revert(receipt)
-        if receipt["outcome"] == "failed":
-            return self.revert(receipt)
-        self.records.keep(receipt)
+        return self.revert(receipt)
+
+    def _await_confirmation(self, receipt: Json, order: Json) -> None:
+        self.records.keep(receipt, self.checkpoint)
         self.checkpoint("receipt-written")
         until = time.monotonic() + number(order, "confirm_timeout", CONFIRM_TIMEOUT_S)
-        self.records.write("pending.json", on_probation(digest, previous, order, PROVED, until))
+        proved = on_probation(receipt["release"], receipt["previous"], order, PROVED, until)
+        self.records.write("pending.json", proved)
         self.checkpoint("proved")
-        return {"state": "pending", "receipt": receipt}
 
     def _swap_and_prove(
         self, digest: str, previous: Optional[str], order: Json, limit: float
@@ -148,21 +151,33 @@ class Activation:
     def finish_keeping(self) -> Dict[str, Any]:
         pending = self.records.pending
         digest = pending["release"]
-        note_serial(self.board, pending.get("signed"))
-        self.board.set_good(digest)
+        self.records.with_room(lambda: note_serial(self.board, pending.get("signed")))
+        self.records.with_room(lambda: self.board.set_good(digest))
         self.checkpoint("good-written")
         remove(self.board.in_state("repaired"))
         receipt = self.records.receipt or {}
         if receipt.get("release") == digest and receipt.get("state") != "confirmed":
-            self.records.keep(dict(receipt, state="confirmed", time=utc()))
+            self._record(dict(receipt, state="confirmed", time=utc()))
         self.checkpoint("confirmation-recorded")
         remove(self.board.in_state("pending.json"))
         fsync_directory(self.board.state)
         self.checkpoint("confirmed")
-        previous = pending.get("previous")
-        worth_keeping = previous if previous and not altered_files(self.board, previous) else None
-        collect(self.board, {digest, self.board.current, worth_keeping})
+        self._tidy_up(digest, pending.get("previous"))
         return {"state": "confirmed", "current": digest}
+
+    def _record(self, receipt: Json) -> None:
+        """Keep the receipt of something that is done, and stays done where there is no room to say so."""
+        try:
+            self.records.keep(receipt, self.checkpoint)
+        except OSError as error:
+            complain("cannot record that %s was %s: %s" % (receipt["release"][:12], receipt["state"], error))
+
+    def _tidy_up(self, digest: str, previous: Optional[str]) -> None:
+        try:
+            worth_keeping = previous if previous and not altered_files(self.board, previous) else None
+            collect(self.board, {digest, self.board.current, worth_keeping})
+        except OSError as error:  # who confirmed would take it for a release that is not kept
+            complain("cannot clear away what nobody needs any more: %s" % error)
 
     # back
 
@@ -187,10 +202,7 @@ class Activation:
         receipt.update(state="revert_failed" if trouble else "reverted", time=utc())
         receipt["reasons"] = list(receipt.get("reasons", [])) + ([trouble] if trouble else [])
         receipt["restored"] = previous
-        try:
-            self.records.keep(receipt)
-        except OSError as error:
-            complain("cannot record that %s was reverted: %s" % (release[:12], error))
+        self._record(receipt)
         self.checkpoint("reversal-recorded")
         remove(self.board.in_state("pending.json"))
         fsync_directory(self.board.state)
@@ -211,8 +223,8 @@ class Activation:
             if not self._same_manager(release, previous):
                 self.service(release).forget()
             return self._prove_restored(previous)
-        except (BoardError, OSError) as error:
-            return "going back failed: %s" % error
+        except Exception as error:  # noqa: BLE001 - whatever it was, the way back has to come to its end
+            return "going back failed: %s" % (str(error) or type(error).__name__)
 
     def _prove_restored(self, previous: str) -> str:
         """Correct answers count, their speed does not: the release was good, and the board may be busy."""

@@ -64,6 +64,8 @@ class ProcessService:
                     pass_fds=(lock,),
                     preexec_fn=lambda: write_pid(lock),
                 )
+        except subprocess.SubprocessError as error:
+            raise BoardError("service-failed", "the service cannot be started: %s" % error) from None
         finally:
             os.close(lock)
 
@@ -73,7 +75,8 @@ class ProcessService:
         if not wait_until(lambda: try_flock(handle), STOP_PATIENCE_S):
             os.close(handle)
             raise BoardError("service-failed", "another service holds %s" % self._pidfile)
-        os.ftruncate(handle, 0)
+        # Blanks: cut to nothing it would give back its place on the disk, which may be full an instant later.
+        os.pwrite(handle, b" " * os.fstat(handle).st_size, 0)
         return handle
 
     def stop(self) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
+from .call import Checkpoint
 from .durable import atomic_write, is_full, remove, shorten
 from .files import Json, read_json, tail_lines, to_json
 from .layout import Board
@@ -28,15 +29,19 @@ class Records:
         if not os.path.exists(self._ballast):
             atomic_write(self._ballast, os.urandom(self.BALLAST_BYTES), 0o600)
 
-    def write(self, name: str, value: Json) -> None:
-        path, data = self._board.in_state(name), to_json(value)
+    def with_room(self, write: Callable[[], None]) -> None:
+        """Write what must not fail for want of room: the ballast is given up for it."""
         try:
-            atomic_write(path, data)
+            write()
         except OSError as error:
             if not is_full(error) or not os.path.exists(self._ballast):
                 raise
             remove(self._ballast)
-            atomic_write(path, data)
+            write()
+
+    def write(self, name: str, value: Json) -> None:
+        path, data = self._board.in_state(name), to_json(value)
+        self.with_room(lambda: atomic_write(path, data))
 
     @property
     def pending(self) -> Dict[str, Any]:
@@ -46,13 +51,20 @@ class Records:
     def receipt(self) -> Optional[Dict[str, Any]]:
         return read_json(self._board.in_state("receipt.json")) or None
 
-    def keep(self, receipt: Json) -> None:
+    def keep(self, receipt: Json, checkpoint: Checkpoint) -> None:
+        """Keep the latest receipt, in the history first: cut short in between, it is noted there twice, but
+        the history never lacks what the board counts as done."""
+        self.with_room(lambda: self._append(to_json(receipt)))
+        checkpoint("history-written")
         self.write("receipt.json", receipt)
+
+    def _append(self, line: bytes) -> None:
         path = self._board.in_state("history.jsonl")
-        shorten(path, HISTORY_LIMIT)
+        with contextlib.suppress(OSError):  # no room for half of it: it may be longer for a while
+            shorten(path, HISTORY_LIMIT)
         with open(path, "ab+") as stream:
             whole = stream.tell() == 0 or os.pread(stream.fileno(), 1, stream.tell() - 1) == b"\n"
-            stream.write((b"" if whole else b"\n") + to_json(receipt))
+            stream.write((b"" if whole else b"\n") + line)
             stream.flush()
             os.fsync(stream.fileno())
 

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 def recover(activation: Activation) -> str:
     """Finish or undo what was cut short: `clean`, `pending`, `confirmed`, `reverted` or `revert_failed`."""
     board = activation.board
-    sweep(board)
+    try:
+        sweep(board)
+    except OSError as error:  # litter is no reason to stay where the board is
+        complain("cannot remove what was left half-written: %s" % error)
     pending = activation.records.pending
     phase = pending.get("phase")
     if not pending:

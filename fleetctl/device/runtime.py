@@ -10,6 +10,8 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
+from .talk import tell
+
 CPU, EDGE_TPU = "cpu", "edgetpu"
 
 _PACKAGES = (
@@ -77,7 +79,7 @@ def load(model: bytes, accelerator: str, threads: int) -> Engine:
     if accelerator == "required" and not delegates:
         raise RuntimeRefused("the Edge TPU is required: %s" % why_not)
     if why_not:
-        sys.stderr.write("serve: on the CPU instead of the Edge TPU: %s\n" % why_not)
+        tell(sys.stderr, "serve: on the CPU instead of the Edge TPU: %s" % why_not)
     try:
         interpreter = module.Interpreter(
             model_content=model, num_threads=threads, experimental_delegates=delegates

@@ -36,6 +36,7 @@ from .metrics import CONTENT_TYPE, Metrics
 from .opening import Answering, open_model
 from .runtime import RuntimeRefused
 from .spool import Spool
+from .talk import tell
 
 BODY_LIMIT = 16 << 20
 REQUEST_TIMEOUT_S = 10.0
@@ -145,7 +146,7 @@ class Handler(BaseHTTPRequestHandler):
         except images.ImageError as error:
             raise Refusal(400, str(error)) from None
         except (ArithmeticError, ValueError, RuntimeError) as error:
-            sys.stderr.write("serve: %s\n" % error)
+            tell(sys.stderr, "serve: %s" % error)
             raise Refusal(500, str(error)) from None
 
     def _body(self) -> bytes:
@@ -204,7 +205,7 @@ class Server(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def handle_error(self, *_: Any) -> None:
-        sys.stderr.write("serve: a request failed: %s\n" % (sys.exc_info()[1],))
+        tell(sys.stderr, "serve: a request failed: %s" % (sys.exc_info()[1],))
 
 
 def serve(release: str) -> None:
@@ -224,9 +225,8 @@ def serve(release: str) -> None:
     if isinstance(spool, str) and spool:
         watcher = Spool(spool, service.predict, BODY_LIMIT)
         threading.Thread(target=watcher.watch, args=(service.stopping,), daemon=True).start()
-    sys.stderr.write(
-        "serve: release %s on %s:%d\n" % (folder.digest[:12], server.server_name, server.server_port)
-    )
+    where = (folder.digest[:12], server.server_name, server.server_port)
+    tell(sys.stderr, "serve: release %s on %s:%d" % where)
     server.serve_forever(poll_interval=0.1)
     server.server_close()
     service.stopping.set()
@@ -260,7 +260,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         serve(chosen.release)
     except (ReleaseRefused, RuntimeRefused) as error:
-        sys.stderr.write("serve: %s\n" % error)
+        tell(sys.stderr, "serve: %s" % error)
         return 1
     return 0
 

@@ -105,7 +105,7 @@ def go_back_to(activation: Activation, digest: str, reason: str, signed: Optiona
         return dict(answer, state="revert_failed")
     activation.confirm(digest)
     receipt = dict(activation.records.receipt or {}, reasons=[reason], left=current)
-    activation.records.keep(receipt)
+    activation.records.keep(receipt, activation.checkpoint)
     return {"state": "reverted", "current": board.current, "receipt": receipt}
 
 

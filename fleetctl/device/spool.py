@@ -12,6 +12,8 @@ import threading
 import time
 from typing import Any, Callable, Dict, Iterator
 
+from .talk import tell
+
 PICTURES = (".png", ".pgm", ".ppm", ".npy")
 SETTLE_S = 0.5  # a file that changed more recently may still be being written
 POLL_S = 0.5
@@ -34,7 +36,7 @@ class Spool:
                 self._last_error = ""
             except OSError as error:
                 if str(error) != self._last_error:
-                    sys.stderr.write("serve: spool: %s\n" % error)
+                    tell(sys.stderr, "serve: spool: %s" % error)
                 self._last_error = str(error)
 
     def answer_all(self, now: float) -> int:

@@ -75,20 +75,28 @@ def watch(activation: Activation, ready: int) -> None:
     os.close(ready)
     if not free:
         fcntl.flock(handle, fcntl.LOCK_EX)
-    while activation.records.pending:
-        if not is_flocked(board.in_state("lock")) and must_revert(activation.records.pending):
-            undo(activation)
+    trouble = ""
+    while True:
+        try:
+            if not activation.records.pending:
+                return
+            undo_what_must_be(activation)
+            trouble = ""
+        except Exception as error:  # noqa: BLE001 - whatever it was, giving up would leave the board on trial
+            if str(error) != trouble:  # said once: a log that grows would fill the disk
+                complain("watch: %s" % error)
+            trouble = str(error)
+            time.sleep(WATCH_RETRY_S)
         time.sleep(2 * POLL_S)
 
 
-def undo(activation: Activation) -> None:
+def undo_what_must_be(activation: Activation) -> None:
+    board = activation.board
+    if is_flocked(board.in_state("lock")) or not must_revert(activation.records.pending):
+        return
     try:
-        with locked(activation.board, "watch", 1.0):
+        with locked(board, "watch", 1.0):
             say("watch: %s" % recover(activation))
-    except (BoardError, OSError) as error:
-        if isinstance(error, BoardError) and error.code == "busy":
-            return  # a verb came first; look again when it is done
-        complain(
-            "watch: %s" % error
-        )  # a disk may be full for a while: giving up would leave the board on trial
-        time.sleep(WATCH_RETRY_S)
+    except BoardError as error:
+        if error.code != "busy":  # a verb came first; look again when it is done
+            raise

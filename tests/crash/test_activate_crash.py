@@ -28,8 +28,8 @@ from fleetctl.store import sha256
 BEFORE_THE_WATCHER = ["blobs-received", "staged-aside", "staged", "pending-written"]
 UNDER_THE_WATCHER = ["watcher-started", "swapped", "started", "judged", "receipt-written"]
 PROVED = ["proved"]
-CONFIRMING = ["keeping", "good-written", "confirmation-recorded", "confirmed"]
-REVERTING = ["reverting", "swapped-back", "serving-again", "reversal-recorded"]
+CONFIRMING = ["keeping", "good-written", "history-written", "confirmation-recorded", "confirmed"]
+REVERTING = ["reverting", "swapped-back", "serving-again", "history-written", "reversal-recorded"]
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +160,8 @@ def test_power_cut_while_confirming(board: TinyBoard, new: TinyRelease, step: st
     assert board.ask("recover")["state"] in ("confirmed", "clean")
     assert_whole(board, new)
     assert board.ask("observe")["receipt"]["state"] == "confirmed"
+    (last,) = board.ask("history", {"last": 1})["receipts"]
+    assert (last["release"], last["state"]) == (new.digest, "confirmed")
 
 
 @pytest.mark.parametrize("step", REVERTING)
@@ -171,6 +173,32 @@ def test_power_cut_while_going_back(board: TinyBoard, good: TinyRelease, new: Ti
     assert_whole(board, good)
     receipt = board.ask("observe")["receipt"]
     assert (receipt["release"], receipt["state"]) == (spoiled(new).digest, "reverted")
+
+
+@pytest.mark.parametrize("step", ["pending-written", *UNDER_THE_WATCHER])
+def test_no_room_for_another_byte(board: TinyBoard, good: TinyRelease, new: TinyRelease, step: str) -> None:
+    """Where nothing can be noted any more, not even in a log, the board goes back, and serves."""
+    reply = board.activate(new, full_at=step)
+    assert reply["state"] == "reverted"
+    assert_whole(board, good)
+
+
+@pytest.mark.parametrize("step", UNDER_THE_WATCHER[:4])
+def test_killed_with_no_room_for_another_byte(
+    board: TinyBoard, good: TinyRelease, new: TinyRelease, step: str
+) -> None:
+    """The watcher goes back, though it can say so nowhere."""
+    assert board.activate(new, full_at="pending-written", crash_at=step) == {}
+    board.wait_until_settled()
+    assert_whole(board, good)
+
+
+def test_no_room_to_note_that_a_release_is_good(board: TinyBoard, new: TinyRelease) -> None:
+    """Who confirmed is told, and what was begun is finished as soon as there is room."""
+    assert board.activate(new)["state"] == "pending"
+    assert board.confirm(new, full_at="keeping")["code"] == "no-space"
+    assert board.ask("recover")["ok"] is True
+    assert_whole(board, new)
 
 
 def test_restarted_before_anybody_confirmed(board: TinyBoard, good: TinyRelease, new: TinyRelease) -> None:

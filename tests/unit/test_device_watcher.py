@@ -1,0 +1,70 @@
+"""The watcher undoes what nobody confirms, whatever goes wrong around it."""
+
+from collections.abc import Iterator
+
+import pytest
+from tiny_board import TinyBoard, TinyRelease, powered, tiny_release
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyBoard]:
+    with powered(tmp_path_factory.mktemp("watched") / "root") as board:
+        yield board
+
+
+@pytest.fixture
+def good(board: TinyBoard) -> TinyRelease:
+    release = tiny_release(board.port)
+    board.install(release)
+    return release
+
+
+def wait_for(board: TinyBoard, text: str) -> None:
+    log = board.root / "state" / "watch.log"
+    while text not in log.read_text():
+        assert board.pending
+
+
+def test_what_cannot_be_read_for_a_while_is_read_again(board: TinyBoard, good: TinyRelease) -> None:
+    """An error of the disk does not end the watcher: nobody else would undo what is on probation."""
+    assert board.activate(tiny_release(board.port, threshold=0.9), confirm_timeout=1.0)["state"] == "pending"
+    pending = board.root / "state" / "pending.json"
+    pending.rename(pending.with_name("aside"))
+    pending.mkdir()
+    wait_for(board, "Is a directory")
+    pending.rmdir()
+    pending.with_name("aside").rename(pending)
+
+    board.wait_until_settled()
+    assert board.serves() == board.current == good.digest
+
+
+def test_nothing_is_tried_without_a_watcher(board: TinyBoard, good: TinyRelease) -> None:
+    """Where none can be started, the receipt says so, and nothing is left under way."""
+    log = board.root / "state" / "watch.log"
+    log.unlink(missing_ok=True)
+    log.mkdir()
+    try:
+        reply = board.activate(tiny_release(board.port, threshold=0.8))
+    finally:
+        log.rmdir()
+    assert reply["state"] == "reverted"
+    assert reply["receipt"]["reasons"] == ["the watcher did not start, so nothing was changed"]
+    assert not board.pending
+    assert board.serves() == board.current == good.digest
+
+
+def test_litter_that_cannot_be_removed_keeps_no_board_on_probation(
+    board: TinyBoard, good: TinyRelease
+) -> None:
+    """Somebody's folder with the name of a half-written file is complained of, and left alone."""
+    litter = board.root / ".new.folder"
+    litter.mkdir()
+    try:
+        assert (
+            board.activate(tiny_release(board.port, threshold=0.7), confirm_timeout=0.1)["state"] == "pending"
+        )
+        board.wait_until_settled()
+    finally:
+        litter.rmdir()
+    assert board.serves() == board.current == good.digest
