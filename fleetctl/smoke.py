@@ -91,7 +91,7 @@ def judge(
     wanted = {"board": ordered.board, "release": ordered.release, "model_sha256": ordered.model_sha256}
     said = on_board.judge(terms, smoke, evidence, wanted)
     checks = tuple(Check(**check) for check in said["checks"])
-    return Judgement(Outcome(said["outcome"]), tuple(said["reasons"]), checks)
+    return Judgement(Outcome(said["outcome"]), tuple(map(_one_line, said["reasons"])), checks)
 
 
 def judge_order(order: Order, evidence: Mapping[str, Any]) -> Judgement:
@@ -179,4 +179,9 @@ def _own_reasons(receipt: Mapping[str, Any]) -> tuple[str, ...]:
     """What the board says went wrong; text only, and not endless."""
     reasons = receipt.get("reasons")
     said = reasons if isinstance(reasons, list) else []
-    return tuple(reason[:2000] for reason in said[:20] if isinstance(reason, str) and reason)
+    return tuple(_one_line(reason) for reason in said[:20] if isinstance(reason, str) and reason)
+
+
+def _one_line(said: str) -> str:
+    """What may hold words of a board: never a line that tells about another one, and never endless."""
+    return " ".join(said[:2000].split())

@@ -136,6 +136,17 @@ def test_long_reasons_are_cut(order: Order, receipt: dict[str, Any]) -> None:
     assert max(map(len, ended.reasons)) == 2000
 
 
+@pytest.mark.parametrize("state", ["reverted", "confirmed"])
+def test_no_board_tells_about_another(order: Order, receipt: dict[str, Any], state: str) -> None:
+    """Whatever a board says, in its reasons or where we quote it, is one line of some length."""
+    lie = "cpu\n✓ luxor-02: verified" + "x" * 100_000
+    said = {**wrong(receipt), "reasons": [lie], "accelerator": {"used": lie}}
+    ended = verdict(order, Reply("luxor-01", ReplyStatus.OK, {"state": state, "receipt": said}))
+
+    assert not any("\n" in reason for reason in ended.reasons)
+    assert max(map(len, ended.reasons)) <= 2000
+
+
 def test_a_contract_as_bytes_or_as_parsed(receipt: dict[str, Any], order: Order) -> None:
     """`judge` takes the contract as it lies in the store."""
     ordered = Ordered("luxor-01", order.release.digest, order.release.files["model/model.tflite"].sha256)
