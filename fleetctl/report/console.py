@@ -76,7 +76,7 @@ class Talk:
     def _say(self, colour: str, mark: str, text: str) -> None:
         if self.quiet:
             return
-        line = github.defused(printable(text))
+        line = github.defused(printable(text).replace("\n", "\n  "))  # a line with a mark is ours
         if colour and _is_terminal() and not os.environ.get("NO_COLOR"):
             from rich.text import Text
 
@@ -186,10 +186,14 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The table of `emit_table`, as text."""
-    cells = [[name.upper() for name in columns], *([printable(cell) for cell in row] for row in rows)]
+    cells = [[name.upper() for name in columns], *([_on_one_line(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _on_one_line(cell: str) -> str:
+    return printable(cell).replace("\n", " ")  # no board adds a row about another
 
 
 def emit_markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

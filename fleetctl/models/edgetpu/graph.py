@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 ABSENT = -1
 """Where an operation leaves out an optional tensor."""
 
-MAX_SETTING = 64 * 1024  # bytes of a constant that says how an operation works: axes, sizes, paddings
+MAX_SETTING = 256  # bytes of a constant that says how an operation works: paddings of 16 dimensions, in INT64
 MAX_ZEROS = 1024 * 1024  # bytes; what thousands of operations can share must be quick to look at
 
 _INTEGERS: dict[str, np.dtype[Any]] = {

@@ -18,8 +18,12 @@ MAX_REDUCED = 16_384  # elements averaged into one; 64x128 are mapped, 256x128 a
 MAX_KERNEL = 63  # both sides; compiling 64x64 fails
 MAX_RESIZED = (
     2 * 1024 * 1024
-)  # elements of the output; 128x128x64 are mapped, 512x512x32 are not (edgetpu#31)
+)  # elements of the output; 128x128x64 are mapped, 1024x1024x3 are not (edgetpu#597)
 MAX_SCALE = 8  # resizing 1x and 2x is mapped, 15x and 33x are not
+MAX_FEATURES = 950  # of an LSTM's input; compiling up to some 900 works, above 1,000 fails (edgetpu#598)
+# Moving channels to the end: 64x24x24 and 4x128x128 are mapped, 64x32x32 and 32x64x64 are not (onnxsim#1418).
+MAX_MOVED, FEW_CHANNELS = 48 * 1024, 4
+_CHANNELS_LAST = [0, 2, 3, 1]
 
 Limit = Callable[[Graph, Operation], Reason | None]
 
@@ -178,6 +182,27 @@ def _strided_slice(graph: Graph, operation: Operation) -> Reason | None:
     return None
 
 
+def _lstm(graph: Graph, operation: Operation) -> Reason | None:
+    source = graph.tensors[operation.inputs[0]]
+    if math.prod(source.shape[-1:]) > MAX_FEATURES:
+        return Reason(
+            "it has too many features at each step", source.name, "reduce them first, by a 1x1 convolution"
+        )
+    return None
+
+
+def _transpose(graph: Graph, operation: Operation) -> Reason | None:
+    source, order = (graph.tensors[i] for i in operation.inputs[:2])
+    moved = order.integers()
+    if moved is None or list(moved) != _CHANNELS_LAST or len(source.shape) != BATCH_RANK:
+        return None
+    if source.shape[1] > FEW_CHANNELS and math.prod(source.shape) > MAX_MOVED:
+        return Reason(
+            "it moves too many channels to the end", source.name, "export the model with channels last"
+        )
+    return None
+
+
 def _axes(graph: Graph, operation: Operation, position: int, rank: int) -> set[int]:
     values = graph.tensors[operation.inputs[position]].integers()
     named = [] if values is None else [int(value) + rank * (value < 0) for value in values]
@@ -204,6 +229,7 @@ _LIMITS: dict[str, Limit] = {
     "CONV_2D": _conv_2d,
     "DEPTHWISE_CONV_2D": _convolution,
     "FULLY_CONNECTED": _fully_connected,
+    "LSTM": _lstm,
     "MAX_POOL_2D": _no_fused_activation,
     "MEAN": _mean,
     "PACK": _pack,
@@ -217,4 +243,6 @@ _LIMITS: dict[str, Limit] = {
     "SPLIT": _split,
     "STRIDED_SLICE": _strided_slice,
     "SUM": _reduction,
+    "TRANSPOSE": _transpose,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": _lstm,
 }

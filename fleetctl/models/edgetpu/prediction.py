@@ -126,12 +126,12 @@ def _absorbed(graph: Graph, folded: Sequence[bool], found: Sequence[Place]) -> l
     for index, operation in enumerate(graph.operations):
         for tensor in operation.inputs:
             readers.setdefault(tensor, []).append(index)
-    absorbed = [False] * len(graph.operations)
+    absorbed, ends = [False] * len(graph.operations), set(graph.outputs)
     for index in reversed(range(len(graph.operations))):
         written = graph.operations[index].outputs
         used = [reader for tensor in written for reader in readers.get(tensor, ())]
         inside = all(found[reader].mapped or absorbed[reader] for reader in used)
-        absorbed[index] = folded[index] and bool(used) and inside and not set(written) & set(graph.outputs)
+        absorbed[index] = folded[index] and bool(used) and inside and ends.isdisjoint(written)
     return absorbed
 
 

@@ -50,7 +50,7 @@ def _reasons(graph: Graph, index: int, operation: Operation, known: Collection[i
         if not graph.tensors[tensor].constant and tensor not in known:
             yield Reason("its output has no fixed size", graph.tensors[tensor].name, _STATIC)
             return
-    for tensor in (*roles.activations(operation), *operation.outputs):
+    for tensor in roles.activations(operation):
         if any(side < 0 for side in graph.tensors[tensor].shape):
             yield Reason("a tensor has no fixed size", graph.tensors[tensor].name, _STATIC)
             return
