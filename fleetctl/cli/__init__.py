@@ -64,6 +64,13 @@ def _by_typer(words: list[str]) -> int:
         app(words, prog_name="fleetctl")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
+    except OSError as error:  # help is printed before a verb is begun, so this lies around all of it
+        from fleetctl.report.problems import show_error, unwritten
+
+        if (failed := unwritten(error)) is None:
+            raise
+        show_error(failed)
+        return failed.exit_code
     return 0
 
 
@@ -71,6 +78,7 @@ def run() -> None:
     """The `fleetctl` entry point."""
     from fleetctl.cli.quick import answered
 
+    see_to_streams()
     if answered(sys.argv[1:]):
         return
     import signal
@@ -81,6 +89,26 @@ def run() -> None:
     for late in (signal.SIGINT, signal.SIGTERM):
         signal.signal(late, signal.SIG_IGN)
     sys.exit(status)
+
+
+def see_to_streams() -> None:
+    """Have every standard stream lead somewhere, and no character of a result stop it.
+
+    The next file that is opened would be taken for a stream that was closed, and talk without standard error
+    would be printed among results.
+    """
+    import os
+
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+            os.set_inheritable(number, True)
+        os.close(number)
+        sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+        sys.stdout = sys.stdout or os.fdopen(1, "w", errors="backslashreplace", closefd=False)
+        sys.stderr = sys.stderr or os.fdopen(2, "w", errors="backslashreplace", closefd=False)
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure:
+        reconfigure(errors="backslashreplace")  # as standard error has it already
 
 
 def _terminate(number: int, _: object) -> "NoReturn":

@@ -45,10 +45,10 @@ class LazyGroup(TyperGroup):
         except (typer.Exit, typer.Abort, typer.TyperException, KeyboardInterrupt, BrokenPipeError):
             raise
         except Exception as error:
-            if os.environ.get("FLEETCTL_DEBUG"):
-                raise
-            from fleetctl.report.problems import show_internal_error
+            from fleetctl.report.problems import show_internal_error, unwritten
 
+            if os.environ.get("FLEETCTL_DEBUG") or unwritten(error):
+                raise
             show_internal_error(error)
             raise typer.Exit(FleetError.exit_code) from error
 

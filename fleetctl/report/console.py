@@ -175,8 +175,9 @@ def emit_json(schema: str, data: dict[str, Any]) -> None:
 
 
 def json_text(schema: str, data: dict[str, Any]) -> str:
-    """The document of `emit_json`, as text."""
-    return json.dumps({"schema": schema, **data}, indent=2, ensure_ascii=False, default=str)
+    """The document of `emit_json`, as text; where the output does not hold every character, with escapes."""
+    escaped = not (sys.stdout.encoding or "").lower().startswith("utf")
+    return json.dumps({"schema": schema, **data}, indent=2, ensure_ascii=escaped, default=str)
 
 
 def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,12 +1,25 @@
 """How errors look: what is wrong, where, and what to try; never a traceback."""
 
+import errno
 import sys
 import tempfile
 import traceback
 
-from fleetctl.errors import FleetError, ManifestError
+from fleetctl.errors import FleetError, ManifestError, WriteError
 from fleetctl.report import github
 from fleetctl.report.console import printable
+
+# What the kernel says of a disk that takes no more. Whoever writes a file says so with its name.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def unwritten(error: BaseException) -> WriteError | None:
+    """The error to show where what was printed could not be written, such as into a file on a full disk."""
+    if not isinstance(error, OSError) or error.errno not in _NO_ROOM or error.filename is not None:
+        return None
+    return WriteError(
+        f"the output cannot be written: {error.strerror}", hint="make room where it goes, and run this again"
+    )
 
 
 def error_text(error: FleetError) -> str:
