@@ -56,14 +56,18 @@ def receive_release(call: Call, digest: str, manifest: str, files: Mapping[str, 
     keep = {board.current, board.good, pending.get("release"), pending.get("previous"), digest}
     absent = set(missing_blobs(board, (ref.sha256 for ref in files.values())))
     sizes = {ref.sha256: ref.size for ref in files.values()}
-    make_room(board, sum(sizes[blob] for blob in absent) + 4096 * len(files) + Records.BALLAST_BYTES, keep)
-    adopt(board, unit_path(call, files), call.checkpoint)
+
+    def room_for(needed: int) -> None:
+        make_room(board, needed, keep, wanted=sizes)
+
+    room_for(sum(sizes[blob] for blob in absent) + 4096 * len(files) + Records.BALLAST_BYTES)
+    adopt(board, unit_path(call, files), room_for, call.checkpoint)
     Records(board).prepare()
     bundle = request.get("bundle_bytes", 0)
     if isinstance(bundle, bool) or not isinstance(bundle, int) or bundle < 0:
         raise BoardError("bad-request", "bundle_bytes is not a size")
     if bundle:
-        receive_blobs(board, call.stream, bundle, sizes)
+        receive_blobs(board, call.stream, bundle, sizes, call.checkpoint)
     call.checkpoint("blobs-received")
     still_absent = missing_blobs(board, absent)
     if still_absent:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Callable, Iterator, Mapping, NamedTuple, Optio
 
 from .begun import WORTH_KEEPING, complete, drop_begun
 from .board_error import BoardError
+from .call import Checkpoint
 from .delta import MOST, patched
 from .durable import Together, fsync_directory, remove, replace_file
 from .layout import Board
@@ -48,7 +49,9 @@ class Part(NamedTuple):
         return self.start + length < size <= MOST
 
 
-def receive_blobs(board: Board, stream: BinaryIO, size: int, wanted: Mapping[str, int]) -> None:
+def receive_blobs(
+    board: Board, stream: BinaryIO, size: int, wanted: Mapping[str, int], checkpoint: Checkpoint
+) -> None:
     """Read `size` bytes of tar and keep its members; each is checked before it gets its name.
 
     Args:
@@ -70,6 +73,7 @@ def receive_blobs(board: Board, stream: BinaryIO, size: int, wanted: Mapping[str
                 part = Part.of(name)
                 assert part is not None  # noqa: S101 - it would not be wanted
                 take_in(board, part, length, content, wanted[part.blob], small)
+                checkpoint("receiving")
     finally:
         fsync_directory(board.blobs)
     drop_begun(board)

@@ -9,7 +9,7 @@ from .durable import fsync_directory, remove, swap_link
 from .files import names, read_json
 from .layout import Board
 
-OURS = {"blobs", "releases", "current", "state", "snapshot", "venv", "environments", "wheelhouse"}
+OURS = {"blobs", "releases", "current", "state", "snapshot", "trust", "venv", "environments", "wheelhouse"}
 
 
 def foreign_names(board: Board) -> List[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Callable, Dict, Optional, Sequence
 
 from .call import Checkpoint
 from .clock import utc
@@ -11,11 +11,16 @@ from .durable import atomic_write, fsync_directory, remove
 from .files import to_json
 from .foreign import foreign_names
 from .layout import Board
-from .space import make_room
 
 
-def adopt(board: Board, unit_path: Optional[str], checkpoint: Checkpoint) -> None:
-    """Once, before anything is touched: keep a snapshot of a foreign root, and note how its `current` was."""
+def adopt(
+    board: Board, unit_path: Optional[str], make_room: Callable[[int], None], checkpoint: Checkpoint
+) -> None:
+    """Once, before anything is touched: keep a snapshot of a foreign root, and note how its `current` was.
+
+    Args:
+        make_room: sees to so many bytes of free disk.
+    """
     marker = board.in_state("adopted.json")
     if os.path.exists(marker):
         return
@@ -23,7 +28,7 @@ def adopt(board: Board, unit_path: Optional[str], checkpoint: Checkpoint) -> Non
     unit = unit_path if unit_path and os.path.isfile(unit_path) and board.current is None else None
     note: Dict[str, Any] = {"time": utc(), "foreign": foreign, "link": None, "unit": None, "snapshot": None}
     if foreign or unit:
-        make_room(board, sum(tree_size(os.path.join(board.root, name)) for name in foreign), set())
+        make_room(sum(tree_size(os.path.join(board.root, name)) for name in foreign))
         note["snapshot"] = snapshot(board, foreign, unit)
         checkpoint("snapshot-taken")
     if "current" in foreign and os.path.islink(board.current_link):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Optional, Set
+from typing import Container, Optional, Set
 
 from .begun import drop_begun, drop_stale
 from .board_error import BoardError
@@ -16,15 +16,18 @@ KEEP_RELEASES = 3
 MARGIN_BYTES = 1 << 20  # kept free beyond what a release needs: receipts, logs, directory entries
 
 
-def make_room(board: Board, needed: int, keep: Set[Optional[str]]) -> None:
+def make_room(board: Board, needed: int, keep: Set[Optional[str]], wanted: Container[str]) -> None:
     """See to `needed` bytes of free disk, giving up old releases if that helps.
+
+    Args:
+        wanted: blobs of a release that is on its way: some may have come before, and no release has them yet.
 
     Raises:
         BoardError: `no-space`.
     """
     if free_bytes(board.root) >= needed + MARGIN_BYTES:
         return
-    collect(board, keep, at_least=0)
+    collect(board, keep, at_least=0, wanted=wanted)
     free = free_bytes(board.root)
     if free < needed + MARGIN_BYTES:
         raise BoardError(
@@ -33,8 +36,11 @@ def make_room(board: Board, needed: int, keep: Set[Optional[str]]) -> None:
         )
 
 
-def collect(board: Board, keep: Set[Optional[str]], at_least: int = KEEP_RELEASES) -> None:
-    """Delete releases beyond the newest `at_least`, never one of `keep`; and blobs without a release.
+def collect(
+    board: Board, keep: Set[Optional[str]], at_least: int = KEEP_RELEASES, wanted: Container[str] = ()
+) -> None:
+    """Delete releases beyond the newest `at_least`, never one of `keep`; and blobs that neither a release has
+    nor `wanted` names.
 
     One that was altered on the disk is nothing to go back to, and does not count.
     """
@@ -48,7 +54,7 @@ def collect(board: Board, keep: Set[Optional[str]], at_least: int = KEEP_RELEASE
             remove_folder(board.release(digest))
     referenced = {ref.sha256 for digest in board.staged() for ref in release_files(board, digest).values()}
     for name in names(board.blobs):
-        if name not in referenced:
+        if name not in referenced and name not in wanted:
             remove(board.blob(name))
     drop_begun(board)
 
@@ -58,7 +64,7 @@ def sweep(board: Board) -> None:
     drop_stale(board)
     for folder in (board.blobs, board.state, board.root):
         for name in names(folder):
-            if name.startswith(".new.") or name == "current.new":
+            if name.startswith(".new.") or name in ("current.new", "venv.new"):
                 remove(os.path.join(folder, name))
     for name in names(board.releases):
         if name.startswith((".new.", ".trash.")):

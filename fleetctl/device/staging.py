@@ -18,7 +18,7 @@ def stage(
 ) -> None:
     """Lay out `releases/<digest>` from blobs, aside and then by one rename; repair one that was altered."""
     folder = board.release(digest)
-    if board.has_release(digest):
+    if os.path.isdir(folder):  # it was whole when it got its name, whatever it lacks by now
         repair(board, digest, manifest, files)
         os.utime(folder)
         return
@@ -45,11 +45,11 @@ def repair(board: Board, digest: str, manifest: str, files: Mapping[str, FileRef
     and proved itself.
     """
     folder = board.release(digest)
+    manifest_path = os.path.join(folder, "release.json")
+    if sha256_file(manifest_path) != digest:  # first: without it, the release is not even known as current
+        atomic_write(manifest_path, manifest.encode("utf-8"))
     if board.current == digest and altered_files(board, digest):
         atomic_write(board.in_state("repaired"), digest.encode() + b"\n")
-    manifest_path = os.path.join(folder, "release.json")
-    if sha256_file(manifest_path) != digest:
-        atomic_write(manifest_path, manifest.encode("utf-8"))
     for path, ref in files.items():
         target = os.path.join(folder, path)
         if sha256_file(target) != ref.sha256:

@@ -25,7 +25,7 @@ from tiny_board import (
 from fleetctl.device.begun import WORTH_KEEPING
 from fleetctl.store import sha256
 
-BEFORE_THE_WATCHER = ["blobs-received", "staged-aside", "staged", "pending-written"]
+BEFORE_THE_WATCHER = ["receiving", "blobs-received", "staged-aside", "staged", "pending-written"]
 UNDER_THE_WATCHER = ["watcher-started", "swapped", "started", "judged", "receipt-written"]
 PROVED = ["proved"]
 CONFIRMING = ["keeping", "good-written", "history-written", "confirmation-recorded", "confirmed"]

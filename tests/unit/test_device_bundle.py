@@ -11,6 +11,7 @@ import pytest
 from patches import patch
 from tiny_board import bundle
 
+from fleetctl.device.activate import no_checkpoint
 from fleetctl.device.begun import WORTH_KEEPING, append, begun
 from fleetctl.device.board_error import BoardError
 from fleetctl.device.bundle import LimitedReader, receive_blobs
@@ -46,7 +47,7 @@ def old(board: Board) -> Path:
 
 def receive(board: Board, members: Mapping[str, bytes], *, cut: int = 0) -> None:
     sent = bundle(members)
-    receive_blobs(board, io.BytesIO(sent[: len(sent) - cut]), len(sent), SIZES)
+    receive_blobs(board, io.BytesIO(sent[: len(sent) - cut]), len(sent), SIZES, no_checkpoint)
 
 
 def refused(board: Board, members: Mapping[str, bytes], *, cut: int = 0) -> str:
