@@ -23,6 +23,7 @@ from fleetctl.transports.iothub_quota import DEPLOYMENTS, Hub, Need, check
 
 _FIRST_PRIORITY = 1000  # above what people give theirs, and with room below
 _TRIES = 6
+_YOUNG_MS = 15 * 60 * 1000
 _DESIRED = "properties.desired"
 _OURS = re.compile(r"fleetctl-[0-9a-f]{24}\.[0-9]{1,9}\Z")  # names of our deployments
 
@@ -82,8 +83,14 @@ class Deployer:
         return [usable[wish.stem] for wish in wishes]
 
     def collect(self) -> None:
-        """Delete deployments of ours that no board's tag names."""
-        self._collected(self._hub.deployments())
+        """Delete deployments of ours that no board's tag names, unless they are new.
+
+        Queries lag behind what was written, by minutes at times, and another controller may be about to tag.
+        """
+        young = time.time_ns() // 1_000_000 - _YOUNG_MS
+        self._collected(
+            each for each in self._hub.deployments() if each.priority == 0 or _issued(each) < young
+        )
 
     def tag(
         self,
