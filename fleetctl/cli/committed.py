@@ -1,7 +1,7 @@
 """The fleet of one exact commit, for verbs that write to boards: `--commit`."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +12,10 @@ import typer
 
 from fleetctl.commit_signers import SIGNERS
 from fleetctl.commits import Commits, project_at
-from fleetctl.errors import ManifestError, Refused
+from fleetctl.errors import ManifestError, Refused, UsageError
 from fleetctl.project import Project
+
+REQUIRED_SIGNATURE = "FLEETCTL_REQUIRE_SIGNED_COMMIT"
 
 CommitOption = Annotated[
     str, typer.Option("--commit", metavar="REV", help="What this very commit says, not the files here.")
@@ -28,7 +30,7 @@ SignedOption = Annotated[
     bool,
     typer.Option(
         "--signed",
-        envvar="FLEETCTL_REQUIRE_SIGNED_COMMIT",
+        envvar=REQUIRED_SIGNATURE,
         help="With --commit: refuse it unless git trusts its signature.",
     ),
 ]
@@ -42,11 +44,12 @@ def project_of(file: Path, rev: str, *, dirty: bool, unpushed: bool, signed: boo
     """The project as `rev` has it, in a folder that goes with the block; the files here where `rev` is empty.
 
     Raises:
-        UsageError: git knows no such commit, or trusts no signature of it.
+        UsageError: git knows no such commit, or trusts no signature of it; or one is wanted, and none named.
         Refused: files here differ from git, or no remote has the commit, and that was not allowed.
     """
     project = Project(file)
     if not rev:
+        _refuse_without_commit({"--signed": signed, "--allow-dirty": dirty, "--allow-unpushed": unpushed})
         yield project
         return
     commits = Commits(project.root)
@@ -61,6 +64,17 @@ def project_of(file: Path, rev: str, *, dirty: bool, unpushed: bool, signed: boo
             yield then
         except ManifestError as error:
             raise _at_home(error, then.root) from None
+
+
+def _refuse_without_commit(asked: Mapping[str, bool]) -> None:
+    """Whoever asks for a signature must not get the files as they lie here, which nobody signed."""
+    for option, is_asked in asked.items():
+        if is_asked:
+            also = f" (or {REQUIRED_SIGNATURE} is set)" if option == "--signed" else ""
+            raise UsageError(
+                f"{option} is about a commit, and none is named{also}",
+                hint="say which, such as `--commit HEAD`",
+            )
 
 
 def _demand_clean(commits: Commits, allowed: bool) -> None:

@@ -204,7 +204,7 @@ def test_bad_input_is_one_sentence_and_a_number(
     """It says what is wrong and what to try, repeats no key, and leaves neither deployment nor tag."""
     fleet.register()
     spoil(fleet)
-    code = main(["rollout", "--yes", "--allow-dirty", "--adopt"])
+    code = main(["rollout", "--yes", "--adopt"])
     err = capsys.readouterr().err
 
     assert (status, 1) == (code, err.count("error: ")), err

@@ -133,6 +133,27 @@ def test_an_unsigned_commit_is_refused_where_signatures_are_asked_for(
     assert 0 == signed.status, signed.err
 
 
+@pytest.mark.parametrize("option", ["--signed", "--allow-dirty", "--allow-unpushed"])
+def test_what_is_said_of_a_commit_needs_one(fleetctl: Fleetctl, option: str) -> None:
+    """Else files that nobody signed would go out although a signature was asked for."""
+    said = fleetctl("rollout", "--yes", option)
+
+    assert 2 == said.status
+    assert f"error: {option} is about a commit, and none is named" in said.err
+    assert "--commit HEAD" in said.err
+
+
+def test_a_signature_that_the_environment_asks_for_needs_a_commit(
+    fleetctl: Fleetctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The refusal says where the wish comes from."""
+    monkeypatch.setenv("FLEETCTL_REQUIRE_SIGNED_COMMIT", "1")
+    said = fleetctl("rollout", "--yes")
+
+    assert 2 == said.status
+    assert "FLEETCTL_REQUIRE_SIGNED_COMMIT" in said.err
+
+
 def signing_key(folder: Path) -> Path:
     key = folder / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
