@@ -55,7 +55,7 @@ class Records:
         """Keep the latest receipt, in the history first: cut short in between, it is noted there twice, but
         the history never lacks what the board counts as done."""
         self.with_room(lambda: self._append(to_json(receipt)))
-        checkpoint("history-written")
+        checkpoint("%s-in-history" % receipt["state"])
         self.write("receipt.json", receipt)
 
     def _append(self, line: bytes) -> None:

@@ -26,10 +26,17 @@ from fleetctl.device.begun import WORTH_KEEPING
 from fleetctl.store import sha256
 
 BEFORE_THE_WATCHER = ["receiving", "blobs-received", "staged-aside", "staged", "pending-written"]
-UNDER_THE_WATCHER = ["watcher-started", "swapped", "started", "judged", "receipt-written"]
+UNDER_THE_WATCHER = [
+    "watcher-started",
+    "swapped",
+    "started",
+    "judged",
+    "pending-in-history",
+    "receipt-written",
+]
 PROVED = ["proved"]
-CONFIRMING = ["keeping", "good-written", "history-written", "confirmation-recorded", "confirmed"]
-REVERTING = ["reverting", "swapped-back", "serving-again", "history-written", "reversal-recorded"]
+CONFIRMING = ["keeping", "good-written", "confirmed-in-history", "confirmation-recorded", "confirmed"]
+REVERTING = ["reverting", "swapped-back", "serving-again", "reverted-in-history", "reversal-recorded"]
 
 
 @pytest.fixture(scope="module")
