@@ -65,6 +65,12 @@ else:
     run()
 """
 
+_GH = """\
+#!/bin/sh
+# GitHub's own client, asked how the last rollout ended: the file beside it says.
+echo "ended=$(cat "$(dirname "$0")/last-rollout")"
+"""
+
 PLAYED = ("actions/checkout", "actions/upload-artifact", "actions/download-artifact")
 
 
@@ -356,6 +362,10 @@ def programs(folder: Path) -> Path:
     program = folder / "fleetctl"
     program.write_text(_FLEETCTL.format(python=sys.executable, tests=str(ROOT / "tests")))
     program.chmod(0o755)
+    client = folder / "gh"
+    client.write_text(_GH)
+    client.chmod(0o755)
+    (folder / "last-rollout").write_text("success")
     return folder
 
 

@@ -154,6 +154,10 @@ def test_from_pull_request_to_proven_fleet_to_issue(team: Team) -> None:
     wanted = config.read_text()
     config.unlink()
     config.write_text(wanted.replace('"threads": 1', '"threads": 3'))
+    last = team.runner.programs / "last-rollout"
+    last.write_text("failure")  # a rollout that was stopped, or refused, is nothing that heals by itself
+    assert ok(team.drift())["heal"].skipped
+    last.write_text("success")
     healed = ok(team.drift())
     assert ["open"] == [issue["state"] for issue in team.github.issues]
     assert "luxor-02" in team.github.issues[0]["body"]

@@ -83,6 +83,32 @@ def test_a_rollout_is_never_cut_off_by_the_next() -> None:
     assert "rollout" == jobs(FOLDER / "drift.yml")["heal"]["concurrency"]["group"]
 
 
+def test_nothing_is_healed_that_no_rollout_brought() -> None:
+    """A rollout refuses unsigned images and dangerous pushes: what it stopped has no other way in."""
+    found = jobs(FOLDER / "drift.yml")
+    (asking,) = (step for step in found["drift"]["steps"] if step.get("id") == "last")
+
+    assert "needs.drift.outputs.rolled-out == 'true'" in found["heal"]["if"]
+    assert "--workflow rollout.yml --branch main --limit 1" in asking["run"]
+    assert "${{ steps.last.outputs.ended == 'success' }}" == found["drift"]["outputs"]["rolled-out"]
+
+
+def test_every_job_that_asks_boards_signs_in_to_azure() -> None:
+    """A board via IoT Hub is asked through the hub: each job with a verb for boards can get in there."""
+    verb = re.compile(r"fleetctl (rollout|status|drift)\b")
+    asking = [
+        (path.stem, key, job)
+        for path in WORKFLOWS
+        for key, job in jobs(path).items()
+        if any(verb.match(step.get("run", "")) for step in job.get("steps", []))
+    ]
+
+    assert {"canary", "fleet", "shard", "gate", "drift", "heal"} == {key for _, key, _ in asking}
+    for _, key, job in asking:
+        assert "azure/login" in [name_of(step) for step in job["steps"] if "uses" in step], key
+        assert "write" == job["permissions"]["id-token"], key
+
+
 def test_a_check_that_must_pass_runs_for_every_pull_request() -> None:
     """One that leaves paths out would never report for the others, and nobody could merge them."""
     triggers = yaml.safe_load((FOLDER / "plan.yml").read_text())[True]
