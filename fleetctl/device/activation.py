@@ -19,6 +19,7 @@ from .healthz import healthz
 from .layout import Board
 from .pending import KEEPING, PROVED, REVERTING, TRYING, on_probation
 from .records import Records
+from .recovery import revert_lapsed
 from .release_files import altered_files
 from .services import Service, service_of
 from .space import collect
@@ -64,6 +65,7 @@ class Activation:
 
         Returns `{"state": "pending" | "reverted" | "revert_failed", "receipt": ...}`.
         """
+        self._end_trial_under_another_manager(digest)
         limit = time.monotonic() + number(order, "deadline", DEADLINE_S)
         self.records.write("pending.json", on_probation(digest, previous, order, TRYING, limit))
         self.checkpoint("pending-written")
@@ -79,6 +81,12 @@ class Activation:
             receipt.update(judge(self.board, digest, receipt))
             receipt["reasons"] = [str(error)] + ([] if receipt["outcome"] == "failed" else receipt["reasons"])
         return self.revert(receipt)
+
+    def _end_trial_under_another_manager(self, digest: str) -> None:
+        """Its service would keep running beside ours: nothing that goes back later knows of it."""
+        pending = self.records.pending
+        if pending and not self._same_manager(pending["release"], digest):
+            revert_lapsed(self, pending, "another release was ordered")
 
     def _await_confirmation(self, receipt: Json, order: Json) -> None:
         self.records.keep(receipt, self.checkpoint)

@@ -168,6 +168,19 @@ def test_leaving_one_manager_for_the_other(board: TinyBoard) -> None:
     assert pid not in board.processes()
 
 
+def test_a_trial_under_another_manager_ends_before_the_next(board: TinyBoard) -> None:
+    """The service of a release on probation is none that the one before it knows how to stop."""
+    plain = tiny_release(board.port)
+    board.install(plain)
+    assert board.activate(systemd_release(board))["state"] == "pending"
+    other = plain.with_json("config/serve.json", threshold=0.9)
+    reply = board.activate(other)
+    assert (reply["state"], reply["receipt"]["previous"]) == ("pending", plain.digest)
+    assert not (board.units / UNIT).exists()
+    assert board.serves() == other.digest
+    assert board.ask("revert", {})["current"] == board.serves() == plain.digest
+
+
 def test_no_systemd_is_said_plainly(board: TinyBoard) -> None:
     """On a board without systemctl the manifest has to say `service: process`."""
     board.environment = {"PATH": "/nonexistent"}
