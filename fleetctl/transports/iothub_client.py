@@ -93,6 +93,15 @@ class HubClient:
             late += self._bulk(changes)
         return late
 
+    def device_twin(self, name: str) -> tuple[str, Mapping[str, Any]]:
+        """Etag and tags of one device.
+
+        Raises:
+            NotThere: there is none of that name.
+        """
+        twin = self._call(self._protocol.devices.get_twin, name)
+        return str(twin.etag), twin.tags or {}
+
     def _bulk(self, changes: Sequence[Any]) -> list[str]:
         result = self._call(self._protocol.bulk_registry.update_registry, changes)
         late = []

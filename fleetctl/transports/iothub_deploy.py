@@ -9,16 +9,16 @@ import copy
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fleetctl.errors import TransportError
 from fleetctl.manifest.schema import Board
 from fleetctl.store import canonical_json, sha256
-from fleetctl.transports.iothub_client import HubClient
+from fleetctl.transports.iothub_client import HubClient, NotThere
 from fleetctl.transports.iothub_consignment import Consignment
 from fleetctl.transports.iothub_content import LABEL, MODULE, Surroundings, content
-from fleetctl.transports.iothub_fleet import TAG, Standing, literal, standings
+from fleetctl.transports.iothub_fleet import TAG, Standing, literal
 from fleetctl.transports.iothub_quota import DEPLOYMENTS, Hub, Need, check
 
 _FIRST_PRIORITY = 1000  # above what people give theirs, and with room below
@@ -111,8 +111,17 @@ class Deployer:
             late = self._hub.tag(wishes)
             if not late:
                 return
-            left = standings(self._hub, late)
+            left = {name: reread for name in late if (reread := self._reread(left[name]))}
         raise TransportError(f"the tags of {', '.join(sorted(left)[:5])} change all the time")
+
+    def _reread(self, board: Standing) -> Standing | None:
+        """A board with its twin as it is now, which queries tell later; None where it is gone."""
+        try:
+            etag, tags = self._hub.device_twin(board.board)
+        except NotThere:
+            return None
+        ours = tags.get(TAG)
+        return replace(board, etag=etag, tags=ours if isinstance(ours, dict) else {})
 
     def lower(self, boards: Iterable[Standing]) -> None:
         """Give deployments that nobody but these boards follows the lowest priority.

@@ -183,6 +183,29 @@ def test_tags_that_others_write_survive(world: IotHubWorld, releases: Releases) 
     assert ("luxor", True) == (found["site"], "now" in found["fleetctl"])
 
 
+def test_tags_are_written_though_queries_lag(world: IotHubWorld, releases: Releases) -> None:
+    """A twin that others wrote is read again itself: a query may know its old version for minutes."""
+    (board,) = world.boards(1)
+    rows, known, once = world.iothub.hub.rows, world.iothub.hub.tag, iter([True])
+    old: dict[str, list[Any]] = {}
+
+    def lagging(query: str) -> Iterator[Any]:
+        if "FROM devices WHERE" not in query:
+            return rows(query)
+        return iter(old.setdefault(query, list(rows(query))))
+
+    def slow(wishes: Any) -> list[str]:
+        if next(once, False):
+            world.clients.registry.update_twin(board.name, Twin(tags={"site": "luxor"}), "*")
+        return known(wishes)
+
+    world.iothub.hub.rows, world.iothub.hub.tag = lagging, slow  # type: ignore[method-assign]
+    (reply,) = world.transport.release([releases.order(board)])
+
+    assert "confirmed" == reply.data.get("state"), reply.error
+    assert "luxor" == world.clients.registry.get_twin(board.name).tags["site"]
+
+
 def test_nothing_is_written_that_cannot_fit(world: IotHubWorld, releases: Releases) -> None:
     """With no room for another deployment nothing is: no deployment, no tag, and exit 32."""
     (board,) = world.boards(1)
