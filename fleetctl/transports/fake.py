@@ -59,7 +59,7 @@ class FakeTransport:
         return self._each(boards, FakeBoard.examination)
 
     def remedy(self, boards: Sequence[Board], *, step: str, deadline: float) -> Iterator[Reply]:  # noqa: ARG002
-        return self._each(boards, lambda _: {"step": step, "done": f"simulated: {step}"})
+        return self._each(boards, lambda fake: fake.remedy(step))
 
     def release(self, orders: Sequence[Order]) -> Iterator[Reply]:
         return self._write([Work(o.board, Goal.RELEASED, o.deadline, _NO_KEYS, order=o) for o in orders])

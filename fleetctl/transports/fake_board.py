@@ -40,6 +40,7 @@ class Record:
     good: str | None = None
     pending: dict[str, Any] | None = None  # release, previous, confirm_by
     started: float = 0.0
+    booted: float = 0.0
     pid: int = 1000
     releases: dict[str, dict[str, str]] = field(default_factory=dict)  # digest -> path -> blob digest
     sizes: dict[str, int] = field(default_factory=dict)  # blobs that are here
@@ -285,6 +286,14 @@ class FakeBoard:
         if data[:1] == b"{" and len(data) <= _TEXT_LIMIT:
             self.record.texts[digest] = data.decode()
 
+    def remedy(self, step: str) -> dict[str, Any]:
+        """One rung of the doctor's ladder: the service starts anew, after a boot where that is asked for."""
+        if step == "reboot":
+            self.record.booted = self._clock()
+        if self.record.current:
+            self._serve(self.record.current)
+        return {"step": step, "done": f"simulated: {step}"}
+
     def _serve(self, release: str | None) -> None:
         self.record.current = release
         self.record.started = self._clock()
@@ -409,7 +418,7 @@ class FakeBoard:
             "throttled": self.fault.hot,
             "disk_free_bytes": 8 << 30,
             "memory_free_bytes": 1 << 30,
-            "uptime_s": 3600.0,
+            "uptime_s": min(3600.0, self._clock() - self.record.booted),
             "load1": 0.1,
         }
 
