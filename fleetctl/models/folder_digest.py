@@ -3,10 +3,11 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fleetctl.errors import BuildError
+from fleetctl.errors import BuildError, WriteError
 from fleetctl.models import photo_files
 from fleetctl.store import atomic_write, canonical_json, sha256, sha256_file
 
@@ -18,11 +19,11 @@ def folder_digest(folder: Path, *, cache: Path, now: Callable[[], int] = time.ti
     """sha256 over every photo's name and contents.
 
     `cache` is a folder for what earlier runs learnt: a photo whose size, inode and times are as they were
-    then is not read again. Losing the cache costs time only. `now` is the clock, in nanoseconds.
+    then is not read again. Losing the cache costs time only, and so does one that cannot be written, as where
+    somebody looks who may not write here. `now` is the clock, in nanoseconds.
 
     Raises:
         BuildError: as `photo_files.find`, or a photo that may not be read.
-        WriteError: the cache cannot be written.
     """
     memory = cache / f"digests-{sha256(str(folder.absolute()).encode())[:16]}.json"
     known = _remembered(memory)
@@ -37,7 +38,8 @@ def folder_digest(folder: Path, *, cache: Path, now: Callable[[], int] = time.ti
     deadline = now() - _SETTLED_NS
     settled = {name: record for name, record in fresh.items() if max(record[0][2:]) < deadline}
     if settled != known:
-        atomic_write(memory, canonical_json(settled))
+        with suppress(WriteError):
+            atomic_write(memory, canonical_json(settled))
     return sha256(canonical_json({name: record[1] for name, record in fresh.items()}))
 
 
@@ -56,6 +58,6 @@ def _recorded(record: Any, stamp: list[int]) -> str:
 def _remembered(memory: Path) -> dict[str, Any]:
     try:
         known = json.loads(memory.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}

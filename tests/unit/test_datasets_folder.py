@@ -240,6 +240,15 @@ def test_a_spoilt_digest_cache_costs_time_only(tmp_path: Path) -> None:
         assert folder_digest(folder, cache=cache, now=later) == before
 
 
+def test_a_digest_cache_that_cannot_be_written_costs_time_only(tmp_path: Path) -> None:
+    """Whoever may not write here can still ask what a folder holds."""
+    folder = flat(tmp_path / "photos")
+    before = folder_digest(folder, cache=tmp_path / "cache", now=later)
+    (tmp_path / "file").write_text("in the way")
+
+    assert before == folder_digest(folder, cache=tmp_path / "file", now=later)
+
+
 def test_a_photo_that_did_not_change_is_not_read_again(tmp_path: Path) -> None:
     """What the cache remembers of a photo written long ago is believed."""
     folder, cache = flat(tmp_path / "photos"), tmp_path / "cache"
