@@ -5,7 +5,6 @@ proof is in the hub, and its proof is judged here again. What a deployment is sa
 nothing. Nothing here has to live for a board to end on one whole, proved release.
 """
 
-import concurrent.futures
 import json
 import math
 import time
@@ -19,6 +18,7 @@ from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import Board
 from fleetctl.signing.statement import Signed
 from fleetctl.store import BlobStore
+from fleetctl.transports.as_they_come import as_they_come
 from fleetctl.transports.base import NOTHING_SIGNED, Order, Reply, ReplyStatus
 from fleetctl.transports.dialogue import terms
 from fleetctl.transports.iothub_client import HubClient, NoAnswer, NotThere
@@ -263,12 +263,10 @@ class IotHubTransport:
         payload: Callable[[str], Mapping[str, Any]],
         deadline: float,
     ) -> Iterator[Reply]:
-        with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
-            jobs = [
-                pool.submit(self._ask, board.name, method, payload(board.name), deadline) for board in boards
-            ]
-            for job in concurrent.futures.as_completed(jobs):
-                yield job.result()
+        def ask(board: Board) -> Reply:
+            return self._ask(board.name, method, payload(board.name), deadline)
+
+        return as_they_come(boards, ask, _AT_ONCE)
 
     def _ask(self, board: str, method: str, payload: Mapping[str, Any], deadline: float) -> Reply:
         # Told twice, a board that went back to the release before would go back to the one that it left.

@@ -7,15 +7,14 @@ release's own `activate.py`: a read costs a few hundred bytes. One that has none
 import resource
 import shlex
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 from fleetctl.manifest.schema import Board
 from fleetctl.store import canonical_json
 from fleetctl.transports import board_script, wire
+from fleetctl.transports.as_they_come import as_they_come
 from fleetctl.transports.base import Reply, ReplyStatus
 from fleetctl.transports.board_script import NOT_KEPT
 from fleetctl.transports.hostkeys import needs_password
@@ -153,7 +152,7 @@ class SshReader:
                 return Reply(board.name, fault.status, error=fault.error, hint=fault.hint)
             return Reply(board.name, ReplyStatus.OK, data)
 
-        return _as_they_come(boards, reply)
+        return as_they_come(boards, reply, _connections())
 
 
 Converse = Callable[[Board, Run], Mapping[str, Any]]
@@ -218,34 +217,6 @@ def _failure(verb: str, outcome: Outcome) -> BoardFault:
     ended = "a signal ended it" if outcome.status is None else f"exit status {outcome.status}"
     words = wire.printable(said.strip().rpartition("\n")[2], 200)
     return BoardFault(ReplyStatus.FAILED, f"{verb}: {ended}" + (f": {words}" if words else ""))
-
-
-def _as_they_come(boards: Sequence[Board], reply: Callable[[Board], Reply]) -> Iterator[Reply]:
-    """`reply` for every board, in threads.
-
-    They are daemons: when the caller gives up, so does the process, without waiting for silent boards.
-    """
-    waiting = deque(boards)
-    replies: SimpleQueue[Reply | BaseException] = SimpleQueue()
-
-    def work() -> None:
-        while waiting:
-            try:
-                board = waiting.popleft()
-            except IndexError:  # another thread was faster
-                return
-            try:
-                replies.put(reply(board))
-            except BaseException as error:  # noqa: BLE001 - raised again where the replies are awaited
-                replies.put(error)
-
-    for _ in range(min(len(boards), _connections())):
-        threading.Thread(target=work, daemon=True).start()
-    for _ in boards:
-        came = replies.get()
-        if isinstance(came, BaseException):
-            raise came
-        yield came
 
 
 def _connections() -> int:
