@@ -63,20 +63,17 @@ def bootstrap(
     then on, and take only what they signed. Exits 1 when a board is not fit.
     """
     from fleetctl.bootstrap.boards import Trust
-    from fleetctl.cli.session import open_session
-    from fleetctl.errors import UsageError
+    from fleetctl.cli.session import open_session, over_ssh
     from fleetctl.signing.trusted_keys import trusted_keys
-    from fleetctl.transports.ansible import AnsibleTransport
 
     session = open_session(file, on, transport)
-    if not isinstance(session.transport, AnsibleTransport):
-        raise UsageError("only boards that Ansible reaches can be prepared", hint="select them with --on")
+    ansible = over_ssh(session, transport, "need no preparing")
     keys = trusted_keys(session.project.trust)
     trust = Trust(session.fleet.name, tuple(key.pem for key in keys.values()))
-    outcomes = _look(session, session.transport, trust)
+    outcomes = _look(session, ansible, trust)
     if not check:
         wheelhouse = session.project.state / "wheelhouse"
-        _prepare(session.transport, session.boards, outcomes, wheelhouse, trust)
+        _prepare(ansible, session.boards, outcomes, wheelhouse, trust)
     ordered = [outcomes[board.name] for board in session.boards]
     show(
         output,

@@ -36,19 +36,17 @@ def leave(
     too, or the next rollout adopts it again.
     """
     from fleetctl.cli.rollout import ask
-    from fleetctl.cli.session import open_session
-    from fleetctl.errors import RollbackFailed, UsageError
+    from fleetctl.cli.session import open_session, over_ssh
+    from fleetctl.errors import RollbackFailed
     from fleetctl.report.console import talk
     from fleetctl.store import Lock
-    from fleetctl.transports.ansible import AnsibleTransport
 
     session = open_session(file, on, transport)
-    if not isinstance(session.transport, AnsibleTransport):
-        raise UsageError("only boards that Ansible reaches can be left", hint="select them with --on")
+    ansible = over_ssh(session, transport, "had nothing on them before")
     ask(yes, f"Leave {session.selection}?")
     results: list[dict[str, Any]] = []
     with Lock(session.project.state / "lock", f"leaving boards of {session.fleet.name}"):
-        replies = session.transport.leave(
+        replies = ansible.leave(
             session.boards,
             reason="asked for by `fleetctl leave`",
             deadline=session.fleet.rollout.deadline,

@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fleetctl.cli.options import TransportKind
 from fleetctl.commits import Commits
@@ -17,6 +17,9 @@ from fleetctl.release import Release
 from fleetctl.selector import Selection, select
 from fleetctl.signing.signing import Barred
 from fleetctl.transports.base import Examines, Transport
+
+if TYPE_CHECKING:
+    from fleetctl.transports.ansible import AnsibleTransport
 
 # Reading should not wait for a whole release's deadline.
 READ_DEADLINE = 30.0
@@ -148,6 +151,21 @@ def _as_manifest_says(project: Project, fleet: Fleet, selection: Selection) -> t
     if len(over_hub) == len(boards):
         return in_modules(fleet), hub
     return in_modules(fleet), RoutedTransport({Via.ANSIBLE: ansible, Via.IOTHUB: hub})
+
+
+def over_ssh(session: Session, kind: TransportKind, why_not: str) -> "AnsibleTransport":
+    """What a verb works with that simulated boards and those behind a hub do not have.
+
+    Raises:
+        UsageError: such boards are selected; `why_not` completes the sentence about simulated ones.
+    """
+    if kind is TransportKind.MANIFEST:
+        refuse_without_ssh(session.boards)
+    from fleetctl.transports.ansible import AnsibleTransport
+
+    if not isinstance(session.transport, AnsibleTransport):
+        raise UsageError(f"{kind.value} boards {why_not}", hint="use --transport lab")
+    return session.transport
 
 
 def refuse_without_ssh(boards: Sequence[Board]) -> None:

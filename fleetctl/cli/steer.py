@@ -5,7 +5,7 @@ from pathlib import Path
 from fleetctl.cli.options import Output
 from fleetctl.cli.result import show
 from fleetctl.project import Project
-from fleetctl.steering import UnderWay, Word
+from fleetctl.steering import UnderWay, Word, running
 
 
 def boards_of_rollout(state: Path) -> int:
@@ -37,6 +37,7 @@ def tell_it(file: Path, word: Word, output: Output, then: str) -> None:
     from fleetctl.report.units import plural
 
     state = Project(file).state
+    running(state)  # before anything is written down: in a wrong folder, nothing is
     found = say(state, word, "command")
     boards = boards_of_rollout(state)
     talk.done(f"{found.purpose}, {plural(boards, 'board')}: {then}")

@@ -58,6 +58,8 @@ def up(
 
 def down(files: LabFiles, *, keep: bool) -> int:
     """End every process of every board; forget the boards unless `keep`. Says how many there were."""
+    if not files.folder.is_dir():
+        return 0  # and no lock is left in a folder that has nothing of ours
     with _alone(files, "lab down"):
         ended = _end(files, keep=keep) + _down_edge(files, keep=keep)
         down_hub(files)
@@ -117,6 +119,8 @@ def down_hub(files: LabFiles) -> bool:
 
 def switch(files: LabFiles, boards: Collection[str], *, online: bool) -> None:
     """Restore (`online`) or cut the power of boards of a running lab."""
+    if not files.folder.is_dir():
+        require(files)
     with _alone(files, "lab start" if online else "lab stop"):
         over_hub = [name for name in boards if name in edge(files)]
         if others := [name for name in boards if name not in over_hub]:

@@ -127,13 +127,20 @@ def test_a_plan_is_reckoned_for_the_hub_that_is_written_down() -> None:
         cost(IotHub(tier=HubTier.F1)).refuse()
 
 
-def test_verbs_that_need_ssh_refuse_by_name(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "verb", [["exec", "--yes"], ["bootstrap"], ["bootstrap", "--check"], ["leave", "--yes"]]
+)
+def test_verbs_that_need_ssh_refuse_by_name(
+    said: Said, monkeypatch: pytest.MonkeyPatch, verb: list[str]
+) -> None:
     """Where no ssh leads, no command runs, and the boards are named."""
     monkeypatch.setenv("FLEETCTL_IOTHUB_CONNECTION_STRING", KEY)
     monkeypatch.setenv("FLEETCTL_IOTHUB_REGISTRY", "registry.invalid/fleet")
-    status, err = said(["exec", "--yes", "--on", "karnak-07,luxor-01", "--", "true"])
+    command = ["--", "true"] if verb[0] == "exec" else []
+    status, err = said([*verb, "--on", "karnak-07,luxor-01", *command])
 
     assert (2, True) == (status, "no ssh leads to boards via iothub: karnak-07" in err), err
+    assert "leave them out with --on '!karnak-07'" in err
 
 
 def board(name: str, via: Via) -> Board:

@@ -114,6 +114,38 @@ def test_one_value_touches_the_boards_it_concerns(fleetctl: Fleetctl) -> None:
     assert steps["karnak-01"]["send_bytes"] < 1000
 
 
+@pytest.mark.parametrize("line", ["bootstrap", "leave --yes", "exec --yes -- true"])
+def test_simulated_boards_have_no_ssh(fleetctl: Fleetctl, line: str) -> None:
+    """What needs it says so, and where there are boards that have."""
+    said = fleetctl(*line.split())
+
+    assert (2, True) == (said.status, said.err.startswith("error: fake boards ")), said.err
+    assert "hint: use --transport lab" in said.err
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("pause", 2),
+        ("resume", 2),
+        ("abort --yes", 2),
+        ("lab down", 0),
+        ("lab status", 1),
+        ("lab stop luxor-01", 2),
+        ("lab start luxor-01", 2),
+        ("artifacts pull models", 11),
+    ],
+)
+def test_a_wrong_folder_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, status: int
+) -> None:
+    """Where no fleet is, nothing of ours is left behind."""
+    monkeypatch.chdir(tmp_path)
+
+    assert status == main(line.split())
+    assert [] == list(tmp_path.iterdir())
+
+
 def test_a_bad_canary_is_exit_40(fleetctl: Fleetctl) -> None:
     """The error says what happened and what holds now; later waves are untouched."""
     said = fleetctl("rollout", "--yes", "--faults", faults(luxor_01="{bad_answers: 1.0}"))
