@@ -8,7 +8,7 @@ import typer
 
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 from fleetctl.cli.result import show as show_result
-from fleetctl.errors import UsageError
+from fleetctl.errors import UsageError, WriteError
 from fleetctl.project import Project
 
 if TYPE_CHECKING:
@@ -50,16 +50,22 @@ def new(
     from fleetctl.report.console import talk
     from fleetctl.signing.keys import make_key
     from fleetctl.signing.trusted_keys import add_trusted_key, key_path
-    from fleetctl.store import atomic_write
+    from fleetctl.store import atomic_write, naming
 
     fleet, project = load(file), Project(file)
     key_path(project.trust, name)
-    secret = _outside(project, private or _config() / f"{fleet.name}-{name}.pem")
+    asked = private or _config() / f"{fleet.name}-{name}.pem"
+    with naming(asked):
+        secret = _outside(project, asked)
+        secret.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = make_key()
-    secret.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     passphrase = os.environ.get(SIGNING_PASSPHRASE, "")
     atomic_write(secret, key.to_pem(passphrase), mode=0o600)
-    add_trusted_key(project.trust, name, key.public)
+    try:
+        add_trusted_key(project.trust, name, key.public)
+    except WriteError:
+        secret.unlink()  # half a pair would only stand in the way of the next one
+        raise
     unprotected = "" if passphrase else f", not encrypted: {SIGNING_PASSPHRASE} is unset"
     talk.done(f"private half: {secret}{unprotected}")
     talk.note(f"keep a copy where it is safe, and set {SIGNING_KEY} to its path to sign with it")
@@ -70,11 +76,14 @@ def new(
 @app.command()
 def show(file: FileOption = DEFAULT_MANIFEST, output: OutputOption = Output.TABLE) -> None:
     """List the keys in inventory/trust, and say which of them the environment holds the private half of."""
+    from fleetctl.report.console import talk
     from fleetctl.signing.keys import key_from
     from fleetctl.signing.trusted_keys import trusted_keys
 
-    key = key_from(os.environ)
-    _show(trusted_keys(Project(file).trust), key.public.fingerprint if key else "", output)
+    key, trusted = key_from(os.environ), trusted_keys(Project(file).trust)
+    _show(trusted, key.public.fingerprint if key else "", output)
+    if not trusted:
+        talk.note("inventory/trust holds no key: `fleetctl keys new` makes one")
 
 
 def _show(keys: "dict[str, PublicKey]", own: str, output: Output) -> None:

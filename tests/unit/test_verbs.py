@@ -146,6 +146,31 @@ def test_a_wrong_folder_stays_as_it_is(
     assert [] == list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("private", "in_the_way"), [("file/key.pem", ""), ("new/key.pem", "inventory/trust")]
+)
+def test_a_key_is_made_whole_or_not_at_all(
+    fleetctl: Fleetctl, tmp_path_factory: pytest.TempPathFactory, private: str, in_the_way: str
+) -> None:
+    """Where one half cannot be written, that is said, and the other is not there either."""
+    place = tmp_path_factory.mktemp("private")
+    (place / "file").write_text("no folder")
+    if in_the_way:
+        Path(in_the_way).write_text("no folder")
+    said = fleetctl("keys", "new", "--private", str(place / private))
+
+    assert (70, 1) == (said.status, said.err.count("error: cannot write "))
+    assert [] == list(place.rglob("*.pem"))
+    assert not Path("inventory/trust/release.pem").exists()
+
+
+def test_no_key_is_no_empty_table(fleetctl: Fleetctl) -> None:
+    """It says how to make one."""
+    said = fleetctl("keys", "show")
+
+    assert (0, True) == (said.status, "`fleetctl keys new` makes one" in said.err)
+
+
 def test_a_bad_canary_is_exit_40(fleetctl: Fleetctl) -> None:
     """The error says what happened and what holds now; later waves are untouched."""
     said = fleetctl("rollout", "--yes", "--faults", faults(luxor_01="{bad_answers: 1.0}"))
