@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fleetctl.errors import TransportError
 from fleetctl.manifest.schema import Board, Via
 from fleetctl.signing.statement import Signed
-from fleetctl.transports.base import NOTHING_SIGNED, Order, Reply, Transport
+from fleetctl.transports.base import NOTHING_SIGNED, Order, Reply, ReplyStatus, Transport
 
 
 @dataclass(slots=True)
@@ -37,10 +38,16 @@ class RoutedTransport:
         deadline: float,
         signed: Mapping[str, Signed] = NOTHING_SIGNED,
     ) -> Iterator[Reply]:
-        return self._each(
-            boards,
-            lambda way, share: way.revert(share, to, reason=reason, deadline=deadline, signed=signed),
-        )
+        """Where one way cannot be gone at all, that is the failure of its boards: the others go back."""
+        for way, share in self._shares(boards):
+            left = dict.fromkeys(board.name for board in share)
+            try:
+                for reply in way.revert(share, to, reason=reason, deadline=deadline, signed=signed):
+                    left.pop(reply.board, None)
+                    yield reply
+            except TransportError as error:
+                for name in left:
+                    yield Reply(name, ReplyStatus.FAILED, error=error.message, hint=error.hint)
 
     def probe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
         return self._each(boards, lambda way, share: way.probe(share, deadline=deadline))
@@ -54,6 +61,10 @@ class RoutedTransport:
     def _each(
         self, boards: Sequence[Board], ask: Callable[[Transport, Sequence[Board]], Iterator[Reply]]
     ) -> Iterator[Reply]:
+        for way, share in self._shares(boards):
+            yield from ask(way, share)
+
+    def _shares(self, boards: Sequence[Board]) -> Iterator[tuple[Transport, Sequence[Board]]]:
         for via, way in self.routes.items():
             if share := [board for board in boards if board.via is via]:
-                yield from ask(way, share)
+                yield way, share

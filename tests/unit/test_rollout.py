@@ -1,14 +1,16 @@
 """Rollouts on simulated boards: waves, gates, reverts, and what is left when they end."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from little_fleet import CANARY_THEN_ALL, LittleFleet
 
+from fleetctl.driver import run
 from fleetctl.errors import GatePaused, RollbackFailed, SmokeFailed, TransportError
 from fleetctl.events import BoardSettled, GateDecided, RolloutFinished, SoakStarted, WaveStarted, event_json
-from fleetctl.manifest.schema import Gate, OnInconclusive, RevertPolicy, Wave
+from fleetctl.manifest.schema import Gate, OnInconclusive, RevertPolicy, Via, Wave
 from fleetctl.plan import Plan
 from fleetctl.rollout import Outcome, at_gate, failure
 from fleetctl.smoke import BoardVerdict, Verdict
@@ -16,6 +18,7 @@ from fleetctl.store import BlobStore, canonical_json
 from fleetctl.transports.base import Order, Reply
 from fleetctl.transports.fake import FakeTransport
 from fleetctl.transports.faults import Faults
+from fleetctl.transports.routed import RoutedTransport
 
 
 @pytest.fixture
@@ -262,6 +265,52 @@ def test_a_canary_that_has_proved_the_release_may_be_offline_in_part(store: Blob
         world.verdicts(state)
     )
     assert failure(state) is None
+
+
+class BrokenWay(FakeTransport):
+    """A transport that cannot take anybody back."""
+
+    def revert(self, *_: object, **__: object) -> Iterator[Reply]:
+        raise TransportError("hub unas cannot be reached")
+        yield
+
+
+def test_a_way_that_is_broken_keeps_nobody_else_from_going_back(store: BlobStore) -> None:
+    """b02 fails its wave; b01, over a hub that is down, stays and is told of; b03 goes back all the same."""
+    world = LittleFleet(store, waves=(Wave(group="canary"), Wave(fraction=1.0)))
+    world.roll_out()
+    old = world.running()
+    good = world.transport
+    world.version, world.faults = 2, {"b02": {"bad_answers": 1.0}}
+    plan = world.plan()
+    boards = world.fleet.boards
+    broken = BrokenWay(good.state, good.faults, good.clock, good._records)
+    orders = {
+        name: Order(
+            replace(board, via=Via.IOTHUB if name == "b01" else Via.ANSIBLE),
+            world.release(name),
+            store.root,
+            "c0ffee",
+            30.0,
+            60.0,
+        )
+        for name, board in boards.items()
+    }
+    state = run(
+        plan,
+        world.fleet.rollout,
+        orders,
+        RoutedTransport({Via.IOTHUB: broken, Via.ANSIBLE: good}),
+        emit=world.events.append,
+        clock=world.clock,
+    )
+    now = world.running()
+
+    assert {"b00": "verified", "b01": "rollback_failed", "b02": "rolled_back", "b03": "rolled_back"} == (
+        world.verdicts(state)
+    )
+    assert ("hub unas cannot be reached",) == state.verdicts["b01"].reasons
+    assert ["b02", "b03"] == [board for board in ("b02", "b03") if now[board] == old[board]]
 
 
 class Forgetful(FakeTransport):
