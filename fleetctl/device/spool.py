@@ -40,11 +40,20 @@ class Spool:
                 self._last_error = str(error)
 
     def answer_all(self, now: float) -> int:
-        """Answer every picture that has come to rest and has no answer yet; returns how many."""
-        answered = 0
+        """Answer every picture that has come to rest and has no answer yet; returns how many.
+
+        Raises:
+            OSError: what the disk refused last; the other pictures are answered all the same.
+        """
+        answered, trouble = 0, None
         for name in self._waiting(now):
-            self._write("%s.json" % name, self._read_and_answer(name))
-            answered += 1
+            try:
+                self._write("%s.json" % name, self._read_and_answer(name))
+                answered += 1
+            except OSError as error:
+                trouble = error
+        if trouble:
+            raise trouble
         return answered
 
     def _waiting(self, now: float) -> Iterator[str]:
@@ -68,8 +77,8 @@ class Spool:
             data = stream.read(self._size_limit)
         try:
             return self._answer(data)
-        except (ValueError, ArithmeticError, RuntimeError) as error:
-            return {"error": str(error)}
+        except Exception as error:  # noqa: BLE001 - its answer, whatever it was: nobody else reads pictures
+            return {"error": str(error) or type(error).__name__}
 
     def _write(self, name: str, answer: Dict[str, Any]) -> None:
         handle, aside = tempfile.mkstemp(prefix=".new.", dir=self._folder)

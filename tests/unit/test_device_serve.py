@@ -16,6 +16,7 @@ from served import Served, lay_out, refusal, start_and_wait, stop
 from tiny_board import LABELS, as_npy, free_port, picture, tiny_contract, tiny_release
 
 from fleetctl.device import probe
+from fleetctl.device.spool import Spool
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +172,27 @@ def test_dropped_pictures_are_answered_once(served: Served) -> None:
         "junk.png.json",
         "notes.txt",
     }
+
+
+def test_a_picture_that_cannot_be_answered_keeps_no_other_waiting(tmp_path: Path) -> None:
+    """One whose answer has too long a name comes first every time: it is complained of and passed over."""
+    (tmp_path / f"{'a' * 250}.png").write_bytes(b"")
+    (tmp_path / "b.png").write_bytes(b"")
+    with pytest.raises(OSError, match="too long"):
+        Spool(str(tmp_path), lambda _: {"label": "G17"}, 1000).answer_all(time.time() + 60)
+
+    assert json.loads((tmp_path / "b.png.json").read_text()) == {"label": "G17"}
+
+
+def test_a_picture_that_nobody_expected_is_answered_too(tmp_path: Path) -> None:
+    """Whatever it does to the model, the next one is read: the spool has one thread."""
+    (tmp_path / "b.png").write_bytes(b"")
+
+    def answer(_: bytes) -> dict[str, Any]:
+        raise MemoryError
+
+    assert Spool(str(tmp_path), answer, 1000).answer_all(time.time() + 60) == 1
+    assert json.loads((tmp_path / "b.png.json").read_text()) == {"error": "MemoryError"}
 
 
 def test_the_probe_asks_the_serving_process(served: Served) -> None:
