@@ -36,9 +36,9 @@ def locked(board: Board, verb: str, wait: float) -> Iterator[None]:
         os.close(handle)
 
 
-def try_flock(handle: int) -> bool:
+def try_flock(handle: int, how: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -51,6 +51,6 @@ def is_flocked(path: str) -> bool:
     except FileNotFoundError:
         return False
     try:
-        return not try_flock(handle)
+        return not try_flock(handle, fcntl.LOCK_SH)  # shared: others who look are no holders
     finally:
         os.close(handle)
