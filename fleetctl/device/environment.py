@@ -29,7 +29,7 @@ def described_environment(board: Board) -> Dict[str, Any]:
     """The wheels (file name to sha256) that `venv` was made of; null where it is absent or not our own."""
     record = read_json(os.path.join(venv(board), _RECORD))
     wheels = record.get("wheels")
-    works = isinstance(wheels, dict) and os.access(os.path.join(venv(board), "bin", "python"), os.X_OK)
+    works = isinstance(wheels, dict) and is_whole(venv(board))
     return {
         "present": os.path.lexists(venv(board)),
         "wheels": wheels if works else None,
@@ -51,12 +51,13 @@ def ensure_environment(
         BoardError: `environment-failed`, with pip's last words; `venv` is as it was.
     """
     name = environment_name(wheels)
-    path = os.path.join(board.root, "environments", name)
-    if not os.path.isfile(os.path.join(path, _RECORD)):
+    path = environment_path(board, name)
+    was_whole = is_whole(path)
+    if not was_whole:
         make_environment(path, wheels, folder, proof)
     checkpoint("environment-made")
     if os.path.islink(venv(board)) and os.readlink(venv(board)) == os.path.join("environments", name):
-        return False
+        return not was_whole
     if os.path.isdir(venv(board)) and not os.path.islink(venv(board)):
         set_aside(venv(board))
     swap_link(venv(board), os.path.join("environments", name))
@@ -66,6 +67,17 @@ def ensure_environment(
 def environment_name(wheels: Mapping[str, str]) -> str:
     made_of = to_json({"python": list(sys.version_info[:3]), "wheels": dict(wheels)})
     return hashlib.sha256(made_of).hexdigest()[:16]
+
+
+def environment_path(board: Board, name: str) -> str:
+    return os.path.join(board.root, "environments", name)
+
+
+def is_whole(path: str) -> bool:
+    """Whether an environment was made to its end, and still has its interpreter."""
+    return os.path.isfile(os.path.join(path, _RECORD)) and os.access(
+        os.path.join(path, "bin", "python"), os.X_OK
+    )
 
 
 def venv(board: Board) -> str:

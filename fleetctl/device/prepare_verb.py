@@ -12,7 +12,7 @@ from .call import Call
 from .commands import run
 from .describe_verb import describe
 from .durable import atomic_write
-from .environment import WHEEL, ensure_environment, environment_name, venv
+from .environment import WHEEL, ensure_environment, environment_name, environment_path, is_whole, venv
 from .files import sha256_file
 from .layout import DIGEST
 from .service_user import ensure_user, user_name
@@ -67,7 +67,7 @@ def wheels_of(request: Mapping[str, Any]) -> "tuple[Dict[str, str], Dict[str, in
 def prepare_environment(call: Call, wheels: Dict[str, str], sizes: Dict[str, int]) -> bool:
     board, name = call.board, environment_name(wheels)
     folder = os.path.join(board.root, "wheelhouse")
-    if not os.path.isfile(os.path.join(board.root, "environments", name, "fleetctl.json")):
+    if not is_whole(environment_path(board, name)):
         demand_room(board.root, sum(sizes.values()) * _UNPACKED)
         os.makedirs(folder, exist_ok=True)
         bundle = call.request.get("bundle_bytes", 0)

@@ -92,6 +92,21 @@ def test_an_environment_is_made_of_wheels_and_then_left_alone(
     subprocess.run([root / "venv" / "bin" / "python", "-I", "-c", PROOF], check=True)
 
 
+def test_an_environment_without_its_interpreter_is_made_anew(
+    tmp_path: Path, wheels: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`describe` says that there is none; preparing the board again does not take its record for it."""
+    root = tmp_path / "board"
+    ask(root, "prepare", request_of(wheels), capsys, tar_of(wheels))
+    python = root / "venv" / "bin" / "python"
+    python.unlink()
+    assert ask(root, "describe", {}, capsys)["environment"]["wheels"] is None
+    again = ask(root, "prepare", request_of(wheels), capsys, tar_of(wheels))
+
+    assert ["python environment"] == again["changed"]
+    subprocess.run([python, "-I", "-c", PROOF], check=True)
+
+
 def test_an_environment_made_by_hand_is_set_aside(
     tmp_path: Path, wheels: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
