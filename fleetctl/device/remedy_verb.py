@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -48,12 +49,12 @@ def unplug_and_plug(slash: str) -> List[str]:
     devices = usb_devices(slash)
     ports = [port for port, identity in devices.items() if identity in (TPU_WITHOUT_FIRMWARE, TPU_AT_WORK)]
     switches = [os.path.join(slash, "sys/bus/usb/devices", port, "authorized") for port in ports]
-    for switch in switches:
-        _write(switch, "0")
-    if ports and slash == "/":
-        time.sleep(UNPLUGGED_S)
-    for switch in switches:
-        _write(switch, "1")
+    with contextlib.ExitStack() as plugged_in_again:
+        for switch in switches:
+            plugged_in_again.callback(_write, switch, "1")
+            _write(switch, "0")
+        if ports and slash == "/":
+            time.sleep(UNPLUGGED_S)
     return ports
 
 

@@ -87,6 +87,18 @@ def test_only_accelerators_are_unplugged(tmp_path: Path) -> None:
     assert ["1", "1\n"] == [switch.read_text() for switch in switches]
 
 
+def test_no_port_is_left_off(tmp_path: Path) -> None:
+    """Where the kernel does not let go of the second accelerator, the first gets its port back."""
+    slash = write(tmp_path, {**usb("1-1", "1a6e", "089a"), **usb("2-1", "1a6e", "089a")})
+    stuck = tmp_path / "sys/bus/usb/devices/2-1/authorized"
+    stuck.unlink()
+    stuck.mkdir()
+
+    with pytest.raises(OSError, match="2-1"):
+        unplug_and_plug(slash)
+    assert "1" == (tmp_path / "sys/bus/usb/devices/1-1/authorized").read_text()
+
+
 def test_a_clock_that_systemd_keeps(tmp_path: Path) -> None:
     """timesyncd's file says it; without it, a test's tree cannot tell."""
     assert clock_is_synchronized(write(tmp_path, {"run/systemd/timesync/synchronized": ""}))
