@@ -11,13 +11,15 @@ Json = Mapping[str, Any]
 
 
 def sha256_file(path: str) -> Optional[str]:
-    """Hex sha256 of a regular file; None where there is none."""
+    """Hex sha256 of a regular file; None where there is none, or a broken disk does not give it back."""
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as stream:
             for chunk in iter(lambda: stream.read(1 << 20), b""):
                 digest.update(chunk)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+    except PermissionError:  # it may well be there
+        raise
+    except OSError:
         return None
     return digest.hexdigest()
 

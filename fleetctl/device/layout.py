@@ -57,7 +57,7 @@ class Board:
         try:
             with open(self.in_state("good")) as stream:
                 digest = stream.read().strip()
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return None
         return digest if DIGEST.match(digest) else None
 

@@ -24,15 +24,14 @@ def parse_manifest(text: str, digest: str) -> Dict[str, FileRef]:
     Raises:
         BoardError: the text is not what its digest says, or names a file outside the release.
     """
-    raw = text.encode("utf-8")
-    if hashlib.sha256(raw).hexdigest() != digest:
+    if sha256_text(text) != digest:
         raise BoardError("bad-manifest", "the release's manifest does not match its digest")
     try:
         document = json.loads(text)
         if document["schema"] != "fleetctl.release/v1":
             raise ValueError("unknown schema")
         files = {path: FileRef(ref["sha256"], ref["size"]) for path, ref in document["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise BoardError(
             "bad-manifest", "the release's manifest is not a fleetctl.release/v1 document"
         ) from None
@@ -60,11 +59,15 @@ def manifest_by_difference(board: Board, difference: Any, digest: str) -> str:
             files.pop(path, None)
         document = {"schema": "fleetctl.release/v1", "files": files}
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
-        if hashlib.sha256(text.encode("utf-8")).hexdigest() == digest:
+        if sha256_text(text) == digest:
             return text
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         pass
     raise BoardError("unknown-base", "the release is not told by what this board has")
+
+
+def sha256_text(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def is_safe_path(path: str) -> bool:

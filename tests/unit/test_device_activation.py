@@ -283,6 +283,27 @@ def test_damaged_blobs_are_sent_again(board: TinyBoard, good: TinyRelease) -> No
     assert board.ask("missing", {"blobs": sorted(good.blobs)})["missing"] == []
 
 
+def test_a_file_that_cannot_be_read_is_sent_again(board: TinyBoard, good: TinyRelease) -> None:
+    """A bad block of a card, or here a link that leads nowhere, is an altered file like any other."""
+    model = board.root / "current" / "model" / "model.tflite"
+    blob = board.root / "blobs" / "sha256" / sha256(model.read_bytes())
+    for path in (model, blob):
+        path.unlink()
+        path.symlink_to(path.name)  # to itself
+    assert board.ask("observe")["altered"]["model/model.tflite"]["sha256"] is None
+    assert board.ask("missing", {"blobs": sorted(good.blobs)})["missing"] == [blob.name]
+    board.install(good)
+    assert blob.read_bytes() == model.read_bytes() == good.files["model/model.tflite"]
+
+
+def test_a_note_of_what_is_good_that_is_no_text(board: TinyBoard, good: TinyRelease) -> None:
+    """A damaged card does not keep a board from being looked at, and given a release."""
+    (board.root / "state" / "good").write_bytes(b"\xff" * 65)
+    assert board.ask("observe")["good"] is None
+    board.install(good)
+    assert board.good == good.digest
+
+
 @pytest.mark.parametrize("between", [0, 1])
 def test_a_damaged_older_release_goes(board: TinyBoard, good: TinyRelease, between: int) -> None:
     """A release that was altered behind our back is not kept to go back to, and none of its blobs stays."""
@@ -364,6 +385,7 @@ BAD_MANIFESTS = [
     '{"schema": "fleetctl.release/v1", "files": {"a": {"sha256": "%s", "size": -1}}}' % ("0" * 64),
     '{"schema": "fleetctl.release/v1", "files": ["a"]}',
     '{"schema": "other", "files": {}}',
+    "[" * 100_000,
     "[]",
     "no json",
 ]
@@ -378,7 +400,9 @@ def test_a_manifest_that_reaches_outside_is_refused(text: str) -> None:
 
 
 def test_a_manifest_must_match_its_digest() -> None:
-    """A release is what its digest says."""
+    """A release is what its digest says; half a character has none."""
+    with pytest.raises(BoardError, match="does not match its digest"):
+        parse_manifest("\ud800", "0" * 64)
     with pytest.raises(BoardError, match="does not match its digest"):
         parse_manifest("{}", "0" * 64)
 
