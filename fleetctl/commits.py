@@ -5,6 +5,7 @@ attribute, filter or hook of the repository has a say in it.
 """
 
 import os
+import re
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,8 +46,23 @@ class Commits:
         if done.returncode:
             shallow = self._succeeds_saying("true", "rev-parse", "--is-shallow-repository")
             hint = _FETCH if shallow else "`git log` lists commits; `git fetch` brings those of others"
-            raise UsageError(f"git knows no commit {name!r} here", hint=hint)
+            raise self._unreadable() or UsageError(f"git knows no commit {name!r} here", hint=hint)
         return done.stdout.decode().strip()
+
+    def _unreadable(self) -> UsageError | None:
+        """Why git tells nothing of this repository at all; None where it does."""
+        done = self._run("rev-parse", "--git-dir")
+        if not done.returncode:
+            return None
+        said = done.stderr.decode(errors="replace")
+        if foreign := re.search(r"dubious ownership in repository at '(.+)'", said):
+            return UsageError(
+                f"git does not read {foreign[1]}: it belongs to somebody else",
+                hint=f"if you trust it: `git config --global --add safe.directory {foreign[1]}`",
+            )
+        if "not a git repository" in said:
+            return UsageError(f"{self.root} lies in no git repository", hint="`git init` makes one")
+        return UsageError(f"git cannot read {self.root}: {said.strip() or 'it says nothing'}")
 
     def is_known(self, commit: str) -> bool:
         """Whether this full id is a commit that some branch or tag, or what is checked out, leads to."""

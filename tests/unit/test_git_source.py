@@ -133,6 +133,24 @@ def test_an_unsigned_commit_is_refused_where_signatures_are_asked_for(
     assert 0 == signed.status, signed.err
 
 
+@pytest.mark.parametrize("line", ["plan --base HEAD", "rollout --yes --commit HEAD"])
+def test_why_git_reads_nothing_is_told(
+    fleetctl: Fleetctl, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """In a container that mounts somebody's checkout, no commit is missing: git does not trust the folder."""
+    fleetctl("rollout", "--yes", "--commit", "HEAD")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    foreign = fleetctl(*line.split())
+    monkeypatch.delenv("GIT_TEST_ASSUME_DIFFERENT_OWNER")
+    shutil.rmtree(".git")
+    missing = fleetctl(*line.split())
+
+    assert (2, 2) == (foreign.status, missing.status)
+    assert f"error: git does not read {Path.cwd()}: it belongs to somebody else" in foreign.err
+    assert f"`git config --global --add safe.directory {Path.cwd()}`" in foreign.err
+    assert "no git repository" in missing.err
+
+
 @pytest.mark.parametrize("option", ["--signed", "--allow-dirty", "--allow-unpushed"])
 def test_what_is_said_of_a_commit_needs_one(fleetctl: Fleetctl, option: str) -> None:
     """Else files that nobody signed would go out although a signature was asked for."""
