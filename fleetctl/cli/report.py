@@ -76,11 +76,15 @@ def _tale(project: "Project", journal: Path | None, *, needed: bool) -> "Tale | 
     from fleetctl.store import Journal
     from fleetctl.tale import tell
 
+    hint = "journals lie in .fleetctl/journal/, one for each rollout"
     kept = sorted((project.state / "journal").glob("*.jsonl"))
     path = journal or (kept[-1] if kept else None)
     if path is not None and path.is_file():
-        return tell(Journal(path).read())
+        tale = tell(Journal(path).read())
+        if tale.fleet or not needed:
+            return tale
+        raise UsageError(f"{path} tells of no rollout", hint=hint)
     if needed:
-        what = f"{path} is not there" if path else "no rollout was made from here"
-        raise UsageError(what, hint="journals lie in .fleetctl/journal/, one for each rollout")
+        what = f"{path} is no file" if path else "no rollout was made from here"
+        raise UsageError(what, hint=hint)
     return None

@@ -164,6 +164,17 @@ def test_a_key_is_made_whole_or_not_at_all(
     assert not Path("inventory/trust/release.pem").exists()
 
 
+@pytest.mark.parametrize("content", ["", "junk", '{"event": "SoakStarted"}'])
+def test_a_file_that_tells_of_no_rollout_is_no_report(fleetctl: Fleetctl, content: str) -> None:
+    """Rather than a rollout of nothing that is not finished."""
+    Path("else.txt").write_text(content)
+    other, folder = fleetctl("report", "--journal", "else.txt"), fleetctl("report", "--journal", "inventory")
+
+    assert (2, "") == (other.status, other.out)
+    assert "error: else.txt tells of no rollout" in other.err
+    assert "error: inventory is no file" in folder.err
+
+
 def test_no_key_is_no_empty_table(fleetctl: Fleetctl) -> None:
     """It says how to make one."""
     said = fleetctl("keys", "show")
