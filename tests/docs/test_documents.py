@@ -29,6 +29,18 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors(file), target
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_tables_are_tables(document: Path) -> None:
+    """A table without a head, or with a row of another width, is shown as a heap of bars."""
+    text = re.sub(r"^ *```.*?^ *```", "", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        rows = table.splitlines()
+        widths = {len(re.findall(r"(?<!\\)\|", re.sub(r"`[^`]*`", "", row))) for row in rows}
+
+        assert re.fullmatch(r"\|(?: ?:?-+:? ?\|)+", rows[1] if rows[1:] else ""), rows[0]
+        assert 1 == len(widths), rows[0]
+
+
 def test_the_readme_names_every_verb() -> None:
     """A verb that nobody can find is not there."""
     readme = (REPOSITORY / "README.md").read_text("utf-8")
