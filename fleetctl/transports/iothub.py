@@ -29,7 +29,7 @@ from fleetctl.transports.iothub_fleet import Standing, answered, answers, standi
 from fleetctl.transports.iothub_images import Images, machine_of
 from fleetctl.transports.iothub_quota import Hub, Need, estimate
 from fleetctl.transports.iothub_twin import twin_size
-from fleetctl.transports.wire import BoardFault, BoardSaidNo, printable
+from fleetctl.transports.wire import BoardFault, BoardSaidNo, printable, tamed
 
 _AT_ONCE = 16  # direct methods under way
 _LOOK_ANYWAY = 5  # polls after which answers are read though their number is the same
@@ -214,7 +214,7 @@ class IotHubTransport:
         if now.said.get("state") == "too-large":
             error = "what it has to say does not fit into its twin (32 KiB)"
             return Reply(now.board, ReplyStatus.FAILED, error=error, hint="take fewer golden samples")
-        data = unpack(now.said.get("reply"))
+        data = tamed(unpack(now.said.get("reply")))
         if data.get("ok") is not True:
             fault = BoardSaidNo("activate", printable(data.get("code")), printable(data.get("error")))
             return fault.reply(now.board)
@@ -341,6 +341,7 @@ def _floor(boards: Iterable[Standing]) -> int:
 
 def _checked(method: str, said: Any) -> Mapping[str, Any]:
     """A module's reply to a method, of the form that boards' replies have."""
+    said = tamed(said) if isinstance(said, dict) else said
     if not isinstance(said, dict) or not isinstance(said.get("ok"), bool):
         excerpt = printable(json.dumps(said))[:120]
         raise BoardFault(ReplyStatus.FAILED, f"{method}: the module's answer is not a reply: {excerpt}")

@@ -9,7 +9,7 @@ from fleetctl.device.edge_report import SECTION, unpack
 from fleetctl.transports.base import Reply, ReplyStatus
 from fleetctl.transports.iothub_client import QUERY_LIMIT, HubClient, Row
 from fleetctl.transports.iothub_content import AGENT, MODULE
-from fleetctl.transports.wire import printable
+from fleetctl.transports.wire import printable, tamed
 
 TAG = "fleetctl"  # {"now", "before": deployments, "was": the release that `before` means}
 _CONNECTED = "Connected"
@@ -34,7 +34,7 @@ class Standing:
     @property
     def observation(self) -> dict[str, Any]:
         """What the board last told of itself; a board without our module runs nothing of ours."""
-        return unpack(self.said.get("observation")) or {"ok": True, "current": None}
+        return tamed(unpack(self.said.get("observation"))) or {"ok": True, "current": None}
 
     @property
     def answer(self) -> tuple[str, Any]:

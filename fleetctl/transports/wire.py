@@ -7,6 +7,7 @@ request on the same standard input, and any `python3` on the board runs it.
 import binascii
 import contextlib
 import json
+import math
 import re
 import tarfile
 import zlib
@@ -25,6 +26,9 @@ _LAUNCH = "import sys,zlib;exec(compile(zlib.decompress(sys.stdin.buffer.read({s
 _TAR_BLOCK = 512
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
 
+
+_HIGH, _LOW = r"\\u[dD][89abAB][0-9a-fA-F]{2}", r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_ESCAPE = re.compile(rf"\\\\|{_HIGH}{_LOW}|(?P<half>{_HIGH}|{_LOW})")
 
 _HINTS = {
     "untrusted": "it trusts keys: whatever it is to run, or to go back to, has to be signed for it by name",
@@ -100,7 +104,7 @@ def parse_reply(verb: str, stdout: bytes) -> dict[str, Any]:
         raise BoardFault(ReplyStatus.FAILED, f"{verb}: the board said more than {REPLY_LIMIT >> 20} MiB")
     lines = stdout.strip().splitlines()
     try:
-        reply = json.loads(_unfolded(lines[-1]), parse_constant=_refuse_constant) if lines else None
+        reply = _parsed(_unfolded(lines[-1]).decode()) if lines else None
     except (ValueError, RecursionError, zlib.error):
         reply = None
     if not isinstance(reply, dict) or not isinstance(reply.get("ok"), bool):
@@ -108,6 +112,29 @@ def parse_reply(verb: str, stdout: bytes) -> dict[str, Any]:
     if not reply["ok"]:
         raise BoardSaidNo(verb, printable(reply.get("code")), printable(reply.get("error")))
     return reply
+
+
+def tamed(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What a board said on another way, as `parse_reply` would have read it; empty if it would not."""
+    try:
+        return dict(_parsed(json.dumps(dict(said))))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _parsed(text: str) -> Any:
+    """JSON as it can be written again, in UTF-8: no half characters, and no numbers that are none."""
+    whole = _ESCAPE.sub(_whole, text) if "\\u" in text else text
+    return json.loads(whole, parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def _whole(escape: re.Match[str]) -> str:
+    return r"\ufffd" if escape["half"] else escape[0]
+
+
+def _finite(figure: str) -> float:
+    number = float(figure)
+    return number if math.isfinite(number) else _refuse_constant(figure)
 
 
 def _unfolded(line: bytes) -> bytes:

@@ -1,8 +1,16 @@
 """What boards say is printed where it belongs, and looks like nothing that fleetctl says."""
 
+import base64
+import json
+import zlib
+
 import pytest
 
 from fleetctl.report.console import Talk, table_text
+from fleetctl.store import canonical_json
+from fleetctl.transports import wire
+from fleetctl.transports.iothub_fleet import Standing
+from fleetctl.transports.wire import BoardFault
 
 LIE = "down\nluxor-02  running\n✓ luxor-02: verified"
 
@@ -20,3 +28,37 @@ def test_no_board_says_a_line_of_ours(capsys: pytest.CaptureFixture[str]) -> Non
     assert first.startswith("✗ luxor-01")
     assert others
     assert all(line.startswith("  ") for line in others)
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        (rb'"\ud800"', "\ufffd"),  # half of a pair: no text that could be written down
+        (rb'"\uDC00 \ud83d\ude00 \ud83d"', "\ufffd \U0001f600 \ufffd"),
+        (rb'"\\ud800 \\\ud800"', "\\ud800 \\\ufffd"),
+        (rb'{"\ud800": "\u00e4"}', {"\ufffd": "\u00e4"}),
+    ],
+)
+def test_half_characters_of_a_board_are_made_whole(said: bytes, heard: object) -> None:
+    """A journal, a digest and a webhook are UTF-8: no board's reply may end the rollout of all."""
+    reply = wire.parse_reply("observe", b'{"ok": true, "said": ' + said + b"}")
+
+    assert heard == reply["said"]
+    assert canonical_json(reply)
+
+
+@pytest.mark.parametrize("said", [b"1e999", b"-1e999", b"NaN", b'"\xed\xa0\x80"'])
+def test_what_json_cannot_hold_is_no_reply(said: bytes) -> None:
+    """An infinite number, or bytes that are no UTF-8, fail the board that sent them and no other."""
+    with pytest.raises(BoardFault, match="is not a reply"):
+        wire.parse_reply("observe", b'{"ok": true, "said": ' + said + b"}")
+
+
+@pytest.mark.parametrize(("said", "service"), [("\ud800", "\ufffd"), (float("inf"), None)])
+def test_what_comes_over_a_hub_can_be_written_down_too(said: object, service: object) -> None:
+    """A module packs what it observed as it likes."""
+    packed = zlib.compress(json.dumps({"service": {"state": said}}).encode())
+    board = Standing("karnak-07", said={"observation": {"p0": base64.b64encode(packed).decode()}})
+
+    assert service == board.observation.get("service", {}).get("state")
+    assert canonical_json(board.observation)
