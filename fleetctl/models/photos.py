@@ -1,5 +1,6 @@
 """The pixels of labelled photos: which those of a folder are, `photo_files` says."""
 
+import struct
 import warnings
 import zlib
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fleetctl.errors import BuildError
+from fleetctl.models import build_tools
 from fleetctl.models.gardiner import UNKNOWN
 from fleetctl.models.photo_files import REPLACE
 from fleetctl.models.photo_files import find as find
@@ -17,6 +19,11 @@ from fleetctl.models.samples import Grey, Samples
 if TYPE_CHECKING:
     from PIL import Image
 
+# What Pillow raises on damaged files: its own errors, and whatever the damage made it stumble over.
+BROKEN = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, AttributeError),
+    *(ArithmeticError, AssertionError, struct.error, zlib.error),
+)
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -41,11 +48,14 @@ def decode(path: Path) -> Grey:
 
     Raises:
         BuildError: unreadable, cut short, not a PNG whatever its name says, animated, or far too large.
+        ToolchainMissing: Pillow is not installed.
     """
+    build_tools.demand("PIL")
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata, which nobody asked about
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=("PNG",)) as image:
                 frames = getattr(image, "n_frames", 1)
@@ -54,7 +64,7 @@ def decode(path: Path) -> Grey:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         most = f"{(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million"
         raise BuildError(f"{path} has more than {most} pixels", hint=REPLACE) from None
-    except (OSError, SyntaxError, ValueError, zlib.error) as exc:
+    except BROKEN as exc:
         raise BuildError(f"{path} is not a readable PNG: {_reason(path, exc)}", hint=REPLACE) from None
     raise BuildError(f"{path} is animated: it has {frames} frames", hint="keep the one that shows the sign")
 
@@ -71,7 +81,7 @@ def _reason(path: Path, error: Exception) -> str:
         return "it is a file of another kind"
     if "cannot identify" in str(error):
         return "its header is damaged"
-    return str(error)
+    return str(error) or "its parts contradict each other"
 
 
 def _grey(image: "Image.Image") -> Grey:

@@ -8,37 +8,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetctl.errors import BuildError
+from fleetctl.models import build_tools
+from fleetctl.models.photos import BROKEN
 from fleetctl.models.samples import Grey
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MAX_PIXELS = 64 << 20  # a large camera; a file that claims more is not opened
 
+_ORIENTATION = 0x0112
+
 
 def read(path: Path) -> NDArray[np.uint8]:
-    """A photo as uint8 (H, W, 3), turned the way its EXIF says.
+    """A photo as uint8 (H, W, 3), turned the way its EXIF says, if that can be read.
 
     Transparency is dropped, 16-bit greys keep their upper half.
 
     Raises:
         BuildError: absent, unreadable, neither PNG nor JPEG whatever its name says, or far too large.
+        ToolchainMissing: Pillow is not installed.
     """
-    from PIL import Image, ImageOps
+    build_tools.demand("PIL")
+    from PIL import Image
 
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise BuildError(f"{path} is not a file", hint="give a photo of a wall")
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata, which nobody asked about
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=("PNG", "JPEG")) as image:
                 _demand_size(image)
-                return _colours(ImageOps.exif_transpose(image))
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombWarning,
-        Image.DecompressionBombError,
-    ) as exc:
+                return _colours(_turned(image))
+    except (*BROKEN, Image.DecompressionBombWarning, Image.DecompressionBombError) as exc:
         raise BuildError(
-            f"{path} is not a readable PNG or JPEG: {exc}", hint="give a photo of a wall"
+            f"{path} is not a readable PNG or JPEG: {str(exc) or 'its parts contradict each other'}",
+            hint="give a photo of a wall",
         ) from None
 
 
@@ -51,6 +55,26 @@ def read_grey(path: Path) -> Grey:
     from fleetctl.device.preprocess import to_grey
 
     return to_grey(read(path))
+
+
+def _turned(image: Any) -> Any:
+    """Upright. Pillow's `exif_transpose` writes the EXIF anew too, and fails where it is no more than odd."""
+    from PIL.Image import Transpose
+
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except BROKEN:
+        return image
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return image.transpose(turns[orientation]) if orientation in turns else image
 
 
 def _colours(image: Any) -> NDArray[np.uint8]:

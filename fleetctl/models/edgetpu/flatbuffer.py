@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fleetctl.errors import BuildError
+from fleetctl.models import build_tools
 from fleetctl.models.edgetpu.graph import ABSENT, Graph, Operation, Tensor
 
 IDENTIFIER = b"TFL3"
@@ -70,7 +71,9 @@ def read(model: bytes) -> ModelFile:
 
     Raises:
         BuildError: the bytes are no TFLite model, or one that could never run.
+        ToolchainMissing: the `tflite` package is not installed.
     """
+    build_tools.demand("tflite")
     if model[4:8] != IDENTIFIER:
         raise _not_a_model("it does not say TFL3 where every .tflite file does")
     try:

@@ -1,0 +1,20 @@
+"""The packages of the extra `build`, which a plain installation of fleetctl lacks."""
+
+import importlib
+
+from fleetctl.errors import ToolchainMissing
+
+
+def demand(package: str) -> None:
+    """See that a package can be imported.
+
+    Raises:
+        ToolchainMissing: it is not installed, or lacks something itself.
+    """
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise ToolchainMissing(
+            f"{package} is not installed: {error}",
+            hint="install the build tools: `pip install 'fleetctl[build]'`",
+        ) from None
