@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fleetctl.artifact import Tensor
 from fleetctl.errors import BuildError, ToolchainMissing
+from fleetctl.models.edgetpu import flatbuffer
 from fleetctl.models.hush import hushed
 
 _RUNTIMES = ("tflite_runtime.interpreter", "ai_edge_litert.interpreter", "tensorflow.lite")
@@ -17,18 +18,39 @@ _RUNTIMES = ("tflite_runtime.interpreter", "ai_edge_litert.interpreter", "tensor
 def interpreter(model: bytes, *, threads: int = 2, runtimes: Sequence[str] = _RUNTIMES) -> Any:
     """An interpreter with its tensors allocated, from the first runtime of the list that is installed.
 
+    The model's structure is read first: a runtime follows a damaged file's offsets wherever they lead, and
+    takes the process with it.
+
     Raises:
-        ToolchainMissing: no runtime is installed.
+        ToolchainMissing: no runtime is installed, or not the `tflite` package.
         BuildError: the bytes are no TFLite model, or one that this runtime cannot run.
     """
     runtime = _first_installed(runtimes)
     try:
+        flatbuffer.read(model)
         with hushed():
             made = runtime.Interpreter(model_content=model, num_threads=threads)
             made.allocate_tensors()
-    except (ValueError, RuntimeError) as exc:
+            made.get_input_details(), made.get_output_details()  # names that are no text fail here
+    except ToolchainMissing:
+        raise
+    except BuildError as damaged:
+        raise BuildError(f"the model cannot be run: {damaged.message}", hint=damaged.hint) from None
+    except (ValueError, RuntimeError, MemoryError) as exc:
         raise BuildError(f"the model cannot be run: {exc}") from None
     return made
+
+
+def invoke(made: Any) -> None:
+    """Compute the outputs of an interpreter whose inputs are set.
+
+    Raises:
+        BuildError: an operation finds out only now that it cannot do what the model asks.
+    """
+    try:
+        made.invoke()
+    except (ValueError, RuntimeError) as exc:
+        raise BuildError(f"the model cannot be run: {exc}") from None
 
 
 def tensors(model: bytes) -> tuple[Tensor, Tensor]:
@@ -53,7 +75,7 @@ def _tensor(details: dict[str, Any]) -> Tensor:
 def run(made: Any, value: NDArray[Any]) -> NDArray[Any]:
     """The output tensor for one input tensor."""
     made.set_tensor(made.get_input_details()[0]["index"], value)
-    made.invoke()
+    invoke(made)
     return np.asarray(made.get_tensor(made.get_output_details()[0]["index"]))
 
 

@@ -1,6 +1,7 @@
 """`fleetctl models detect`, from a photo to JSON and a picture, with a real if tiny TFLite model."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from fleetctl.models.detector.measure import judge
 from fleetctl.models.detector.picture import draw
 from fleetctl.models.detector.scenes import Scene
 
+MARKS = (MODELS / "marks.tflite").read_bytes()
 DISC_BOX = [0.24, 1.53, 4.64, 8.07]
 
 
@@ -75,6 +77,7 @@ def test_the_table_is_whole_pixels(tmp_path: Path, photo: Path, capsys: pytest.C
         ("wall.png", None, "is not a readable PNG or JPEG"),
         ("marks/model.tflite", None, "cannot be read"),
         ("marks/model.tflite", b"TFL3", "cannot be run"),
+        ("marks/model.tflite", MARKS[:400], "cannot be run: not a TFLite model: its structure is damaged"),
         ("marks/contract.json", b"{", "contract.json"),
         (
             "marks/contract.json",
@@ -83,7 +86,16 @@ def test_the_table_is_whole_pixels(tmp_path: Path, photo: Path, capsys: pytest.C
         ),
         ("marks/contract.json", tiny_contract().to_json(), "is a classification model, not a detector"),
     ],
-    ids=["no photo", "absent", "no model", "torn model", "torn contract", "other model", "a reader"],
+    ids=[
+        "no photo",
+        "absent",
+        "no model",
+        "torn model",
+        "cut model",
+        "torn contract",
+        "other model",
+        "a reader",
+    ],
 )
 def test_says_what_is_wrong(
     tmp_path: Path,
@@ -103,6 +115,19 @@ def test_says_what_is_wrong(
     said = capsys.readouterr()
     assert (said.out, "Traceback" in said.err, out.exists()) == ("", False, False)
     assert message in " ".join(said.err.split())
+
+
+@pytest.mark.parametrize("name", ["wall.png", "marks/model.tflite", "marks/contract.json"])
+def test_a_pipe_is_not_waited_for(
+    tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Nobody may ever write into it."""
+    folder = artifact(tmp_path / "marks", marks_contract())
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+
+    assert main(["models", "detect", str(photo), "--artifact", str(folder)]) != 0
+    assert f"{tmp_path / name} is not a file" in "".join(capsys.readouterr().err.splitlines())
 
 
 def test_a_reader_names_what_was_found() -> None:

@@ -81,16 +81,15 @@ def _from_folder(folder: Path) -> "tuple[Contract, bytes]":
     from fleetctl.artifact import CONTRACT_FILE, MODEL_FILE, Contract
     from fleetctl.errors import UsageError
 
+    hint = f"give a folder with {MODEL_FILE} and {CONTRACT_FILE}"
+    contract, model = folder / CONTRACT_FILE, folder / MODEL_FILE
+    for path in (contract, model):
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise UsageError(f"{path} is not a file", hint=hint)
     try:
-        return (
-            Contract.from_json((folder / CONTRACT_FILE).read_bytes()),
-            (folder / MODEL_FILE).read_bytes(),
-        )
+        return Contract.from_json(contract.read_bytes()), model.read_bytes()
     except OSError as exc:
-        raise UsageError(
-            f"{exc.filename} cannot be read: {exc.strerror}",
-            hint=f"give a folder with {MODEL_FILE} and {CONTRACT_FILE}",
-        ) from None
+        raise UsageError(f"{exc.filename} cannot be read: {exc.strerror}", hint=hint) from None
 
 
 def _emit(contract: "Contract", image: Path, found: "Sequence[Detection]", output: Output) -> None:

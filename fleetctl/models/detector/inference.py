@@ -124,12 +124,12 @@ class Detector:
             tile: called after each tile of the image.
 
         Raises:
-            BuildError: the model gave a number that is none.
+            BuildError: the model gave a number that is none, or cannot be run.
         """
 
         def run(tensor: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
             self._made.set_tensor(self._input, tensor)
-            self._made.invoke()
+            runtime.invoke(self._made)
             tile()
             return self._made.get_tensor(self._scores), self._made.get_tensor(self._boxes)
 
