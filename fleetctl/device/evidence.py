@@ -86,9 +86,12 @@ def judge(board: Board, digest: str, receipt: Json, smoke: Optional[Json] = None
             judged = run_script(board, digest, ["judge.py"], asked, JUDGE_PATIENCE_S)
     except BoardError as error:
         return {"outcome": "failed", "reasons": [str(error)]}
-    outcome = judged.get("outcome")
-    known = outcome in ("passed", "failed", "inconclusive")
-    return {"outcome": outcome if known else "failed", "reasons": list(judged.get("reasons", []))}
+    outcome, reasons = judged.get("outcome"), judged.get("reasons")
+    known = outcome in ("passed", "failed", "inconclusive") and isinstance(reasons, list)
+    return {
+        "outcome": outcome if known else "failed",
+        "reasons": [str(reason) for reason in reasons] if known else ["judge.py gave no judgement"],
+    }
 
 
 def run_here(name: str, work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
@@ -116,7 +119,7 @@ def run_script(
         reply = json.loads(done.stdout.decode("utf-8")) if done.returncode == 0 else None
     except subprocess.TimeoutExpired:
         raise BoardError("probe-failed", "%s did not finish in %.0f s" % (words[0], patience)) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BoardError("probe-failed", "%s: %s" % (words[0], error)) from None
     if not isinstance(reply, dict):
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no answer"]

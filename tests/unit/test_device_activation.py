@@ -296,6 +296,19 @@ def test_a_file_that_cannot_be_read_is_sent_again(board: TinyBoard, good: TinyRe
     assert blob.read_bytes() == model.read_bytes() == good.files["model/model.tflite"]
 
 
+@pytest.mark.parametrize(
+    "said", ['{"outcome": "failed", "reasons": null}', '{"reasons": [1]}', "[" * 100_000]
+)
+def test_a_judge_that_talks_nonsense_fails_its_release(
+    board: TinyBoard, good: TinyRelease, said: str
+) -> None:
+    """It is the new release's own code: whatever it prints, the board goes back at once, and says why."""
+    reply = board.activate(good.with_file("runtime/judge.py", b"print(%r)" % said))
+    assert (reply["ok"], reply["state"]) == (True, "reverted")
+    assert board.serves() == board.current == good.digest
+    assert not board.pending
+
+
 def test_a_note_of_what_is_good_that_is_no_text(board: TinyBoard, good: TinyRelease) -> None:
     """A damaged card does not keep a board from being looked at, and given a release."""
     (board.root / "state" / "good").write_bytes(b"\xff" * 65)
