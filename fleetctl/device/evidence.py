@@ -87,11 +87,9 @@ def judge(board: Board, digest: str, receipt: Json, smoke: Optional[Json] = None
     except BoardError as error:
         return {"outcome": "failed", "reasons": [str(error)]}
     outcome, reasons = judged.get("outcome"), judged.get("reasons")
-    known = outcome in ("passed", "failed", "inconclusive") and isinstance(reasons, list)
-    return {
-        "outcome": outcome if known else "failed",
-        "reasons": [str(reason) for reason in reasons] if known else ["judge.py gave no judgement"],
-    }
+    if outcome not in ("passed", "failed", "inconclusive") or not isinstance(reasons, list):
+        return {"outcome": "failed", "reasons": ["judge.py gave no judgement"]}
+    return {"outcome": outcome, "reasons": [str(reason) for reason in reasons]}
 
 
 def run_here(name: str, work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
