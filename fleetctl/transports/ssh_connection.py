@@ -155,7 +155,7 @@ def _shake_hands(
     import paramiko
 
     connection = fabric.Connection(
-        board.host,
+        board.host.lower(),  # paramiko looks keys up by the very letters
         user=board.user,
         port=board.port,
         config=_plain_config(),

@@ -53,6 +53,16 @@ def test_a_board_without_a_release_is_observed_all_the_same(lab: Lab) -> None:
     assert reply.data["service"]["state"] == "absent"
 
 
+def test_a_name_means_the_same_in_capitals(lab: Lab, tmp_path: Path) -> None:
+    """Host names have no case: a known one is known however the manifest writes it, as to OpenSSH."""
+    known = tmp_path / "known_hosts"
+    known.write_text(lab.files.known_hosts.read_text().replace("127.0.0.1", "localhost"))
+    board = replace(lab.board("luxor-01"), host="LocalHost")
+    (reply,) = SshReader(known, lab.files.identity).observe([board], deadline=15.0)
+
+    assert reply.ok, reply.error
+
+
 def test_a_board_whose_script_was_damaged_is_observed_all_the_same(lab: Lab, runtime: Runtime) -> None:
     """A flipped bit in the runtime of a release must not keep anybody from mending it."""
     reply = observe(lab, runtime("def main(:\n"))
