@@ -111,6 +111,16 @@ def test_names_that_are_no_text_are_shown_all_the_same() -> None:
     assert "�0" == read(model).main.tensors[0].name
 
 
+def test_names_do_not_reach_a_terminal_as_they_are() -> None:
+    """A custom operation's name may hold escapes and new lines: they are replaced where they are read."""
+    net = Net((1, 4))
+    net.op("CUSTOM:a\x1b[2J\nb", (net.input,), (1, 4))
+
+    (operation,) = operations(encode(net.graph()))
+
+    assert "CUSTOM:a�[2J�b" == operation.op
+
+
 def test_only_plain_files_of_a_model_s_size_are_opened(tmp_path: Path) -> None:
     """A folder or nothing at all is no model; neither is a file too large to be one."""
     large = tmp_path / "large.tflite"

@@ -202,7 +202,9 @@ class _Reader:
             raise _not_a_model("it claims to have more in it than any model for such a device")
 
     def text(self, raw: bytes | None) -> str:
-        return (raw or b"")[:_MAX_NAME].decode(errors="replace")
+        """A name as it can be shown: what would move a terminal's cursor, or end a line, is replaced."""
+        name = (raw or b"")[:_MAX_NAME].decode(errors="replace")
+        return "".join(sign if sign.isprintable() else "\ufffd" for sign in name)
 
 
 def _names(enumeration: type) -> dict[int, str]:
