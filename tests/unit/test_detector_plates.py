@@ -1,5 +1,6 @@
 """Plates and their boxes are read whole, or refused with the line that is wrong."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,29 @@ def test_reads_the_real_plates(shared_data: Path) -> None:
         "7": 379,
         "9": 338,
     }
+
+
+def test_a_list_from_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    """Spreadsheets put a mark of the encoding in front of the first column's name."""
+    found = plates.read(folder(tmp_path, "\ufeffplate,sign,x0,y0,x1,y1\n3,G17,1,2,30,20\n", "3.png"))
+
+    assert ("G17",) == found["3"].signs
+
+
+def test_a_box_larger_than_any_number_of_ours_is_cut_to_the_photo(tmp_path: Path) -> None:
+    """As every box that reaches beyond it is, and without a warning."""
+    found = plates.read(folder(tmp_path, HEADER + "a,3,G17,-1e39,2,1e300,20,1\n", "3.png"))
+
+    assert [[0, 2, 60, 20]] == found["3"].boxes.tolist()
+
+
+def test_neither_a_pipe_nor_a_giant_is_read(tmp_path: Path) -> None:
+    """Nobody may ever write into the one, and the other's first line may be all of it."""
+    os.mkfifo(tmp_path / "boxes.csv")
+    with pytest.raises(BuildError, match="is not a file"):
+        plates.read(tmp_path)
+    (tmp_path / "boxes.csv").unlink()
+    with (tmp_path / "boxes.csv").open("wb") as file:
+        file.truncate(300 * 2**20)
+    with pytest.raises(BuildError, match="over 256 MiB"):
+        plates.read(tmp_path)

@@ -21,6 +21,7 @@ BOXES = "boxes.csv"
 
 _COLUMNS = ("plate", "sign", "x0", "y0", "x1", "y1")
 _MAX_ROWS = 1_000_000
+_MAX_SIZE = 256 * 1024 * 1024  # bytes; a line of that many would be read as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def photos(folder: Path) -> list[Path]:
 def _scene(folder: Path, plate: str, rows: list[_Row]) -> Scene:
     image = pictures.read_grey(_photo(folder, plate))
     height, width = image.shape
-    boxes = np.clip(np.array([row.box for row in rows], np.float32), 0, np.array([width, height] * 2))
+    boxes = np.clip(np.array([row.box for row in rows]), 0, np.array([width, height] * 2))
     for row, (x0, y0, x1, y1) in zip(rows, boxes, strict=True):
         if x1 - x0 < 1 or y1 - y0 < 1:
             raise BuildError(
@@ -92,8 +93,12 @@ def _is_of(stem: str, plate: str) -> bool:
 
 
 def _rows(path: Path) -> Iterator[_Row]:
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise BuildError(f"{path} is not a file", hint="check `plates` of the dataset")
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        if path.stat().st_size > _MAX_SIZE:
+            raise BuildError(f"{path} is over {_MAX_SIZE // 2**20} MiB: too large for a list of boxes")
+        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets put a mark in front
             lines = csv.DictReader(file)
             missing = [name for name in _COLUMNS if name not in (lines.fieldnames or ())]
             if missing:
