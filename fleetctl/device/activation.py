@@ -191,13 +191,17 @@ class Activation:
 
     def revert(self, receipt: Json) -> Dict[str, Any]:
         """Go back from the release that is on probation; `receipt` is what is known about it."""
+        pending = self.note_reverting(receipt)
+        self.checkpoint("reverting")
+        return self.finish_revert(pending)
+
+    def note_reverting(self, receipt: Json) -> Dict[str, Any]:
         pending = dict(self.records.pending, phase=REVERTING, receipt=dict(receipt))
         try:
             self.records.write("pending.json", pending)
         except OSError as error:  # not noted is bad, not going back is worse
             complain("cannot note that %s is being reverted: %s" % (str(receipt["release"])[:12], error))
-        self.checkpoint("reverting")
-        return self.finish_revert(pending)
+        return pending
 
     def finish_revert(self, pending: Json) -> Dict[str, Any]:
         release, previous = pending["release"], pending.get("previous")
@@ -220,7 +224,7 @@ class Activation:
         if previous is None:
             restore_foreign_current(self.board)
         elif self.board.current != previous:
-            self.board.point_at(previous)
+            self.records.with_room(lambda: self.board.point_at(previous))
 
     def _serve_again(self, release: str, previous: Optional[str]) -> str:
         """Have the previous release served and proved; returns what is wrong, empty if nothing is."""

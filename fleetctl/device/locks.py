@@ -29,8 +29,9 @@ def locked(board: Board, verb: str, wait: float) -> Iterator[None]:
                 holder = os.pread(handle, 200, 0).decode("utf-8", "replace").strip()
                 raise BoardError("busy", "another verb is at work on this board: %s" % (holder or "unknown"))
             time.sleep(POLL_S)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, ("%s, pid %d, since %s\n" % (verb, os.getpid(), utc())).encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: nameless, it is held all the same
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, ("%s, pid %d, since %s\n" % (verb, os.getpid(), utc())).encode(), 0)
         yield
     finally:
         os.close(handle)

@@ -62,8 +62,7 @@ def settle_link(activation: Activation) -> str:
         reason = why_lapsed(activation.board, pending)
         if not reason:
             return "pending"
-        receipt = receipt_of_lapsed(activation, pending, reason)
-        activation.records.write("pending.json", dict(pending, phase=REVERTING, receipt=receipt))
+        activation.note_reverting(receipt_of_lapsed(activation, pending, reason))
     activation.point_back(pending.get("previous"))
     return "reverting"
 

@@ -6,6 +6,7 @@ Each test kills the activating process, or the whole board, at a named step. The
 
 import json
 import random
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -227,6 +228,24 @@ def test_the_link_is_safe_before_the_service_starts(
     assert (reply["state"], reply["current"]) == ("reverting", good.digest)
     assert board.serves() is None
     assert board.ask("recover")["state"] == "reverted"
+    assert_whole(board, good)
+
+
+@pytest.mark.parametrize("options", [[], ["--before-start"]])
+def test_a_boot_without_room_for_a_byte(
+    board: TinyBoard, good: TinyRelease, new: TinyRelease, options: list[str]
+) -> None:
+    """Not even the lock can name its holder: the unconfirmed release is unlinked all the same."""
+    assert board.activate(new)["state"] == "pending"
+    board.cut_power()
+    (board.root / "state" / "ballast").unlink()  # others took its place at once
+
+    def full() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    board.ask("recover", options=options, limit=full)
+    assert board.current == good.digest
+    assert board.ask("recover")["ok"] is True
     assert_whole(board, good)
 
 

@@ -43,6 +43,22 @@ def test_the_ballast_makes_room_for_what_is_good(
     assert (board.good, activation.records.pending) == (DIGEST, {})
 
 
+def test_the_ballast_makes_room_for_the_way_back(
+    activation: Activation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link takes room, too, on the file systems of some cards."""
+    pointed = []
+
+    def full(board: Board, digest: str) -> None:
+        if Path(board.in_state("ballast")).exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        pointed.append(digest)
+
+    monkeypatch.setattr(Board, "point_at", full)
+    activation.point_back(DIGEST)
+    assert pointed == [DIGEST]
+
+
 def test_what_is_good_is_kept_where_its_receipt_cannot_be(activation: Activation) -> None:
     """A history that cannot be written does not keep every later verb from its work."""
     Path(activation.board.in_state("history.jsonl")).mkdir()
