@@ -182,6 +182,34 @@ def test_a_size_known_at_run_time_only_makes_the_compiler_reject_the_model() -> 
     assert "fix batch to 1 and every other size" == prediction.ops[2].reason.advice
 
 
+def test_boxes_picked_at_the_end_leave_the_network_mapped() -> None:
+    """TFLite lays out room for as many boxes as there may be: that number is a constant of the model."""
+    net = Net((1, 20, 4))
+    last = chain(net, "RELU")[-1]
+    boxes = net.op("DEQUANTIZE", (last,), (20, 4), "FLOAT32", version=2)
+    scores = net.op("DEQUANTIZE", (last,), (20,), "FLOAT32", version=2)
+    most, limit = net.constant(5), net.constant(0.5, "FLOAT32")
+    net.op("NON_MAX_SUPPRESSION_V4", (boxes, scores, most, limit, limit), (5,), "INT32")
+
+    prediction = predict(encode(net.graph()))
+
+    assert ("", [True, False, False, False]) == (prediction.refusal, mapped(prediction))
+
+
+def test_as_many_boxes_as_the_network_says_make_the_compiler_reject_the_model() -> None:
+    """Then there is no telling how much room they take."""
+    net = Net((1, 20, 4))
+    last = chain(net, "RELU")[-1]
+    boxes = net.op("DEQUANTIZE", (last,), (20, 4), "FLOAT32", version=2)
+    scores = net.op("DEQUANTIZE", (last,), (20,), "FLOAT32", version=2)
+    most, limit = net.op("CAST", (scores,), (), "INT32"), net.constant(0.5, "FLOAT32")
+    net.op("NON_MAX_SUPPRESSION_V4", (boxes, scores, most, limit, limit), (5,), "INT32")
+
+    refusal = predict(encode(net.graph())).refusal
+
+    assert "NON_MAX_SUPPRESSION_V4: its output has no fixed size" == refusal
+
+
 def test_a_shape_with_a_hole_makes_the_compiler_reject_the_model() -> None:
     """A tensor of -1 rows has no place in memory."""
     net = Net((-1, 8, 8, 3))

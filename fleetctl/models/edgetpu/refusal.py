@@ -9,7 +9,7 @@ from fleetctl.models.edgetpu.reason import Reason
 from fleetctl.models.edgetpu.versions import newest
 
 # The size of what these write depends on the values they read.
-_DATA_DEPENDENT = frozenset(["NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "UNIQUE", "WHERE"])
+_DATA_DEPENDENT = frozenset(["UNIQUE", "WHERE"])
 
 _STATIC = "fix batch to 1 and every other size"
 
