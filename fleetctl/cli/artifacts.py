@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fleetctl.cli.group import Verbs
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 from fleetctl.cli.result import show
 from fleetctl.project import Project
@@ -19,6 +20,7 @@ ARTIFACTS_SCHEMA = "fleetctl.artifacts/v1"
 COLUMNS = ["model", "variant", "artifact", "files", "bytes"]
 
 app = typer.Typer(
+    cls=Verbs,
     help="Push models to where other machines find them, and pull them.",
     no_args_is_help=True,
     rich_markup_mode=None,

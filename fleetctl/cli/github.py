@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fleetctl.cli.group import Verbs
+
 if TYPE_CHECKING:
     from fleetctl.forge.rest import GitHub
 
 app = typer.Typer(
+    cls=Verbs,
     help="Keep one comment or one issue up to date, from a workflow.",
     no_args_is_help=True,
     rich_markup_mode=None,

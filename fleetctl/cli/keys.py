@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fleetctl.cli.group import Verbs
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 from fleetctl.cli.result import show as show_result
 from fleetctl.errors import UsageError, WriteError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 KEYS_SCHEMA = "fleetctl.keys/v1"
 
 app = typer.Typer(
+    cls=Verbs,
     help="Make and list the keys that releases are signed with.",
     no_args_is_help=True,
     rich_markup_mode=None,

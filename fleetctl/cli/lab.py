@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetctl.cli import lab_iothub
+from fleetctl.cli.group import Verbs
 from fleetctl.cli.lab_iothub import Tier
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, OnOption, Output, OutputOption
 from fleetctl.cli.result import show
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from fleetctl.manifest.schema import Fleet
 
 app = typer.Typer(
+    cls=Verbs,
     help="Start and stop virtual boards on this machine.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fleetctl.cli.group import Verbs
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 from fleetctl.cli.result import show
 from fleetctl.project import Project
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from fleetctl.manifest.schema import Fleet
 
 app = typer.Typer(
+    cls=Verbs,
     help="The lab's IoT Hub: look at it, and have it misbehave.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -5,13 +5,13 @@ import os
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from fleetctl.cli import VERBS
+from fleetctl.cli.group import Verbs
 from fleetctl.errors import FleetError
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(Verbs):
     """A group that imports a verb's module when the verb is called, and is the one error boundary."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
@@ -21,14 +21,6 @@ class LazyGroup(TyperGroup):
         if cmd_name not in self.commands and cmd_name in VERBS:
             self.commands[cmd_name] = _load(cmd_name)
         return self.commands.get(cmd_name)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] not in VERBS and not args[0].startswith("-"):
-            import difflib
-
-            close = difflib.get_close_matches(args[0], VERBS, 1)
-            ctx.fail(f"no verb {args[0]!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         with formatter.section("Verbs"):

@@ -164,6 +164,18 @@ def test_a_key_is_made_whole_or_not_at_all(
     assert not Path("inventory/trust/release.pem").exists()
 
 
+@pytest.mark.parametrize("verb", ["artifacts", "github", "keys", "lab", "lab iothub", "models"])
+def test_a_verb_of_verbs_names_each_in_whole_sentences(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    """Its page cuts nothing short, and a misspelt verb is told what was meant."""
+    main([*verb.split(), "--help"])
+    page = capsys.readouterr().out.split("Verbs:\n")[1]
+    first = page.split()[0]
+    status = main([*verb.split(), f"{first}x"])
+
+    assert (False, True) == ("..." in page, page.rstrip().endswith("."))
+    assert (2, True) == (status, f"no verb '{first}x'; did you mean '{first}'?" in capsys.readouterr().err)
+
+
 @pytest.mark.parametrize("content", ["", "junk", '{"event": "SoakStarted"}'])
 def test_a_file_that_tells_of_no_rollout_is_no_report(fleetctl: Fleetctl, content: str) -> None:
     """Rather than a rollout of nothing that is not finished."""
@@ -342,6 +354,7 @@ def test_the_verbs_are_those_that_exist() -> None:
         "build_images",
         "complete",
         "help",
+        "group",
         "help_page",
         "lab_iothub",
         "notify",

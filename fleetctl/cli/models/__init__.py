@@ -2,6 +2,7 @@
 
 import typer
 
+from fleetctl.cli.group import Verbs
 from fleetctl.cli.models.check import check
 from fleetctl.cli.models.compare import compare
 from fleetctl.cli.models.compatible import compatible
@@ -10,6 +11,7 @@ from fleetctl.cli.models.evaluate import evaluate
 from fleetctl.cli.models.inspect import inspect
 
 app = typer.Typer(
+    cls=Verbs,
     help="Measure and inspect built models.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -1,0 +1,28 @@
+"""A verb that has verbs of its own: its page names each with its first sentence, whole."""
+
+from typing import Any
+
+from typer.core import TyperGroup
+
+
+class Verbs(TyperGroup):
+    """Typer's group, which would cut what verbs do at some forty characters, and hint at no misspelt one."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        verbs = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, _first_sentence(verb.help or "")) for name, verb in verbs if verb])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        known = self.list_commands(ctx)
+        if args[0] not in known and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], known, 1)
+            ctx.fail(f"no verb {args[0]!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+        return super().resolve_command(ctx, args)
+
+
+def _first_sentence(text: str) -> str:
+    sentence, _, _ = " ".join(text.split("\n\n")[0].split()).partition(". ")
+    return sentence.removesuffix(".") + "."
