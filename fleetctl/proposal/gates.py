@@ -1,9 +1,19 @@
 """Where a change asks less than before: of a built model, of a board's proof, or of a wave. Pure."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from fleetctl.manifest.schema import Fleet, Gates, OnInconclusive, RolloutPolicy, Smoke
+from fleetctl.manifest.schema import (
+    Accelerator,
+    Fleet,
+    Gates,
+    OnInconclusive,
+    RolloutPolicy,
+    Signing,
+    Smoke,
+)
+from fleetctl.plan import waves_of
 
 _LEAST = ("min_accuracy", "min_tpu_ops")  # the higher, the stricter
 _MOST = ("max_drop", "max_class_drop", "max_size")  # the lower, the stricter
@@ -17,6 +27,8 @@ def lowered(base: Fleet, head: Fleet) -> Iterator[str]:
             for phrase in (*_gates(old.gates, new.gates), *_smoke(old.smoke, new.smoke)):
                 yield f"{name}: {phrase}"
     yield from _rollout(base.rollout, head.rollout)
+    yield from _canary(base, head)
+    yield from _accelerators(base, head)
 
 
 def _gates(old: Gates, new: Gates) -> Iterator[str]:
@@ -45,8 +57,39 @@ def _rollout(old: RolloutPolicy, new: RolloutPolicy) -> Iterator[str]:
     before, after = old.gate.inconclusive, new.gate.inconclusive
     if _STRICTNESS.index(after) > _STRICTNESS.index(before):
         yield f"gate.inconclusive {before} -> {after}"
-    if len(old.waves) > 1 and len(new.waves) == 1:
-        yield f"{len(old.waves)} waves -> 1: every board would be its own canary"
+    if old.signing is Signing.REQUIRED and new.signing is not Signing.REQUIRED:
+        yield f"signing {old.signing} -> {new.signing}"
+
+
+def _canary(base: Fleet, head: Fleet) -> Iterator[str]:
+    if len(base.boards) < 2 or len(head.boards) < 2 or not _has_canary(base) or _has_canary(head):
+        return
+    waves = f"{len(base.rollout.waves)} waves -> {len(head.rollout.waves)}"
+    if _first_wave(head):
+        yield f"{waves}: every board would be its own canary"
+    else:
+        yield f"{waves}: no board would be in the first"
+
+
+def _has_canary(fleet: Fleet) -> bool:
+    """Whether some boards go first, and spare the others."""
+    return 0 < len(_first_wave(fleet)) < len(fleet.boards)
+
+
+def _first_wave(fleet: Fleet) -> tuple[str, ...]:
+    return waves_of(fleet)[0][1]
+
+
+def _accelerators(base: Fleet, head: Fleet) -> Iterator[str]:
+    """Boards that might prove their release without the Edge TPU, by what they may do instead."""
+    found: dict[Accelerator, list[str]] = defaultdict(list)
+    for name, old in base.boards.items():
+        new = head.boards.get(name)
+        if old.accelerator is Accelerator.REQUIRED and new and new.accelerator is not Accelerator.REQUIRED:
+            found[new.accelerator].append(name)
+    for instead, (first, *others) in found.items():
+        more = f" and {len(others)} more boards" if others else ""
+        yield f"accelerator required -> {instead}: {first}{more}"
 
 
 def _said(value: Any) -> str:
