@@ -20,11 +20,12 @@ from .layout import Board
 from .pending import KEEPING, PROVED, REVERTING, TRYING, on_probation
 from .records import Records
 from .recovery import revert_lapsed
-from .release_files import altered_files
+from .release_files import altered_files, release_files
 from .services import Service, service_of
 from .space import collect
 from .talk import complain
 from .trust import note_serial
+from .unit_files import unit_is_other
 from .watcher import start_watcher
 
 DEADLINE_S = 300.0
@@ -241,7 +242,9 @@ class Activation:
     def _prove_restored(self, previous: str) -> str:
         """Correct answers count, their speed does not: the release was good, and the board may be busy."""
         limit = time.monotonic() + DEADLINE_S
-        if not self.serves(previous):
+        wanted = release_files(self.board, previous)
+        # A boot has systemd start it by the unit of the release that was left.
+        if not self.serves(previous) or unit_is_other(self.board, previous, wanted, self.unit_folder):
             self.start(previous, min(limit, time.monotonic() + START_AGAIN_S))
         receipt = prove(self.board, previous, None, {}, limit)
         smoke = dict(self.board.config(previous, "config/smoke.json"), max_p95_ms=None)

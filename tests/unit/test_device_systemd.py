@@ -6,7 +6,9 @@ The `systemctl` of tests/cases/device really runs what the units say, from what 
 import hashlib
 import os
 import pwd
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +132,22 @@ def test_a_failed_start_brings_back_release_and_unit(board: TinyBoard) -> None:
     assert "systemd says failed" in reply["receipt"]["reasons"][0]
     assert "the model does not load" in reply["receipt"]["reasons"][0]
     assert (board.units / UNIT).read_bytes() == good.files[f"unit/{UNIT}"]
+    assert board.serves() == good.digest
+
+
+def test_a_boot_in_the_midst_of_a_trial_brings_back_the_unit_too(board: TinyBoard) -> None:
+    """systemd starts the old release by the new unit, which lies there; the next verb puts it right."""
+    good = systemd_release(board)
+    board.install(good)
+    assert board.activate(systemd_release(board, "second"))["state"] == "pending"
+    board.cut_power()
+    subprocess.run(["systemctl", "restart", UNIT], env={**os.environ, **board.environment}, check=True)
+    give_up = time.monotonic() + 10
+    while board.serves() != good.digest:
+        assert time.monotonic() < give_up
+    assert board.ask("recover")["state"] == "reverted"
+    assert (board.units / UNIT).read_bytes() == good.files[f"unit/{UNIT}"]
+    assert board.ask("observe")["units"] == {}
     assert board.serves() == good.digest
 
 
