@@ -28,7 +28,8 @@ def history(
 ) -> None:
     """List the releases that boards ran, with their proof.
 
-    The boards themselves keep this record; it does not depend on who rolled out from where.
+    The boards themselves keep this record; it does not depend on who rolled out from where. Exits 1 when a
+    board did not answer.
     """
     from fleetctl.cli.session import READ_DEADLINE, open_session
     from fleetctl.receipts import settled
