@@ -80,6 +80,27 @@ def test_several_operations_may_come_before_the_mapped_part() -> None:
     assert [False, False, True] == mapped(predict(encode(net.graph())))
 
 
+@pytest.mark.parametrize("first", ["processor", "region"])
+def test_what_a_second_input_needs_ends_nothing_only_if_it_comes_first(first: str) -> None:
+    """TFLite hands out parts by turns, beginning with the kind of the file's first operation."""
+    net = Net()
+    side = net.tensor((1, 8, 8, 3), "FLOAT32")
+    net.inputs.append(side)
+    steps = {
+        "processor": lambda: net.op("QUANTIZE", (side,), (1, 8, 8, 3)),
+        "region": lambda: net.op("RELU", (net.input,), (1, 8, 8, 3)),
+    }
+    made = [steps[name]() for name in sorted(steps, key=lambda name: name != first)]
+    net.op("TANH", (net.op("ADD", made, (1, 8, 8, 3)),), (1, 8, 8, 3))
+
+    prediction = predict(encode(net.graph()))
+
+    joined = first == "processor"
+    assert {"QUANTIZE": False, "RELU": True, "ADD": joined, "TANH": joined} == {
+        op.op: op.mapped for op in prediction.ops
+    }
+
+
 def test_a_pooled_branch_of_a_segmentation_network() -> None:
     """DeepLab's head: pooling and convolutions are mapped, enlarging the pooled point ends its branch."""
     net = Net((1, 33, 33, 16))
