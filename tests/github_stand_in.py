@@ -16,12 +16,15 @@ TOKEN = "ghs_papyrus"
 
 @dataclass
 class GitHubStandIn:
-    """What the repository holds; `writable`: the token may write; `busy`: so many answers are 503."""
+    """What the repository holds; `writable`: the token may write; `busy`: so many answers are 503; `forgets`:
+    so many are 502, to what was done all the same.
+    """
 
     comments: list[dict[str, Any]] = field(default_factory=list)
     issues: list[dict[str, Any]] = field(default_factory=list)
     writable: bool = True
     busy: int = 0
+    forgets: int = 0
     asked: list[str] = field(default_factory=list)
     address: str = ""
 
@@ -36,7 +39,11 @@ class GitHubStandIn:
             return Response('{"message": "Bad credentials"}', 401)
         if request.method != "GET" and not self.writable:
             return Response('{"message": "Resource not accessible by integration"}', 403)
-        return self._answer(request, path)
+        answer = self._answer(request, path)
+        if request.method == "POST" and self.forgets:
+            self.forgets -= 1
+            return Response("late", 502)
+        return answer
 
     def _answer(self, request: Request, path: str) -> Response:
         import json

@@ -50,10 +50,14 @@ class GitHub:
     def comment(self, number: int, key: str, body: str) -> str:
         """Make or replace the one comment with this key on a pull request; returns its address."""
         text = f"{_mark(key)}\n{body}"[:BODY_CHARACTERS]
-        for found in self._pages(f"/issues/{number}/comments"):
-            if _is_ours(found, key):
-                return self._text("PATCH", f"/issues/comments/{found['id']}", {"body": text})
-        return self._text("POST", f"/issues/{number}/comments", {"body": text})
+        place = f"/issues/{number}/comments"
+
+        def ours() -> Mapping[str, Any] | None:
+            return next((found for found in self._pages(place) if _is_ours(found, key)), None)
+
+        if found := ours():
+            return self._text("PATCH", f"/issues/comments/{found['id']}", {"body": text})
+        return self._text("POST", place, {"body": text}, ours)
 
     def open_issue(self, key: str, title: str, body: str) -> str:
         """Make the one open issue with this key, or bring it up to date; returns its address."""
@@ -61,7 +65,7 @@ class GitHub:
         found = self._open(key)
         if found is not None:
             return self._text("PATCH", f"/issues/{found['number']}", said)
-        return self._text("POST", "/issues", said)
+        return self._text("POST", "/issues", said, lambda: self._open(key))
 
     def close_issue(self, key: str, word: str) -> str:
         """Close the open issue with this key, with a last word; returns its address, if there was one."""
@@ -84,10 +88,11 @@ class GitHub:
                 return
             page += 1
 
-    def _text(self, method: str, path: str, body: Mapping[str, Any]) -> str:
-        return str(self._ask(method, path, json=dict(body)).get("html_url", ""))
+    def _text(self, method: str, path: str, body: Mapping[str, Any], made: "Made | None" = None) -> str:
+        return str(self._ask(method, path, made, json=dict(body)).get("html_url", ""))
 
-    def _ask(self, method: str, path: str, **more: Any) -> Any:
+    def _ask(self, method: str, path: str, made: "Made | None" = None, **more: Any) -> Any:
+        """Ask, again where that may help; `made` finds what an unanswered request has made all the same."""
         import requests
 
         headers = {
@@ -99,6 +104,8 @@ class GitHub:
         for attempt in range(_TRIES):
             if attempt:
                 self._pause(2.0**attempt)
+                if made and (found := made()):
+                    return found
             try:
                 reply = requests.request(method, self._base + path, headers=headers, timeout=30, **more)
             except requests.RequestException as error:
@@ -115,6 +122,9 @@ class GitHub:
             if reply.status_code < 500 and reply.status_code not in (403, 429):
                 break
         raise TransportError(f"GitHub did not take {method} {path}: {why}", hint="run the job again")
+
+
+Made = Callable[[], Mapping[str, Any] | None]
 
 
 def _mark(key: str) -> str:

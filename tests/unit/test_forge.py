@@ -108,6 +108,16 @@ def test_a_long_body_is_cut_to_what_github_takes(github: GitHubStandIn) -> None:
     assert BODY_CHARACTERS == len(github.comments[0]["body"])
 
 
+def test_what_was_taken_without_an_answer_is_not_said_twice(github: GitHubStandIn) -> None:
+    """A second comment or issue would stay for ever: before another is made, ours is looked for again."""
+    client = GitHub(REPOSITORY, TOKEN, github.address, pause=lambda _: None)
+    github.forgets = 2
+    client.comment(7, "plan", "body")
+    client.open_issue("drift", "Boards differ", "body")
+
+    assert (1, 1) == (len(github.comments), len(github.issues))
+
+
 def test_a_busy_github_is_asked_again(github: GitHubStandIn) -> None:
     """Three times, ever later; after that it is exit 30."""
     waits: list[float] = []
