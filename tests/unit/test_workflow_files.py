@@ -70,7 +70,10 @@ def test_code_of_a_pull_request_never_runs_with_a_right_to_write() -> None:
     ]
     checkout = next(step for step in found["comment"]["steps"] if "checkout" in step["uses"])
 
+    handed_over = next(step for step in found["comment"]["steps"] if "download-artifact" in step["uses"])
+
     assert ["comment"] == writers
+    assert "plan" == handed_over["with"]["path"]  # not over the base's code: it may hold any file
     assert "${{ github.event.pull_request.base.sha }}" == checkout["with"]["ref"]
 
 
