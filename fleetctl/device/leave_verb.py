@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tarfile
 from typing import Any, Dict, List
@@ -9,7 +10,7 @@ from typing import Any, Dict, List
 from .activation import Activation
 from .board_error import BoardError
 from .call import Call
-from .durable import fsync_directory, remove
+from .durable import fsync_directory, fsync_file, remove
 from .files import read_json
 from .layout import Board
 from .pending import REVERTING
@@ -73,6 +74,20 @@ def restore_absent(board: Board, adopted: Dict[str, Any]) -> List[str]:
             ours = member.name.split("/")[0] not in adopted.get("foreign", [])
             if ours or not inside or os.path.lexists(target):
                 continue
-            tar.extract(member, root, numeric_owner=True)
+            restore(tar, member, root)
             restored.append(member.name)
     return restored
+
+
+def restore(tar: tarfile.TarFile, member: tarfile.TarInfo, root: str) -> None:
+    """Extract one member; a file gets its name once it is whole on the disk: half of one would stay so."""
+    if not member.isreg():
+        tar.extract(member, root, numeric_owner=True)
+        return
+    aside = copy.copy(member)
+    aside.name = os.path.join(os.path.dirname(member.name), ".new.restored")
+    path = os.path.join(root, aside.name)
+    remove(path)  # of an earlier try, or a link that leads elsewhere
+    tar.extract(aside, root, numeric_owner=True)
+    fsync_file(path)
+    os.rename(path, os.path.join(root, member.name))

@@ -1,10 +1,16 @@
 """Leaving a board: what ran on it before the first release is there again, whatever was cut short."""
 
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 from tiny_board import TinyBoard, powered, tiny_release
+
+from fleetctl.device.files import read_json
+from fleetctl.device.layout import Board
+from fleetctl.device.leave_verb import restore_absent
 
 
 @pytest.fixture
@@ -71,6 +77,26 @@ def test_killed_while_leaving(board: TinyBoard, step: str) -> None:
 
     assert board.ask("leave")["state"] == "left"
     assert_as_before(board)
+
+
+def test_cut_short_in_the_midst_of_a_file(board: TinyBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a file is none that somebody has changed since then: the next try brings it back whole."""
+    labels = board.root / "app-1.2" / "data" / "labels.txt"
+    labels.unlink()
+    folders = Board(str(board.root))
+    adopted = read_json(folders.in_state("adopted.json"))
+
+    def half(source: IO[bytes], target: IO[bytes], length: int, *_: object) -> None:
+        target.write(source.read(length // 2))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tarfile, "copyfileobj", half)
+    with pytest.raises(KeyboardInterrupt):
+        restore_absent(folders, adopted)
+    monkeypatch.undo()
+    assert restore_absent(folders, adopted) == ["app-1.2/data/labels.txt"]
+    assert labels.read_text() == "G17\n"
+    assert [path.name for path in labels.parent.iterdir()] == ["labels.txt"]
 
 
 def test_a_release_on_probation_is_left_too(board: TinyBoard) -> None:
