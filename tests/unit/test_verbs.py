@@ -164,6 +164,26 @@ def test_a_key_is_made_whole_or_not_at_all(
     assert not Path("inventory/trust/release.pem").exists()
 
 
+@pytest.mark.parametrize("output", ["table", "json", "markdown"])
+def test_a_result_that_nobody_reads_ends_as_ever(fleetctl: Fleetctl, output: str) -> None:
+    """Behind `| head -1` a rollback is exit 40, with its sentence, and no word about the pipe."""
+    before = fleetctl("plan")
+    words = ["rollout", "--yes", "-o", output, "--faults", faults(luxor_01="{bad_answers: 1.0}")]
+    argv = [sys.executable, "-m", "fleetctl", *words]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        if output == "table":
+            while "boards would change" not in process.stdout.readline():
+                pass  # the plan comes before anything is done
+        process.stdout.close()
+        err = process.stderr.read()
+
+    assert (1, 40) == (before.status, process.returncode), err
+    assert "error: rolled back: 1 board of the canary failed" in err
+    assert "pipe" not in err.lower()
+
+
 @pytest.mark.parametrize("verb", ["artifacts", "github", "keys", "lab", "lab iothub", "models"])
 def test_a_verb_of_verbs_names_each_in_whole_sentences(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     """Its page cuts nothing short, and a misspelt verb is told what was meant."""
