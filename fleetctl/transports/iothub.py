@@ -179,10 +179,11 @@ class IotHubTransport:
 
     def _await(self, sent: dict[str, _Sent]) -> Iterator[Reply]:
         """Replies of boards as their answers come in, and of those that give none."""
-        waited, seen, polls = 0.0, -1, 0
+        waited, seen, polls, begun = 0.0, -1, 0, time.monotonic()
         while sent:
             self.sleep(self.pace.poll)
-            waited += self.pace.poll
+            # A hub that throttles takes minutes over a look, and those are the board's, too.
+            waited = max(waited + self.pace.poll, time.monotonic() - begun)
             polls += 1
             number = sum(answered(self.hub, each) for each in {s.consignment.digest for s in sent.values()})
             late = [name for name, each in sent.items() if waited >= each.give_up]

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -267,6 +268,22 @@ def test_a_module_that_never_reports_is_given_up(world: IotHubWorld, releases: R
 
     assert (ReplyStatus.TIMED_OUT, "its module never reported") == (reply.status, reply.error)
     assert not tags(world, "mute")
+
+
+def test_a_hub_that_is_slow_does_not_stretch_deadlines(world: IotHubWorld, releases: Releases) -> None:
+    """Time that calls take counts: a board is given up when its time is up, not after so many polls."""
+    (board,) = world.boards(1)
+    world.clients.edge_device("mute")
+    world.start_agent("mute", NullRunner())
+    world.iothub.pace = Pace(poll=0.01, fetch=0.5)
+    order = replace(releases.order(replace(board, name="mute")), deadline=0.5)
+    replies = world.transport.release([order])
+    world.clients.hub.service.faults.slow = 0.5
+    begun = time.monotonic()
+    (reply,) = replies
+
+    assert ReplyStatus.TIMED_OUT is reply.status
+    assert time.monotonic() - begun < 30.0
 
 
 def test_a_board_that_is_away_joins_when_it_comes_back(world: IotHubWorld, releases: Releases) -> None:
