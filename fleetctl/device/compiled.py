@@ -31,7 +31,7 @@ def keep_compiled(board: Board, release: str) -> None:
     try:
         digests = runtime_digests(os.path.join(board.release(release), "runtime"))
         head = head_of(digest_of(digests))
-        if head == begin_of(board.in_state(COMPILED), len(head)):
+        if is_kept(board.in_state(COMPILED), head):
             return
         for verb in EVERYDAY:
             importlib.import_module(".%s" % verb, __package__)
@@ -48,9 +48,12 @@ def runtime_digests(folder: str) -> Dict[str, str]:
     return {name[:-3]: str(sha256_file(os.path.join(folder, name))) for name in modules}
 
 
-def begin_of(path: str, length: int) -> bytes:
+def is_kept(path: str, head: bytes) -> bool:
+    """Whether these very modules are kept already, and `loader.kept` will have them."""
     try:
         with open(path, "rb") as stream:
-            return stream.read(length)
+            data = stream.read()
     except OSError:
-        return b""
+        return False
+    own, body = data[len(head) : len(head) + 32], data[len(head) + 32 :]
+    return data.startswith(head) and hashlib.sha256(body).digest() == own

@@ -1,0 +1,36 @@
+"""What a board keeps of its own modules is kept anew where it was damaged."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from fleetctl.device import compiled
+from fleetctl.device.layout import Board
+
+
+def test_damaged_modules_are_kept_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their beginning alone does not tell: such a board would be sent every module for ever."""
+    board = Board(str(tmp_path))
+    board.make_folders()
+    monkeypatch.setattr(compiled, "__spec__", SimpleNamespace(loader=SimpleNamespace(codes={})))
+    compiled.keep_compiled(board, "0" * 64)
+    kept = Path(board.in_state(compiled.COMPILED))
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1] + b"?")
+    compiled.keep_compiled(board, "0" * 64)
+
+    assert whole == kept.read_bytes()
+
+
+def test_whole_modules_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card wears out with every write."""
+    board = Board(str(tmp_path))
+    board.make_folders()
+    monkeypatch.setattr(compiled, "__spec__", SimpleNamespace(loader=SimpleNamespace(codes={})))
+    compiled.keep_compiled(board, "0" * 64)
+    kept = Path(board.in_state(compiled.COMPILED))
+    before = kept.stat().st_ino
+    compiled.keep_compiled(board, "0" * 64)
+
+    assert before == kept.stat().st_ino
