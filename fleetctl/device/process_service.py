@@ -91,8 +91,11 @@ class ProcessService:
                 signal_process(pid, signal.SIGKILL)
                 self._wait_for_end()
         if self._child is not None:
-            self._child.wait()
-            self._child = None
+            import subprocess
+
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it may be stuck in the kernel
+                self._child.wait(STOP_PATIENCE_S)
+                self._child = None
 
     def _wait_for_end(self) -> bool:
         return wait_until(lambda: not is_flocked(self._pidfile), STOP_PATIENCE_S)
