@@ -13,7 +13,7 @@ from fleetctl.cli.options import (
     TransportOption,
     YesOption,
 )
-from fleetctl.cli.result import show
+from fleetctl.cli.result import read_or_not, show
 
 if TYPE_CHECKING:
     from fleetctl.cli.session import Session
@@ -56,16 +56,22 @@ def leave(
             left = reply.ok and reply.data.get("state") == "left"
             (talk.done if left else talk.fail)(f"{reply.board}: {'left' if left else reply.error}")
             results.append(_result(reply.board, left, reply.data, reply.error))
-    show(
-        output,
-        schema=LEAVE_SCHEMA,
-        data={"boards": results},
-        columns=["board", "result", "restored", "snapshot"],
-        rows=[
-            [r["board"], "left" if r["left"] else "failed", str(len(r["restored"])), r["snapshot"] or "none"]
-            for r in results
-        ],
-    )
+    with read_or_not():
+        show(
+            output,
+            schema=LEAVE_SCHEMA,
+            data={"boards": results},
+            columns=["board", "result", "restored", "snapshot"],
+            rows=[
+                [
+                    r["board"],
+                    "left" if r["left"] else "failed",
+                    str(len(r["restored"])),
+                    r["snapshot"] or "none",
+                ]
+                for r in results
+            ],
+        )
     if failed := [r["board"] for r in results if not r["left"]]:
         raise RollbackFailed(f"not left: {', '.join(failed)}", hint="`fleetctl status` says what they run")
 

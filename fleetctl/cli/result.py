@@ -1,6 +1,9 @@
 """A verb's result in the form that `--output` asks for."""
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from fleetctl.cli.options import Output
@@ -24,3 +27,13 @@ def show(
             emit_markdown_table(columns, rows)
         case Output.TABLE:
             emit_table(columns, rows)
+
+
+@contextmanager
+def read_or_not() -> Iterator[None]:
+    """Print what nobody may read any more, as behind `| head`: the exit status says what became of boards."""
+    try:
+        yield
+    except BrokenPipeError:
+        # What is left in the buffer would fail once more when the interpreter closes down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,7 +17,7 @@ from fleetctl.cli.options import (
     TransportOption,
     YesOption,
 )
-from fleetctl.cli.result import show
+from fleetctl.cli.result import read_or_not, show
 from fleetctl.errors import RollbackFailed, TransportError, UsageError
 
 if TYPE_CHECKING:
@@ -51,16 +51,17 @@ def rollback(
     _signing(session)
     ask(yes, f"Roll back {session.selection}?")
     results = roll_back(session, to, "command")
-    show(
-        output,
-        schema="fleetctl.rollback/v1",
-        data={"boards": results},
-        columns=["board", "result", "release"],
-        rows=[
-            [r["board"], "rolled back" if r["rolled_back"] else "failed", str(r["release"] or "none")[:8]]
-            for r in results
-        ],
-    )
+    with read_or_not():
+        show(
+            output,
+            schema="fleetctl.rollback/v1",
+            data={"boards": results},
+            columns=["board", "result", "release"],
+            rows=[
+                [r["board"], "rolled back" if r["rolled_back"] else "failed", str(r["release"] or "none")[:8]]
+                for r in results
+            ],
+        )
     if failed := _failed(results):
         raise RollbackFailed(
             f"not rolled back: {', '.join(failed)}", hint="`fleetctl status` says what they run"

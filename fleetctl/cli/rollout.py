@@ -4,8 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -204,10 +203,11 @@ def carry_out(
 
 def show_result(state: "Rollout", commit: str, output: Output, *, talked: bool) -> None:
     """The verdicts; a table that would only repeat what was said is left out."""
+    from fleetctl.cli.result import read_or_not
     from fleetctl.report.console import emit_json, emit_markdown_table, emit_table
     from fleetctl.report.rollout import ROLLOUT_SCHEMA, VERDICT_COLUMNS, rollout_json, verdict_rows
 
-    with _read_or_not():
+    with read_or_not():
         match output:
             case Output.JSON:
                 emit_json(ROLLOUT_SCHEMA, dict(rollout_json(state, commit)))
@@ -215,16 +215,6 @@ def show_result(state: "Rollout", commit: str, output: Output, *, talked: bool) 
                 emit_markdown_table(VERDICT_COLUMNS, verdict_rows(state))
             case Output.TABLE if not talked:
                 emit_table(VERDICT_COLUMNS, verdict_rows(state))
-
-
-@contextmanager
-def _read_or_not() -> Iterator[None]:
-    """Print what nobody may read any more, as behind `| head`: the exit status says what became of boards."""
-    try:
-        yield
-    except BrokenPipeError:
-        # What is left in the buffer would fail once more when the interpreter closes down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def tell_github(state: "Rollout", commit: str, part: str) -> None:

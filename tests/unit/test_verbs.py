@@ -184,6 +184,21 @@ def test_a_result_that_nobody_reads_ends_as_ever(fleetctl: Fleetctl, output: str
     assert "pipe" not in err.lower()
 
 
+def test_a_rollback_that_nobody_reads_is_done(fleetctl: Fleetctl) -> None:
+    """Boards went back, so the exit is 0."""
+    fleetctl("rollout", "--yes")
+    edit("threshold: 0.6", "threshold: 0.7")
+    fleetctl("rollout", "--yes")
+    argv = [sys.executable, "-m", "fleetctl", "rollback", "--yes", "--on", "karnak-01"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        err = process.stderr.read()
+
+    assert (0, True) == (process.returncode, "✓ karnak-01: rolled back" in err), err
+
+
 @pytest.mark.parametrize("verb", ["artifacts", "github", "keys", "lab", "lab iothub", "models"])
 def test_a_verb_of_verbs_names_each_in_whole_sentences(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     """Its page cuts nothing short, and a misspelt verb is told what was meant."""
