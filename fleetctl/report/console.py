@@ -82,7 +82,7 @@ class Talk:
 
             _stderr().print(Text.assemble((mark, colour), " ", line))
         else:
-            print(f"{mark} {line}", file=sys.stderr, flush=True)
+            _say_plainly(f"{mark} {line}")
 
 
 class PlainProgress:
@@ -135,7 +135,15 @@ class PlainProgress:
 
     def _print(self, text: str) -> None:
         self.printed = self.clock()
-        print(f"  {github.defused(printable(self.label))}{text}", file=sys.stderr, flush=True)
+        _say_plainly(f"  {github.defused(printable(self.label))}{text}")
+
+
+def _say_plainly(line: str) -> None:
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        # Nobody listens any more, as behind `2>&1 | head`. Boards are not left half-way for that.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def duration(seconds: float) -> str:

@@ -184,6 +184,21 @@ def test_a_result_that_nobody_reads_ends_as_ever(fleetctl: Fleetctl, output: str
     assert "pipe" not in err.lower()
 
 
+def test_a_rollout_that_nobody_listens_to_goes_on(fleetctl: Fleetctl) -> None:
+    """Behind `2>&1 >verdicts | head -1`, every board gets its release, and the exit says so."""
+    argv = [sys.executable, "-m", "fleetctl", "rollout", "--yes", "-o", "json"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        while "wave 1" not in process.stderr.readline():
+            pass
+        process.stderr.close()
+        verdicts = published(process.stdout.read())["counts"]
+
+    assert (0, 3) == (process.returncode, verdicts["verified"])
+    assert 0 == fleetctl("status").status
+
+
 def test_a_rollback_that_nobody_reads_is_done(fleetctl: Fleetctl) -> None:
     """Boards went back, so the exit is 0."""
     fleetctl("rollout", "--yes")
