@@ -129,7 +129,10 @@ class IotHubTransport:
             yield reply
         # Only now: a board that followed its former deployment before it was told to go back goes too far.
         if left:
-            Deployer(self.hub, self.size).lower(standings(self.hub, left).values())
+            deployer, standing = Deployer(self.hub, self.size), standings(self.hub, left).values()
+            # Before it is lowered: what nobody else follows puts back all that are away, in one call.
+            self._put_back(deployer.waiting_with(standing), {})
+            deployer.lower(standing)
         self._put_back(left, to)
 
     def probe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:

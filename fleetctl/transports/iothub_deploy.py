@@ -18,7 +18,7 @@ from fleetctl.store import canonical_json, sha256
 from fleetctl.transports.iothub_client import HubClient, NotThere
 from fleetctl.transports.iothub_consignment import Consignment
 from fleetctl.transports.iothub_content import LABEL, MODULE, Surroundings, content
-from fleetctl.transports.iothub_fleet import TAG, Standing, literal
+from fleetctl.transports.iothub_fleet import TAG, Standing, literal, standings
 from fleetctl.transports.iothub_quota import DEPLOYMENTS, Hub, Need, check
 
 _FIRST_PRIORITY = 1000  # above what people give theirs, and with room below
@@ -123,6 +123,24 @@ class Deployer:
         ours = tags.get(TAG)
         return replace(board, etag=etag, tags=ours if isinstance(ours, dict) else {})
 
+    def waiting_with(self, boards: Iterable[Standing]) -> list[str]:
+        """Boards that follow what these do, and have not answered it: they were away, or still are."""
+        named = {
+            now for board in boards if isinstance(now := board.tags.get("now"), str) and _OURS.match(now)
+        }
+        return [
+            follower.board
+            for deployment in (self._hub.deployments() if named else [])
+            if deployment.id in named
+            for follower in self._followers(str(deployment.id))
+            if follower.answer[0] != _desired(deployment).get("consignment")
+        ]
+
+    def _followers(self, deployment: str) -> Iterable[Standing]:
+        rows = self._hub.rows(f"SELECT deviceId FROM devices WHERE tags.{TAG}.now = {literal(deployment)}")
+        names = [str(row["deviceId"]) for row in rows if row.get("deviceId")]
+        return standings(self._hub, names).values()
+
     def lower(self, boards: Iterable[Standing]) -> None:
         """Give deployments that nobody but these boards follows the lowest priority.
 
@@ -190,9 +208,15 @@ def _rank(deployment: Any) -> int:
 
 def _issued(deployment: Any) -> int:
     """When a deployment of ours was made, in milliseconds; 0 for others."""
-    modules = (deployment.content.modules_content or {}) if deployment.content else {}
-    issued = modules.get(MODULE, {}).get(_DESIRED, {}).get("issued")
+    issued = _desired(deployment).get("issued")
     return issued if isinstance(issued, int) else 0
+
+
+def _desired(deployment: Any) -> Mapping[str, Any]:
+    """The desired properties of our module in a deployment; empty in others."""
+    modules = (deployment.content.modules_content or {}) if deployment.content else {}
+    found: Mapping[str, Any] = modules.get(MODULE, {}).get(_DESIRED, {})
+    return found
 
 
 def follow(deployment: str) -> Callable[[Standing], Mapping[str, Any]]:

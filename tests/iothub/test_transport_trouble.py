@@ -377,3 +377,22 @@ def test_a_board_that_takes_its_time_is_asked_once(world: IotHubWorld, releases:
 
     assert reply.ok, reply.error
     assert 1 == client.calls - calls
+
+
+def test_a_board_that_was_away_does_not_begin_with_what_its_wave_left(
+    world: IotHubWorld, releases: Releases
+) -> None:
+    """Its tag was set for when it comes back; where its wave goes back it would follow nobody any more."""
+    here, away = world.boards(2)
+    for board in (here, away):
+        list(world.transport.release([releases.order(board, threshold=0.1)]))
+    before = tags(world, away.name)["now"]
+    world.cut_power(away)
+    alike = [here, replace(here, name=away.name)]  # so that both follow one deployment
+    list(world.transport.release([releases.order(board, threshold=0.2) for board in alike]))
+    now = tags(world, away.name)["now"]
+    list(world.transport.revert([here], {here.name: None}, reason="gate", deadline=DEADLINE))
+
+    assert now not in (before, tags(world, here.name)["now"])
+    assert before == tags(world, away.name)["now"]
+    assert 0 == ours(world)[now]
