@@ -48,13 +48,9 @@ RECIPE = Model(
     Task.CLASSIFICATION,
     FolderDataset(Path()),
     Architecture(
-        ArchitectureName.EFFICIENTNET_LITE0,
-        input=(96, 64, 1),
-        blocks=11,
-        members=2,
-        weights=Weights.IMAGENET,
+        ArchitectureName.EFFICIENTNET_LITE0, input=(128, 88, 1), blocks=11, weights=Weights.IMAGENET
     ),
-    Training(epochs=16, batch_size=64, learning_rate=0.002, drawn_only=1.25),
+    Training(epochs=16, batch_size=64, learning_rate=0.002),
 )
 DRAWN = 20  # samples of each sign beside the photos, where signs may be without any
 

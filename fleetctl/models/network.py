@@ -102,7 +102,8 @@ def stems(network: Any) -> list[Any]:
     """The convolutions that no other convolution comes before: the first of each member."""
     tf = tensorflow()
     found = []
-    next_ones = [node.layer for node in network.get_layer(network.input_names[0]).outbound_nodes]
+    first = network.inputs[0]._keras_history.layer  # a Sequential does not list it
+    next_ones = [node.layer for node in first.outbound_nodes]
     while next_ones:
         layer = next_ones.pop()
         if isinstance(getattr(layer, "layer", layer), tf.keras.layers.Conv2D):

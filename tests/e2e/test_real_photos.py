@@ -31,8 +31,8 @@ models:
   glyphreader:
     task: classification
     dataset: {{kind: folder, path: {training}, evaluation: {evaluation}, rendered: 20}}
-    architecture: {{name: efficientnet_lite0, weights: imagenet, blocks: 11, input: [96, 64, 1], members: 2}}
-    training: {{epochs: 16, batch_size: 64, learning_rate: 0.002, drawn_only: 1.25}}
+    architecture: {{name: efficientnet_lite0, weights: imagenet, blocks: 11, input: [128, 88, 1]}}
+    training: {{epochs: 16, batch_size: 64, learning_rate: 0.002}}
     variants: [float32, int8]
     gates: {{min_accuracy: 0.94, max_drop: 0.003}}
 boards:

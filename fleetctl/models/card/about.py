@@ -127,7 +127,8 @@ def _architecture(subject: Subject) -> str:
         else ""
     )
     start = " from ImageNet weights" if architecture.weights is Weights.IMAGENET else ""
-    return f"{architecture.name}{start}, input {size} (height, width, channels){end}"
+    several = f"{architecture.members} times " if architecture.members > 1 else ""
+    return f"{several}{architecture.name}{start}, input {size} (height, width, channels){end}"
 
 
 def _plain(settings: Mapping[str, Any]) -> str:
