@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -59,7 +60,8 @@ class SystemdService:
             # Enabling reloads too, and each reload runs every generator of the system: one is enough.
             self._systemctl("--no-reload", "enable", self._unit)
             self._systemctl("daemon-reload")
-            atomic_write(self._note, wanted.encode())
+            with contextlib.suppress(OSError):  # a full disk: the next start has it loaded again
+                atomic_write(self._note, wanted.encode())
         if installed is not None:  # else earlier crashes count against this start
             self._systemctl("reset-failed", self._unit, check=False)
         self._systemctl("restart", self._unit)
