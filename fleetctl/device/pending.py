@@ -34,8 +34,18 @@ def on_probation(
     }
 
 
+def of_damaged_record(board: Board) -> Dict[str, Any]:
+    """What stands for a record that is there and cannot be read: nothing runs on that is not known good."""
+    current, good = board.current, board.good
+    if current in (None, good):
+        return {}
+    return {"release": current, "previous": good, "phase": TRYING, "is_damaged": True}
+
+
 def why_lapsed(board: Board, pending: Json) -> str:
     """Why a release on probation must go back now; empty while it may still be confirmed."""
+    if pending.get("is_damaged"):
+        return "the record of its probation is damaged"
     if pending.get("boot_id") != boot_id():
         return "the board was restarted before the release was confirmed"
     if pending.get("phase") != PROVED:

@@ -11,6 +11,7 @@ from .call import Checkpoint
 from .durable import atomic_write, is_full, remove, shorten
 from .files import Json, read_json, tail_lines, to_json
 from .layout import Board
+from .pending import of_damaged_record
 
 HISTORY_LIMIT = 1 << 20
 
@@ -45,7 +46,11 @@ class Records:
 
     @property
     def pending(self) -> Dict[str, Any]:
-        return read_json(self._board.in_state("pending.json"))
+        path = self._board.in_state("pending.json")
+        said = read_json(path)
+        if said or not os.path.exists(path):
+            return said
+        return read_json(path) or of_damaged_record(self._board)  # again: it may just have been written
 
     @property
     def receipt(self) -> Optional[Dict[str, Any]]:

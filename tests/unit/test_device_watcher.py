@@ -39,6 +39,33 @@ def test_what_cannot_be_read_for_a_while_is_read_again(board: TinyBoard, good: T
     assert board.serves() == board.current == good.digest
 
 
+@pytest.mark.parametrize("is_watched", [True, False], ids=["watched", "after a boot"])
+def test_a_damaged_record_of_a_probation_ends_it(
+    board: TinyBoard, good: TinyRelease, is_watched: bool
+) -> None:
+    """A release that nobody knows to be good does not stay because the note of its trial was torn."""
+    assert board.activate(tiny_release(board.port, threshold=0.9))["state"] == "pending"
+    if not is_watched:
+        board.cut_power()
+    (board.root / "state" / "pending.json").write_bytes(b'{"release": "')
+    if is_watched:
+        board.wait_until_settled()
+    else:
+        assert board.ask("recover", options=["--before-start"])["state"] == "reverting"
+        assert board.ask("recover")["state"] == "reverted"
+    assert board.serves() == board.current == good.digest
+    assert "the record of its probation is damaged" in board.ask("observe", {})["receipt"]["reasons"]
+
+
+def test_a_damaged_record_of_nothing_is_removed(board: TinyBoard, good: TinyRelease) -> None:
+    """Where the good release runs, there is nothing to undo."""
+    record = board.root / "state" / "pending.json"
+    record.write_bytes(b"\0" * 40)
+    assert board.ask("recover")["state"] == "clean"
+    assert not record.exists()
+    assert board.serves() == board.current == good.digest
+
+
 def test_nothing_is_tried_without_a_watcher(board: TinyBoard, good: TinyRelease) -> None:
     """Where none can be started, the receipt says so, and nothing is left under way."""
     log = board.root / "state" / "watch.log"
