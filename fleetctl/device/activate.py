@@ -11,7 +11,8 @@ Whatever kills this process, at any instant, the board keeps one whole working r
     pending.json         is written before `current` is touched: what is under way, and how to undo it
     current              changes by one rename
     the watcher          runs before `current` is touched, outlives this process, undoes what nobody confirms
-    recover              comes first in every changing verb and at boot: finishes or undoes what was cut short
+    recover              comes first at boot and before any change of what is served: finishes or undoes what
+                         was cut short
 """
 
 from __future__ import annotations
