@@ -106,6 +106,21 @@ def test_a_change_moves_nothing(page: Page, watch: Watch) -> None:
     expect(link).to_be_in_viewport()
 
 
+def test_a_change_leaves_the_list_to_the_keyboard(page: Page, watch: Watch) -> None:
+    """Who scrolls by keys goes on doing so when boards were asked again."""
+    region(page).focus()
+    known = watch.snapshot
+    watch.snapshot = replace(
+        known, statuses=tuple(replace(each, strains=("warm",)) for each in known.statuses)
+    )
+    watch.versions["fleet"] += 1
+    expect(row(page, 1)).to_contain_text("warm")
+
+    expect(region(page)).to_be_focused()
+    page.keyboard.press("End")
+    expect(row(page, COUNT)).to_contain_text("b09999")
+
+
 def test_by_ear_and_eye(page: Page) -> None:
     """axe has nothing to object to in the middle of the list, on a phone neither."""
     region(page).evaluate("list => { list.scrollTop = list.scrollHeight / 2; }")

@@ -1,7 +1,10 @@
 // Keeps the page as fresh as the server knows it: when something changed that this page shows, it is fetched
 // again and its parts are put in place, with focus, open details and the place of reading left as they were.
 const follows = () => (document.querySelector("#main").dataset.follows || "").split(" ");
-let timer = null;
+const CHOICE_MS = 2000, REST_MS = 400, AGAIN_MS = 1000;
+let timer = null; // of a refresh that is to come, or under way
+let heard = {}; // the latest versions
+let moved = -Infinity; // when somebody last pressed a key, or anything scrolled
 
 function keep(main) {
   const active = document.activeElement;
@@ -17,20 +20,51 @@ function restore(main, kept) {
   if (again && document.activeElement !== again) again.focus({ preventScroll: true });
 }
 
-async function refresh() {
-  timer = null;
-  const main = document.querySelector("#main");
-  if (main.contains(document.activeElement) && document.activeElement.matches("input, select")) {
-    timer = setTimeout(refresh, 2000); // somebody is choosing: not under their hands
-    return;
+function isChoosing() {
+  const active = document.activeElement;
+  return document.querySelector("#main").contains(active) && active.matches("input, select");
+}
+
+function whatToWaitFor() { // nothing changes under somebody's hands; a scroll that is under way would end there
+  if (isChoosing()) return CHOICE_MS;
+  return performance.now() - moved < REST_MS ? REST_MS : 0;
+}
+
+async function atRest() {
+  for (let wait = whatToWaitFor(); wait; wait = whatToWaitFor()) {
+    await new Promise((done) => setTimeout(done, wait));
   }
-  let text;
+}
+
+async function fetched() {
   try {
     const reply = await fetch(location.href, { cache: "no-store" });
-    text = await reply.text();
+    return await reply.text();
   } catch {
-    return;
+    return null; // what is known stays
   }
+}
+
+async function refresh() {
+  try {
+    await atRest(); // choices and search are in the address
+    const text = await fetched();
+    if (text === null) return;
+    await atRest();
+    replace(text);
+  } finally {
+    timer = null;
+  }
+  if (isStale()) timer = setTimeout(refresh, AGAIN_MS); // what changed meanwhile was heard, and waited
+}
+
+function isStale() {
+  const shown = JSON.parse(document.querySelector("#main").dataset.versions); // what this page was made of
+  return follows().some((key) => key && heard[key] !== shown[key]);
+}
+
+function replace(text) {
+  const main = document.querySelector("#main");
   const fresh = new DOMParser().parseFromString(text, "text/html");
   const kept = keep(main);
   const said = document.querySelector("#said");
@@ -45,12 +79,14 @@ async function refresh() {
   restore(main, kept);
 }
 
+for (const kind of ["keydown", "scroll"]) {
+  document.addEventListener(kind, () => { moved = performance.now(); }, { capture: true, passive: true });
+}
+
 const source = new EventSource("/events");
 source.addEventListener("versions", (event) => {
-  const versions = JSON.parse(event.data);
-  const shown = JSON.parse(document.querySelector("#main").dataset.versions); // what this page was made of
-  const stale = follows().some((key) => key && versions[key] !== shown[key]);
-  if (stale && timer === null) timer = setTimeout(refresh, 200);
+  heard = JSON.parse(event.data);
+  if (timer === null && isStale()) timer = setTimeout(refresh, 200);
   document.documentElement.dataset.live = "on";
 });
 source.addEventListener("error", () => {
