@@ -1,6 +1,5 @@
 """A verb's result in the form that `--output` asks for."""
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,8 +31,9 @@ def show(
 @contextmanager
 def read_or_not() -> Iterator[None]:
     """Print what nobody may read any more, as behind `| head`: the exit status says what became of boards."""
+    from fleetctl.report.console import silence
+
     try:
         yield
     except BrokenPipeError:
-        # What is left in the buffer would fail once more when the interpreter closes down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)

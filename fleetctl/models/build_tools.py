@@ -4,6 +4,8 @@ import importlib
 
 from fleetctl.errors import ToolchainMissing
 
+HOW_TO_INSTALL = "install the build tools: `pip install 'fleetctl[build]'`"
+
 
 def demand(package: str) -> None:
     """See that a package can be imported.
@@ -16,5 +18,5 @@ def demand(package: str) -> None:
     except ImportError as error:
         raise ToolchainMissing(
             f"{package} is not installed: {error}",
-            hint="install the build tools: `pip install 'fleetctl[build]'`",
+            hint=HOW_TO_INSTALL,
         ) from None

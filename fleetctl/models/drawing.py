@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fleetctl.errors import ToolchainMissing
+from fleetctl.models.build_tools import HOW_TO_INSTALL
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def drawing() -> Iterator[Any]:
     except ImportError as error:
         raise ToolchainMissing(
             f"matplotlib is not installed: {error}",
-            hint="install the build tools: `pip install 'fleetctl[build]'`",
+            hint=HOW_TO_INSTALL,
         ) from None
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

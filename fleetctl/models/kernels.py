@@ -18,6 +18,7 @@ from fleetctl.artifact import Tensor
 from fleetctl.device.preprocess import from_output, prepare, to_input
 from fleetctl.errors import BuildError, ToolchainMissing
 from fleetctl.models import runtime
+from fleetctl.models.build_tools import HOW_TO_INSTALL
 from fleetctl.models.hush import hushed
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.samples import Grey
@@ -117,6 +118,4 @@ def _runtime() -> Any:
             return importlib.import_module(name)
         except ImportError:
             continue
-    raise ToolchainMissing(
-        "no TFLite runtime is installed", hint="install the build tools: `pip install 'fleetctl[build]'`"
-    )
+    raise ToolchainMissing("no TFLite runtime is installed", hint=HOW_TO_INSTALL)

@@ -51,8 +51,9 @@ def prepare_all(samples: Samples, spec: Mapping[str, Any]) -> NDArray[np.uint8]:
 def train(model: Model, split: Split, *, workdir: Path, progress: Progress = silent) -> Trained:
     """Learn `split.train`; the same seed on the same machine gives the same weights.
 
-    `progress` hears stage `train` after each step, counted over all epochs. Interrupted and called again, it
-    goes on from the checkpoint in `workdir`, which stays until the caller has noted the result.
+    `progress` hears stage `train`, or `train 1 of 2` of several members, after each step. Interrupted
+    and called again, it goes on from the checkpoint in `workdir`, which stays until the caller has noted the
+    result.
 
     Raises:
         BuildError: the architecture cannot be built, or the loss stopped being a number.
@@ -69,7 +70,7 @@ def train(model: Model, split: Split, *, workdir: Path, progress: Progress = sil
         learnt = network.joined(
             model.architecture, [_member(model, number, lessons, workdir, progress) for number in members]
         )
-        _favour(learnt, ~lessons.is_photographed, model.training.drawn_only)
+    _favour(learnt, ~lessons.is_photographed, model.training.drawn_only)
     weights = workdir / f"{model.name}.keras"
     keras_file.save(learnt, weights)
     return Trained(lessons.labels, weights, preprocess_spec(model.architecture))

@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Any
 
 from fleetctl.errors import ToolchainMissing
+from fleetctl.models.build_tools import HOW_TO_INSTALL
 
-_HINT = "install the build tools: `pip install 'fleetctl[build]'`"
 _KERAS_SWITCH = "TF_USE_LEGACY_KERAS"
 
 
@@ -26,12 +26,12 @@ def tensorflow() -> Any:
     try:
         import tensorflow as tf
     except ImportError as exc:
-        raise ToolchainMissing(f"TensorFlow is not installed: {exc}", hint=_HINT) from None
+        raise ToolchainMissing(f"TensorFlow is not installed: {exc}", hint=HOW_TO_INSTALL) from None
     if not tf.__version__.startswith("2.15."):
         raise ToolchainMissing(
             f"TensorFlow {tf.__version__} is installed, and models are built with 2.15: "
             "newer converters emit operations that Edge TPUs refuse",
-            hint=_HINT,
+            hint=HOW_TO_INSTALL,
         )
     tf.get_logger().setLevel("ERROR")
     _settle_keras()
@@ -69,6 +69,8 @@ def _settle_keras() -> None:
             warnings.simplefilter("ignore", DeprecationWarning)  # it compares versions with distutils
             import tensorflow_model_optimization  # noqa: F401
     except ImportError as exc:
-        raise ToolchainMissing(f"tensorflow-model-optimization is not installed: {exc}", hint=_HINT) from None
+        raise ToolchainMissing(
+            f"tensorflow-model-optimization is not installed: {exc}", hint=HOW_TO_INSTALL
+        ) from None
     finally:
         os.environ.pop(_KERAS_SWITCH, None)  # it would mislead the programs this process starts

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from fleetctl.report import github
 
@@ -141,9 +141,15 @@ class PlainProgress:
 def _say_plainly(line: str) -> None:
     try:
         print(line, file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        # Nobody listens any more, as behind `2>&1 | head`. Boards are not left half-way for that.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    except BrokenPipeError:  # as behind `2>&1 | head`: boards are not left half-way for that
+        silence(sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Lead a standard stream that nobody reads any more nowhere: what is left in its buffer would fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def duration(seconds: float) -> str:

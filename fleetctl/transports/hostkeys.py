@@ -11,6 +11,7 @@ from fleetctl.transports.base import ReplyStatus
 from fleetctl.transports.wire import BoardFault, printable
 
 _DENIED = ("Permission denied", "Too many authentication failures", "No more authentication methods")
+_SLOW_SUDO = "waiting for privilege escalation prompt"  # Ansible's words; ssh alone may have been slow, too
 _SUDO = ("a password is required", "Missing sudo password", "is not in the sudoers file", "may not run sudo")
 
 
@@ -75,9 +76,7 @@ def fault_of(said: str, board: Board, known_hosts: Path) -> BoardFault:
         return denied(board)
     if any(words in said for words in _SUDO):
         return needs_password(board)
-    if (
-        "waiting for privilege escalation prompt" in said
-    ):  # Ansible's words; ssh alone may have been slow, too
+    if _SLOW_SUDO in said:
         return BoardFault(ReplyStatus.TIMED_OUT, f"sudo on {board.name} did not answer in time")
     return BoardFault(
         ReplyStatus.UNREACHABLE, f"no connection to {board.host}:{board.port}: {_last_line(said)}"

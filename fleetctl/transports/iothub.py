@@ -18,9 +18,9 @@ from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import Board
 from fleetctl.signing.statement import Signed
 from fleetctl.store import BlobStore
-from fleetctl.transports.as_they_come import as_they_come
 from fleetctl.transports.base import NOTHING_SIGNED, Order, Reply, ReplyStatus
 from fleetctl.transports.dialogue import terms
+from fleetctl.transports.fan_out import fan_out
 from fleetctl.transports.iothub_client import HubClient, NoAnswer, NotThere
 from fleetctl.transports.iothub_consignment import Consignment, check_whole, consignments
 from fleetctl.transports.iothub_content import MODULE, Surroundings
@@ -270,7 +270,7 @@ class IotHubTransport:
         def ask(board: Board) -> Reply:
             return self._ask(board.name, method, payload(board.name), deadline)
 
-        return as_they_come(boards, ask, _AT_ONCE)
+        return fan_out(boards, ask, _AT_ONCE)
 
     def _ask(self, board: str, method: str, payload: Mapping[str, Any], deadline: float) -> Reply:
         # Told twice, a board that went back to the release before would go back to the one that it left.

@@ -14,9 +14,9 @@ from typing import Any
 from fleetctl.manifest.schema import Board
 from fleetctl.store import canonical_json
 from fleetctl.transports import board_script, wire
-from fleetctl.transports.as_they_come import as_they_come
 from fleetctl.transports.base import Reply, ReplyStatus
 from fleetctl.transports.board_script import NOT_KEPT
+from fleetctl.transports.fan_out import fan_out
 from fleetctl.transports.hostkeys import needs_password
 from fleetctl.transports.known_hosts import KnownHosts
 from fleetctl.transports.ssh_connection import Deadline, Outcome, Run, Trust, connected
@@ -152,7 +152,7 @@ class SshReader:
                 return Reply(board.name, fault.status, error=fault.error, hint=fault.hint)
             return Reply(board.name, ReplyStatus.OK, data)
 
-        return as_they_come(boards, reply, _connections())
+        return fan_out(boards, reply, _connections())
 
 
 Converse = Callable[[Board, Run], Mapping[str, Any]]

@@ -139,6 +139,7 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
         (replace(SMALL.architecture, input=(224, 230, 1)), "cannot take an input of 224x230x1"),
         (replace(SMALL.architecture, input=(192, 224, 1)), "cannot take an input of 192x224x1"),
         (replace(SMALL.architecture, input=(224, 224, 2)), "cannot take an input of 224x224x2"),
+        (replace(SMALL.architecture, members=2), "has one member, not 2"),
     ],
 )
 def test_refuses_what_cannot_be_built(tmp_path: Path, architecture: Architecture, message: str) -> None:

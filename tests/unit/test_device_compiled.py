@@ -9,12 +9,18 @@ from fleetctl.device import compiled
 from fleetctl.device.layout import Board
 
 
-def test_damaged_modules_are_kept_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their beginning alone does not tell: such a board would be sent every module for ever."""
+@pytest.fixture
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
+    """One that keeps modules."""
     board = Board(str(tmp_path))
     board.make_folders()
     monkeypatch.setattr(compiled, "__spec__", SimpleNamespace(loader=SimpleNamespace(codes={})))
     compiled.keep_compiled(board, "0" * 64)
+    return board
+
+
+def test_damaged_modules_are_kept_anew(board: Board) -> None:
+    """Their beginning alone does not tell: such a board would be sent every module for ever."""
     kept = Path(board.in_state(compiled.COMPILED))
     whole = kept.read_bytes()
     kept.write_bytes(whole[:-1] + b"?")
@@ -23,12 +29,8 @@ def test_damaged_modules_are_kept_anew(tmp_path: Path, monkeypatch: pytest.Monke
     assert whole == kept.read_bytes()
 
 
-def test_whole_modules_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_modules_are_left_alone(board: Board) -> None:
     """A card wears out with every write."""
-    board = Board(str(tmp_path))
-    board.make_folders()
-    monkeypatch.setattr(compiled, "__spec__", SimpleNamespace(loader=SimpleNamespace(codes={})))
-    compiled.keep_compiled(board, "0" * 64)
     kept = Path(board.in_state(compiled.COMPILED))
     before = kept.stat().st_ino
     compiled.keep_compiled(board, "0" * 64)

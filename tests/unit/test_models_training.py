@@ -114,6 +114,28 @@ def test_members_that_have_learnt_are_not_taught_again(built: Built, tmp_path: P
 
 
 @pytest.mark.slow
+def test_signs_that_only_drawings_show_are_favoured(built: Built, tmp_path: Path) -> None:
+    """By what the manifest says, and no other sign is: the rest of the network is the same."""
+    seen = built.split.train
+    names = [
+        f"{number}.png" if label == "N5" else name
+        for number, (label, name) in enumerate(zip(seen.labels, seen.names, strict=True))
+    ]
+    split = Split(Samples(seen.images, seen.labels, names), built.split.evaluation)
+    heads = []
+    for by in (0.0, 1.25):
+        model = replace(SMALL, training=Training(epochs=1, batch_size=64, drawn_only=by))
+        (folder := tmp_path / str(by)).mkdir()
+        trained = train(model, split, workdir=folder)
+        network = tensorflow().keras.models.load_model(trained.weights, compile=False)
+        heads.append(network.layers[-1].get_weights())
+
+    (kernel, bias), (same, favoured) = heads
+    assert (kernel == same).all()
+    np.testing.assert_allclose(favoured - bias, [1.25, 0.0, 1.25, 1.25], atol=1e-6)  # N35, N5, O49, S29
+
+
+@pytest.mark.slow
 def test_the_int8_model_is_integer_to_its_ends(built: Built) -> None:
     """Input and output are uint8 with batch 1; the input's bytes are the prepared pixels themselves."""
     converter.demand_full_integer(built.int8)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetctl.errors import ToolchainMissing
+from fleetctl.models.build_tools import HOW_TO_INSTALL
 from fleetctl.models.card.figures import Bin
 
 _DPI = 120
@@ -85,7 +86,7 @@ def _drawing() -> Iterator[Any]:
     except ImportError as error:
         raise ToolchainMissing(
             f"matplotlib is not installed: {error}",
-            hint="install the build tools: `pip install 'fleetctl[build]'`",
+            hint=HOW_TO_INSTALL,
         ) from None
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

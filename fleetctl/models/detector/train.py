@@ -183,3 +183,7 @@ def _demand_buildable(architecture: Architecture) -> None:
             f"ssd_mobilenet_v1 cannot take an input of {height}x{width}x{channels}",
             hint=f"give sides of at least {_SMALLEST} pixels, multiples of {_MULTIPLE}, and 1 or 3 channels",
         )
+    if architecture.members > 1:
+        raise BuildError(
+            f"ssd_mobilenet_v1 has one member, not {architecture.members}", hint="leave `members` out"
+        )

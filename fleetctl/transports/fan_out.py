@@ -9,7 +9,7 @@ from fleetctl.manifest.schema import Board
 from fleetctl.transports.base import Reply
 
 
-def as_they_come(boards: Sequence[Board], reply: Callable[[Board], Reply], at_once: int) -> Iterator[Reply]:
+def fan_out(boards: Sequence[Board], reply: Callable[[Board], Reply], at_once: int) -> Iterator[Reply]:
     """`reply` for every board, in as many threads; what it raises is raised here.
 
     They are daemons: when the caller gives up, so does the process, without waiting for silent boards; and
