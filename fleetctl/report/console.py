@@ -146,7 +146,7 @@ def _say_plainly(line: str) -> None:
 
 
 def silence(stream: TextIO) -> None:
-    """Lead a standard stream that nobody reads any more nowhere: what is left in its buffer would fail again."""
+    """Lead a stream that nobody reads any more nowhere: what is left in its buffer would fail again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
