@@ -225,7 +225,7 @@ def _demand_buildable(model: Model) -> None:
             hint="detectors learn from walls, readers from everything else",
         )
     if model.task is Task.CLASSIFICATION:
-        network.demand_buildable(model.architecture)
+        network.demand_buildable(model)
     buildable = BUILDABLE[model.task]
     unknown = [variant for variant in model.variants if variant not in buildable]
     if unknown:

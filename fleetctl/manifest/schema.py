@@ -203,6 +203,7 @@ class Training:
     batch_size: int = 64
     learning_rate: float = 0.002
     seed: int = 0
+    small_epochs: int = 0  # the first of `epochs`, in which pictures are three quarters as high and wide
     drawn_only: float = 0.0  # added to the logits of signs that no photo shows
 
 

@@ -42,10 +42,11 @@ BLOCKS: tuple[Block, ...] = (
 )
 
 
-def backbone(shape: tuple[int, int, int], blocks: int, batchnorm_momentum: float) -> Any:
+def backbone(shape: tuple[int | None, int | None, int], blocks: int, batchnorm_momentum: float) -> Any:
     """A Keras model from images (N, H, W, C) to the maps (N, h, w, channels) of the last block kept.
 
-    Layers are named as in the published checkpoint, less the underscore in front.
+    Where height and width of `shape` are None, it takes images of any size. Layers are named as in the
+    published checkpoint, less the underscore in front.
     """
     tf = tensorflow()
     image = tf.keras.Input(shape)
@@ -81,7 +82,7 @@ def maps(image: Any, blocks: int, batchnorm_momentum: float, *, prefix: str = ""
         )
         x = layers.ReLU(6.0)(batchnorm(depthwise(x), f"{name}._bn1"))
         x = batchnorm(convolve(x, f"{name}._project_conv", block.channels, 1), f"{name}._bn2")
-        return layers.Add()([x, start]) if x.shape == start.shape else x
+        return layers.Add()([x, start]) if (block.stride, block.channels) == (1, channels) else x
 
     x = layers.ReLU(6.0)(batchnorm(convolve(image, "conv_stem", STEM, 3, 2), "bn0"))
     for number, block in enumerate(BLOCKS[:blocks]):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fleetctl.errors import BuildError
-from fleetctl.manifest.schema import Architecture, ArchitectureName, Head, Weights
+from fleetctl.manifest.schema import Architecture, ArchitectureName, Head, Model, Weights
 from fleetctl.models import efficientnet_lite, imagenet
 from fleetctl.models.tensorflow import tensorflow
 
@@ -17,8 +17,9 @@ _SMALLEST = 32  # pixels: the networks halve their input five times
 _NETWORKS = (ArchitectureName.MOBILENET_V2, ArchitectureName.EFFICIENTNET_LITE0)
 
 
-def demand_buildable(architecture: Architecture) -> None:
-    """Raise `BuildError` unless `build` can make this network; nothing heavy is imported."""
+def demand_buildable(model: Model) -> None:
+    """Raise `BuildError` unless `build` can make this reader's network; nothing heavy is imported."""
+    architecture = model.architecture
     name = architecture.name
     height, width, channels = architecture.input
     if name not in _NETWORKS:
@@ -45,17 +46,32 @@ def demand_buildable(architecture: Architecture) -> None:
             "a logistic regression needs the features of a network that has learnt something",
             hint="use `weights: imagenet`, or `head: dense`",
         )
-    if architecture.members > 1 and (
-        name is not ArchitectureName.EFFICIENTNET_LITE0 or architecture.head is not Head.DENSE
-    ):
+    if architecture.members > 1 and not _learns_at_any_size(architecture):
         raise BuildError(
             f"{name} with a {architecture.head} head has one member, not {architecture.members}",
             hint="use efficientnet_lite0 with `head: dense`, or leave `members` out",
         )
+    if model.training.small_epochs and not _learns_at_any_size(architecture):
+        raise BuildError(
+            f"{name} with a {architecture.head} head cannot learn from smaller pictures first",
+            hint="use efficientnet_lite0 with `head: dense`, or leave `small_epochs` out",
+        )
+    small, epochs = model.training.small_epochs, model.training.epochs
+    if small > epochs:
+        raise BuildError(
+            f"`small_epochs` ({small}) are of `epochs`, which are {epochs}",
+            hint="lower `training.small_epochs`",
+        )
 
 
-def build(architecture: Architecture, classes: int) -> Any:
+def _learns_at_any_size(architecture: Architecture) -> bool:
+    return architecture.name is ArchitectureName.EFFICIENTNET_LITE0 and architecture.head is Head.DENSE
+
+
+def build(architecture: Architecture, classes: int, *, any_size: bool = False) -> Any:
     """One member: a Keras model from images (N, H, W, C) in 0..1 to logits (N, classes), fit to be trained.
+
+    With `any_size`, which only an `efficientnet_lite0` has, H and W are those of each batch.
 
     Raises:
         BuildError: the ImageNet weights are damaged.
@@ -64,19 +80,19 @@ def build(architecture: Architecture, classes: int) -> Any:
     tf = tensorflow()
     if architecture.name is ArchitectureName.MOBILENET_V2:
         return _mobilenet(architecture, classes)
-    network = _backbone(architecture)
+    network = _backbone(architecture, any_size=any_size)
     pooled = tf.keras.layers.GlobalAveragePooling2D(name="features")(network.output)
     return tf.keras.Model(network.input, tf.keras.layers.Dense(classes, name="logits")(pooled))
 
 
 def joined(architecture: Architecture, members: Sequence[Any]) -> Any:
-    """One network whose logits are the mean of those of `members`, which `build` made and which have learnt.
+    """One network, of the size the architecture says, whose logits are the mean of those of `members`.
 
-    They look at the same image side by side; their features lie in a row before one dense layer, that of all
-    members, so that integer variants round the logits once.
+    These `build` made, and they have learnt. They look at the same image side by side; their features lie in
+    a row before one dense layer, that of all members, so that integer variants round the logits once.
     """
     if len(members) == 1:
-        return members[0]
+        return _of_its_size(architecture, members[0])
     tf = tensorflow()
     layers = tf.keras.layers
     prefixes = [f"member{number}." for number in range(len(members))]
@@ -95,6 +111,14 @@ def joined(architecture: Architecture, members: Sequence[Any]) -> Any:
                 network.get_layer(prefix + layer.name).set_weights(layer.get_weights())
     kernels, biases = zip(*(member.get_layer(head.name).get_weights() for member in members), strict=True)
     head.set_weights([np.concatenate(kernels) / len(members), np.mean(biases, axis=0)])
+    return network
+
+
+def _of_its_size(architecture: Architecture, member: Any) -> Any:
+    if member.input_shape[1:] == architecture.input:
+        return member
+    network = build(architecture, member.output_shape[-1])
+    network.set_weights(member.get_weights())
     return network
 
 
@@ -127,8 +151,9 @@ def features(architecture: Architecture) -> Any:
     return tf.keras.Model(network.input, tf.keras.layers.Flatten(name="features")(averaged))
 
 
-def _backbone(architecture: Architecture) -> Any:
-    network = efficientnet_lite.backbone(architecture.input, architecture.blocks, _BATCHNORM_MOMENTUM)
+def _backbone(architecture: Architecture, *, any_size: bool = False) -> Any:
+    shape = (None, None, architecture.input[-1]) if any_size else architecture.input
+    network = efficientnet_lite.backbone(shape, architecture.blocks, _BATCHNORM_MOMENTUM)
     if architecture.weights is Weights.IMAGENET:
         imagenet.load_into(network, imagenet.tensors())
     return network

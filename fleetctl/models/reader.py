@@ -60,7 +60,7 @@ def train(model: Model, split: Split, *, workdir: Path, progress: Progress = sil
         WriteError: the checkpoint or the weights cannot be written.
         ToolchainMissing: TensorFlow 2.15 is not installed.
     """
-    network.demand_buildable(model.architecture)
+    network.demand_buildable(model)
     lessons = _lessons(split.train, preprocess_spec(model.architecture))
     tensorflow().config.experimental.enable_op_determinism()
     if model.architecture.head is Head.LOGISTIC_REGRESSION:
@@ -114,7 +114,7 @@ def _member(model: Model, number: int, lessons: _Lessons, workdir: Path, progres
     of = model.architecture.members
     training = replace(model.training, seed=(model.training.seed + number) % _SEEDS)
     _begin(training.seed)
-    member = network.build(model.architecture, len(lessons.labels))
+    member = network.build(model.architecture, len(lessons.labels), any_size=model.training.small_epochs > 0)
     fit(
         member,
         lessons.images,

@@ -59,7 +59,7 @@ def row(page: Page, number: int) -> Locator:
 
 
 def press(page: Page, key: str) -> None:
-    """A key of somebody who sees the list: Chromium scrolls by what it has painted, and before that the window."""
+    """A key of somebody who sees the list: Chromium scrolls what it has painted, and before, the window."""
     page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     page.keyboard.press(key)
 

@@ -1,8 +1,10 @@
 """A small detector from walls to int8: slow for a unit test, and real."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,17 +135,22 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "message"),
+    ("record", "settings", "message"),
     [
-        (Architecture(ArchitectureName.MOBILENET_V2), "is no detector"),
-        (replace(SMALL.architecture, input=(224, 230, 1)), "cannot take an input of 224x230x1"),
-        (replace(SMALL.architecture, input=(192, 224, 1)), "cannot take an input of 192x224x1"),
-        (replace(SMALL.architecture, input=(224, 224, 2)), "cannot take an input of 224x224x2"),
-        (replace(SMALL.architecture, members=2), "has one member, not 2"),
+        ("architecture", {"name": ArchitectureName.MOBILENET_V2}, "is no detector"),
+        ("architecture", {"input": (224, 230, 1)}, "cannot take an input of 224x230x1"),
+        ("architecture", {"input": (192, 224, 1)}, "cannot take an input of 192x224x1"),
+        ("architecture", {"input": (224, 224, 2)}, "cannot take an input of 224x224x2"),
+        ("architecture", {"members": 2}, "has one member, not 2"),
+        ("training", {"small_epochs": 1}, "`small_epochs` is for readers"),
+        ("training", {"drawn_only": 1.25}, "`drawn_only` is for readers"),
     ],
 )
-def test_refuses_what_cannot_be_built(tmp_path: Path, architecture: Architecture, message: str) -> None:
+def test_refuses_what_cannot_be_built(
+    tmp_path: Path, record: str, settings: Mapping[str, Any], message: str
+) -> None:
     """Before anything is learnt."""
+    changed = replace(getattr(SMALL, record), **settings)
     with pytest.raises(BuildError) as refused:
-        train(replace(SMALL, architecture=architecture), walls_of_blocks(), workdir=tmp_path)
+        train(replace(SMALL, **{record: changed}), walls_of_blocks(), workdir=tmp_path)
     assert message in refused.value.message

@@ -109,6 +109,24 @@ def test_another_file_is_not_taken_for_the_weights(tmp_path: Path) -> None:
         imagenet.tensors(tmp_path / "gone.pth")
 
 
+def test_what_learnt_at_any_size_answers_at_the_one_of_the_manifest() -> None:
+    """The network that is kept has the architecture's input, and the answers of the one that learnt."""
+    tf = tensorflow()
+    tf.keras.utils.set_random_seed(0)
+    architecture = Architecture(ArchitectureName.EFFICIENTNET_LITE0, input=(48, 32, 1), blocks=4)
+    learnt = build(architecture, 4, any_size=True)
+    images = np.random.default_rng(0).random((3, 48, 32, 1), np.float32)
+    for shown in (images, images[:, :32]):
+        learnt(shown, training=True)
+
+    kept = joined(architecture, [learnt])
+
+    assert (kept.input_shape, learnt.input_shape) == ((None, 48, 32, 1), (None, None, None, 1))
+    np.testing.assert_allclose(
+        kept(images, training=False).numpy(), learnt(images, training=False).numpy(), atol=1e-5
+    )
+
+
 def test_members_answer_together_as_the_mean_of_each() -> None:
     """The logits of the joined network, whose members share nothing, are the mean of the members' own."""
     tf = tensorflow()

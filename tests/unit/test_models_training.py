@@ -114,6 +114,58 @@ def test_members_that_have_learnt_are_not_taught_again(built: Built, tmp_path: P
 
 
 @pytest.mark.slow
+def test_the_first_epochs_see_smaller_pictures(built: Built, tmp_path: Path) -> None:
+    """Interrupted among the small ones or after them, a training ends as one that nobody stopped."""
+    tiny = replace(
+        SMALL,
+        architecture=Architecture(ArchitectureName.EFFICIENTNET_LITE0, input=(64, 48, 1), blocks=1),
+        training=Training(epochs=2, small_epochs=1, batch_size=64),
+    )
+
+    def trained_in(folder: str, stop_at: int = 0) -> list[NDArray[np.float32]]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+
+        def stop(_stage: str, done: int, _total: int) -> None:
+            if done == stop_at:
+                raise KeyboardInterrupt
+
+        trained = train(tiny, built.split, workdir=tmp_path / folder, progress=stop)
+        network = tensorflow().keras.models.load_model(trained.weights, compile=False)
+        assert network.input_shape == (None, 64, 48, 1)
+        return list(network.get_weights())
+
+    whole = trained_in("whole")
+    for step in (1, 3):
+        with pytest.raises(KeyboardInterrupt):
+            trained_in("stopped", stop_at=step)
+    again = trained_in("stopped")
+
+    assert all((one == other).all() for one, other in zip(whole, again, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "training", "complaint"),
+    [
+        (SMALL.architecture, Training(small_epochs=1), "cannot learn from smaller pictures first"),
+        (
+            Architecture(ArchitectureName.EFFICIENTNET_LITE0, input=(64, 48, 1)),
+            Training(epochs=2, small_epochs=3),
+            r"`small_epochs` \(3\) are of `epochs`, which are 2",
+        ),
+    ],
+)
+def test_smaller_pictures_are_refused_where_they_cannot_be(
+    architecture: Architecture, training: Training, complaint: str, tmp_path: Path
+) -> None:
+    """Before anything is learnt, with the setting to change."""
+    model = replace(SMALL, architecture=architecture, training=training)
+    nothing = Samples([], [], [])
+
+    with pytest.raises(BuildError, match=complaint):
+        train(model, Split(nothing, nothing), workdir=tmp_path)
+
+
+@pytest.mark.slow
 def test_signs_that_only_drawings_show_are_favoured(built: Built, tmp_path: Path) -> None:
     """By what the manifest says, and no other sign is: the rest of the network is the same."""
     seen = built.split.train

@@ -64,7 +64,7 @@ def train(model: Model, scenes: Scenes, *, workdir: Path, progress: Progress = s
         WriteError: the checkpoint or the weights cannot be written.
         ToolchainMissing: TensorFlow 2.15 is not installed.
     """
-    _demand_buildable(model.architecture)
+    _demand_buildable(model)
     spec = preprocess_spec(model.architecture)
     detection = anchors.specification(scenes.train, seed=model.training.seed)
 
@@ -170,7 +170,8 @@ def _identity(scenes: tuple[Scene, ...], model: Model, detection: Mapping[str, A
     return digest.hexdigest()
 
 
-def _demand_buildable(architecture: Architecture) -> None:
+def _demand_buildable(model: Model) -> None:
+    architecture = model.architecture
     height, width, channels = architecture.input
     if architecture.name is not ArchitectureName.SSD_MOBILENET_V1:
         raise BuildError(
@@ -187,3 +188,6 @@ def _demand_buildable(architecture: Architecture) -> None:
         raise BuildError(
             f"ssd_mobilenet_v1 has one member, not {architecture.members}", hint="leave `members` out"
         )
+    for setting in ("small_epochs", "drawn_only"):
+        if getattr(model.training, setting):
+            raise BuildError(f"`{setting}` is for readers", hint=f"leave `training.{setting}` out")
