@@ -1,4 +1,4 @@
-"""GitHub's REST interface on loopback, as far as workflows use it: comments, issues, and who may write."""
+"""GitHub's REST interface on loopback, as far as workflows use it: comments, issues, deployments; who may write."""
 
 import re
 import threading
@@ -22,6 +22,7 @@ class GitHubStandIn:
 
     comments: list[dict[str, Any]] = field(default_factory=list)
     issues: list[dict[str, Any]] = field(default_factory=list)
+    deployments: list[dict[str, Any]] = field(default_factory=list)
     writable: bool = True
     busy: int = 0
     forgets: int = 0
@@ -68,6 +69,12 @@ class GitHubStandIn:
             issue = next(each for each in self.issues if each["number"] == int(match.group(1)))
             issue.update(said)
             return Response(json.dumps(issue))
+        if path == "/deployments":
+            found = [each for each in self.deployments if each["environment"] == request.args["environment"]]
+            return Response(json.dumps(_page(found[::-1], request)))
+        if match := re.fullmatch(r"/deployments/(\d+)/statuses", path):
+            statuses = self.deployments[int(match.group(1)) - 1]["statuses"]
+            return Response(json.dumps(_page(statuses[::-1], request)))
         return Response('{"message": "Not Found"}', 404)
 
     def add_comment(self, on: int, body: str, kind: str = "Bot") -> dict[str, Any]:
@@ -81,6 +88,22 @@ class GitHubStandIn:
         made |= {"state": "open", "html_url": f"https://github.example/issues/{made['number']}"}
         self.issues.append(made)
         return made
+
+    def deploy(self, environment: str, sha: str) -> dict[str, Any]:
+        """What GitHub makes of a job with an environment when it begins."""
+        made = {"id": len(self.deployments) + 1, "environment": environment, "sha": sha}
+        made["statuses"] = [{"state": "queued"}, {"state": "in_progress"}]
+        self.deployments.append(made)
+        return made
+
+    def end(self, deployment: dict[str, Any], *, success: bool) -> None:
+        """A success makes what was deployed to the environment before inactive; a failure leaves it."""
+        deployment["statuses"].append({"state": "success" if success else "failure"})
+        if success:
+            for each in self.deployments:
+                is_older = each["environment"] == deployment["environment"] and each is not deployment
+                if is_older and each["statuses"][-1]["state"] == "success":
+                    each["statuses"].append({"state": "inactive"})
 
 
 def _page(found: list[dict[str, Any]], request: Request) -> list[dict[str, Any]]:

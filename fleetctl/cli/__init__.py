@@ -39,7 +39,7 @@ VERBS: dict[str, str] = {
     "history": "List the releases that boards ran, with their proof.",
     "logs": "Print the last lines of a board's service.",
     "exec": "Run a command on boards.",
-    "github": "Keep one comment or one issue up to date, from a workflow.",
+    "github": "Keep one comment or one issue up to date, or ask what was deployed, from a workflow.",
     "manual": "Print the man page, or a page of the reference.",
     "lab": "Start and stop virtual boards on this machine.",
 }

@@ -1,4 +1,4 @@
-"""`fleetctl github`: what a workflow tells people, in one comment and one issue that are kept up to date."""
+"""`fleetctl github`: what a workflow tells people, in one comment and one issue, and what GitHub knows."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     cls=Verbs,
-    help="Keep one comment or one issue up to date, from a workflow.",
+    help="Keep one comment or one issue up to date, or ask what was deployed, from a workflow.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -77,6 +77,26 @@ def close_issue(key: KeyOption = "drift") -> None:
         emit_text(closed)
     else:
         talk.done("no issue is open")
+
+
+@app.command()
+def deployed(
+    environment: Annotated[str, typer.Argument(metavar="ENVIRONMENT", help="Of a job, such as `canary`.")],
+) -> None:
+    """Print the commit of the newest deployment to an environment that succeeded.
+
+    A job with an `environment` is a deployment to it. Where none ever succeeded, says so and exits 0: the
+    output `commit` of the step is empty then.
+    """
+    from fleetctl.report import github
+    from fleetctl.report.console import emit_text, talk
+
+    commit = _github().deployed(environment)
+    github.set_outputs({"commit": commit})
+    if commit:
+        emit_text(commit)
+    else:
+        talk.done(f"no deployment to {environment} has succeeded yet")
 
 
 def _github() -> "GitHub":

@@ -1,4 +1,4 @@
-"""GitHub's REST interface, as far as it is needed: comments of a pull request, issues of a repository.
+"""GitHub's REST interface, as far as it is needed: comments of a pull request, issues, deployments.
 
 What is ours is known by a mark in its text that Markdown does not show, and by who wrote it: a person who
 writes the mark is not taken for us.
@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from fleetctl.errors import Refused, TransportError, UsageError
@@ -15,8 +16,11 @@ from fleetctl.errors import Refused, TransportError, UsageError
 BODY_CHARACTERS = 65_000  # GitHub refuses more than 65,536
 _PAGE = 100
 _TRIES = 4
+_DEPLOYMENTS = 200  # to one environment, that are asked how they ended; each is a request
+_STATUSES = 300  # of one deployment; a job makes a handful
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
 _KEY = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 class GitHub:
@@ -74,6 +78,34 @@ class GitHub:
             return ""
         self._text("POST", f"/issues/{found['number']}/comments", {"body": word})
         return self._text("PATCH", f"/issues/{found['number']}", {"state": "closed"})
+
+    def deployed(self, environment: str) -> str:
+        """The commit of the newest deployment to an environment that succeeded; empty where none ever did.
+
+        Raises:
+            UsageError: no environment has such a name.
+            Refused: so many failed one after the other that the one before them is out of reach.
+        """
+        if not _ENVIRONMENT.fullmatch(environment):
+            raise UsageError(
+                f"{environment!r} is no environment",
+                hint="letters, digits, `.`, `_` and `-`, such as `canary`",
+            )
+        made = self._pages("/deployments", environment=environment)  # the newest first
+        for deployment in islice(made, _DEPLOYMENTS):
+            if self._succeeded(deployment["id"]):
+                return str(deployment["sha"])
+        if next(made, None) is None:
+            return ""
+        raise Refused(
+            f"none of the last {_DEPLOYMENTS} deployments to {environment} succeeded",
+            hint="delete those that failed: `gh api --method DELETE repos/OWNER/REPOSITORY/deployments/ID`",
+        )
+
+    def _succeeded(self, deployment: int) -> bool:
+        """Whether a deployment ever did: a later one to the same environment makes it `inactive`."""
+        statuses = self._pages(f"/deployments/{deployment}/statuses")
+        return any(status.get("state") == "success" for status in islice(statuses, _STATUSES))
 
     def _open(self, key: str) -> Mapping[str, Any] | None:
         issues = (each for each in self._pages("/issues", state="open") if "pull_request" not in each)

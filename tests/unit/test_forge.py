@@ -1,11 +1,13 @@
-"""One comment, one issue: made once, then kept up to date, whatever people write beside them."""
+"""One comment, one issue: made once, then kept up to date, whatever people write beside them. And what was deployed."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from git_fleet import say
 from github_stand_in import REPOSITORY, TOKEN, GitHubStandIn, standing_in
+from step_outputs import outputs
 
 from fleetctl.cli import main
 from fleetctl.errors import TransportError
@@ -140,6 +142,104 @@ def test_the_token_is_nowhere_to_be_read(github: GitHubStandIn, capsys: pytest.C
 
     assert f"::add-mask::{TOKEN}" in said.err
     assert TOKEN not in (said.out + said.err).replace(f"::add-mask::{TOKEN}", "")
+
+
+def deployed(github: GitHubStandIn, environment: str, *ends: bool) -> None:
+    """One deployment after the other; the first is of commit 000..., the next of 111..., and so on."""
+    for number, success in enumerate(ends):
+        github.end(github.deploy(environment, f"{number % 10}" * 40), success=success)
+
+
+def test_the_newest_deployment_that_succeeded_is_named(
+    github: GitHubStandIn,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither one that failed, nor the one that is under way, nor another environment's; for people and steps."""
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
+    deployed(github, "canary", True, True, False)
+    deployed(github, "fleet", True, True, True, True)
+    github.deploy("canary", "c" * 40)
+    said = say(capsys, "github", "deployed", "canary")
+
+    assert (0, "1" * 40 + "\n") == (said.status, said.out)
+    assert {"commit": "1" * 40} == outputs((tmp_path / "outputs").read_text())
+
+
+def test_a_deployment_counts_though_it_is_inactive(
+    github: GitHubStandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GitHub marks what a later one replaced, and that one may have been deleted since."""
+    deployed(github, "canary", True, True)
+    github.deployments.pop()
+
+    assert "0" * 40 + "\n" == say(capsys, "github", "deployed", "canary").out
+
+
+def test_where_nothing_was_deployed_the_output_is_empty(
+    github: GitHubStandIn,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A fleet's first rollout is no failure: that is said, and nothing is printed."""
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
+    deployed(github, "canary", False)
+    said = say(capsys, "github", "deployed", "canary")
+
+    assert (0, "") == (said.status, said.out)
+    assert "no deployment to canary has succeeded yet" in said.err
+    assert {"commit": ""} == outputs((tmp_path / "outputs").read_text())
+
+
+def test_a_success_behind_many_failures_is_found(
+    github: GitHubStandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the second page too; further back it is an error, and never taken for none."""
+    deployed(github, "canary", True, *[False] * 150)
+    found = say(capsys, "github", "deployed", "canary")
+    deployed(github, "canary", *[False] * 50)
+    lost = say(capsys, "github", "deployed", "canary")
+
+    assert "0" * 40 + "\n" == found.out
+    assert (31, "") == (lost.status, lost.out)
+    assert "none of the last 200 deployments to canary succeeded" in lost.err
+
+
+@pytest.mark.usefixtures("github")
+@pytest.mark.parametrize("name", ["", "-canary", "canary/../..", "a b", "x" * 101])
+def test_what_is_no_environment_is_not_asked_for(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 2, before GitHub hears of it."""
+    said = say(capsys, "github", "deployed", "--", name)
+
+    assert 2 == said.status
+    assert f"{name!r} is no environment" in said.err
+
+
+@pytest.mark.usefixtures("github")
+def test_deployments_that_may_not_be_read_are_a_refusal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token without the right is exit 31: that nothing was deployed cannot be known."""
+    monkeypatch.setenv("GITHUB_TOKEN", "ghs_reed")
+    said = say(capsys, "github", "deployed", "canary")
+
+    assert (31, "") == (said.status, said.out)
+    assert "the job's `permissions` must allow it" in said.err
+
+
+def test_a_busy_github_is_asked_again_what_was_deployed(github: GitHubStandIn) -> None:
+    """As everywhere; after that it is exit 30."""
+    client = GitHub(REPOSITORY, TOKEN, github.address, pause=lambda _: None)
+    deployed(github, "canary", True)
+    github.busy = 3
+    found = client.deployed("canary")
+    github.busy = 99
+
+    assert "0" * 40 == found
+    with pytest.raises(TransportError, match="503"):
+        client.deployed("canary")
 
 
 @pytest.mark.usefixtures("github")
