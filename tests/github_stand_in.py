@@ -1,4 +1,4 @@
-"""GitHub's REST interface on loopback, as far as workflows use it: comments, issues, deployments; who may write."""
+"""GitHub's REST interface on loopback, as far as workflows use it: comments, issues, deployments, and rights."""
 
 import re
 import threading

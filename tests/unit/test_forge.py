@@ -1,4 +1,4 @@
-"""One comment, one issue: made once, then kept up to date, whatever people write beside them. And what was deployed."""
+"""One comment, one issue: made once, then kept up to date, whatever people write beside them; and deployments."""
 
 import json
 from collections.abc import Iterator
@@ -156,7 +156,7 @@ def test_the_newest_deployment_that_succeeded_is_named(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Neither one that failed, nor the one that is under way, nor another environment's; for people and steps."""
+    """Neither one that failed, nor the one that is under way, nor another environment's."""
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
     deployed(github, "canary", True, True, False)
     deployed(github, "fleet", True, True, True, True)
