@@ -7,11 +7,12 @@ from typing import Protocol
 
 from fleetctl import smoke
 from fleetctl.events import Emit
-from fleetctl.manifest.schema import RolloutPolicy
+from fleetctl.manifest.schema import Board, RolloutPolicy
 from fleetctl.observation import Observed, Reach
 from fleetctl.observing import observe
 from fleetctl.plan import Plan
 from fleetctl.rollout import (
+    NOBODY,
     Allowed,
     Announce,
     AskLeave,
@@ -69,13 +70,18 @@ def run(
     emit: Emit,
     clock: Clock | None = None,
     steering: Steering | None = None,
+    boards: Mapping[str, Board] | None = None,
+    soak_left: Mapping[str, float] = NOBODY,
 ) -> Rollout:
     """Drive a rollout to its end.
 
     Args:
         orders: by board, for every board that the plan touches.
+        boards: by name, those that are still to be watched for an earlier rollout.
+        soak_left: for how many seconds each of these.
     """
-    return drive(start(plan, policy), orders, transport, emit=emit, clock=clock, steering=steering)
+    begun = start(plan, policy, soak_left=soak_left)
+    return drive(begun, orders, transport, emit=emit, clock=clock, steering=steering, boards=boards)
 
 
 def drive(
@@ -86,16 +92,19 @@ def drive(
     emit: Emit,
     clock: Clock | None = None,
     steering: Steering | None = None,
+    boards: Mapping[str, Board] | None = None,
 ) -> Rollout:
     """Drive a rollout that stands somewhere to its end.
 
     Args:
         orders: by board, for every board that may still be written to.
+        boards: by name, those that may be looked at and are not written to; there may be others.
         emit: called with each event, in order; it is where the journal and the report listen.
         steering: asked while boards are watched, and before each next wave.
     """
     state, commands = begun
-    doer = _Doer(orders, transport, state.policy, clock or RealClock(), steering or Unsteered())
+    known = {**(boards or {}), **{name: order.board for name, order in orders.items()}}
+    doer = _Doer(orders, known, transport, state.policy, clock or RealClock(), steering or Unsteered())
     queue = list(commands)
     while queue:
         command = queue.pop(0)
@@ -116,6 +125,7 @@ class _Doer:
     """Turns commands into calls of the transport, and replies into happenings."""
 
     orders: Mapping[str, Order]
+    boards: Mapping[str, Board]
     transport: Transport
     policy: RolloutPolicy
     clock: Clock
@@ -126,8 +136,8 @@ class _Doer:
             case ReleaseBoards(_, boards):
                 replies = self.transport.release([self.orders[board] for board in boards])
                 yield from self._settle(boards, replies)
-            case SoakBoards(_, boards, seconds):
-                yield self._watch(boards, seconds)
+            case SoakBoards(_, wanted, seconds):
+                yield self._watch(wanted, seconds)
             case AskLeave(more):
                 yield from self._ask_leave(more)
             case RevertBoards(to, reason):
@@ -142,14 +152,14 @@ class _Doer:
         for board in left:  # a transport that forgets a board must not make it a success
             yield Settled(BoardVerdict(board, Verdict.INCONCLUSIVE, ("the transport gave no answer",), {}))
 
-    def _watch(self, boards: tuple[str, ...], seconds: float) -> Soaked | Stopped:
+    def _watch(self, wanted: Mapping[str, str], seconds: float) -> Soaked | Stopped:
         """Wait, and see whether boards still hold; who aborts is not kept waiting."""
         while seconds > 0:
             if (wish := self.steering.wish()).word is Word.ABORT:
                 return Stopped(wish.by)
             self.clock.sleep(min(seconds, _LOOK_S))
             seconds -= _LOOK_S
-        return self._look_again(boards)
+        return self._look_again(wanted)
 
     def _ask_leave(self, more: bool) -> Iterator[Happening]:
         held = False
@@ -161,15 +171,15 @@ class _Doer:
         wish = self.steering.wish()
         yield Stopped(wish.by) if wish.word is Word.ABORT else Allowed(wish.by if held else "")
 
-    def _look_again(self, boards: tuple[str, ...]) -> Soaked:
-        seen = observe(
-            self.transport, [self.orders[board].board for board in boards], deadline=self.policy.deadline
-        )
-        wanted = {board: self.orders[board].release.digest for board in boards}
+    def _look_again(self, wanted: Mapping[str, str]) -> Soaked:
+        boards = [self.boards[name] for name in wanted]
+        seen = observe(self.transport, boards, deadline=self.policy.deadline)
         silent = {
-            board: seen[board].error or "it gave no answer" for board in boards if not _answers(seen[board])
+            board: seen[board].error or "it gave no answer" for board in wanted if not _answers(seen[board])
         }
-        doubts = {board: _doubt(seen[board], wanted[board]) for board in boards if board not in silent}
+        doubts = {
+            board: _doubt(seen[board], release) for board, release in wanted.items() if board not in silent
+        }
         return Soaked({board: doubt for board, doubt in doubts.items() if doubt}, silent)
 
     def _revert(self, to: Mapping[str, str | None], reason: str) -> Iterator[Happening]:

@@ -39,6 +39,17 @@ class SoakStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class SoakResumed:
+    """Boards that an earlier rollout released are watched for the rest of their soak; no `WaveStarted` is
+    about them."""
+
+    number: int
+    name: str
+    boards: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class GateDecided:
     number: int
     decision: str
@@ -80,6 +91,7 @@ Event = (
     | WaveStarted
     | BoardSettled
     | SoakStarted
+    | SoakResumed
     | GateDecided
     | Steered
     | RevertStarted

@@ -8,13 +8,15 @@
 
 Asking is where people come in: whoever paused the rollout holds it there, until they resume or abort it.
 
-`step` has no I/O and no clock. Nothing of its state needs to survive: boards keep what they proved, so
-running the rollout again goes on from wherever a killed one stopped.
+`step` has no I/O and no clock. Nothing of its state needs to survive: boards keep what they proved, and when,
+so running the rollout again goes on from wherever a killed one stopped. A wave that was released then and not
+watched to the end of its soak begins at soaking, with what is left of it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
 
 from fleetctl import events, gate
 from fleetctl.errors import Aborted, FleetError, GatePaused, RollbackFailed, SmokeFailed, TransportError
@@ -22,6 +24,8 @@ from fleetctl.manifest.schema import RevertPolicy, RolloutPolicy
 from fleetctl.observation import latency_p95_ms
 from fleetctl.plan import Action, Plan, Step, WaveSteps
 from fleetctl.smoke import BoardVerdict, Verdict
+
+NOBODY: Mapping[str, float] = MappingProxyType({})
 
 
 class Phase(StrEnum):
@@ -46,7 +50,8 @@ class Rollout:
     """Where a rollout stands. `verdicts` holds every board of the plan.
 
     `is_shard`: the plan is a share of one wave, and whoever has all of its shares is the gate. `doubt`: why
-    no gate may open, whatever the verdicts say.
+    no gate may open, whatever the verdicts say. `soak_left`: seconds for which boards that an earlier rollout
+    released are still to be watched; `fallen`: those of them that did not hold.
     """
 
     plan: Plan
@@ -59,6 +64,8 @@ class Rollout:
     reason: str = ""
     is_shard: bool = False
     doubt: str = ""
+    soak_left: Mapping[str, float] = field(default_factory=dict)
+    fallen: tuple[str, ...] = ()
 
     @property
     def wave(self) -> WaveSteps:
@@ -80,7 +87,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Soaked:
-    """The soak time is over; `fallen` says which verified boards no longer hold, and why; `silent` which of
+    """The soak time is over; `fallen` says which watched boards no longer hold, and why; `silent` which of
     them could not be asked whether they do, and why."""
 
     fallen: Mapping[str, str]
@@ -122,8 +129,10 @@ class ReleaseBoards:
 
 @dataclass(frozen=True, slots=True)
 class SoakBoards:
+    """`wanted` holds the release that each board is to serve when the time is over."""
+
     wave: WaveSteps
-    boards: tuple[str, ...]
+    wanted: Mapping[str, str]
     seconds: float
 
 
@@ -151,18 +160,34 @@ Doing = ReleaseBoards | SoakBoards | AskLeave | RevertBoards
 Command = Doing | Announce
 
 
-def start(plan: Plan, policy: RolloutPolicy, *, is_shard: bool = False) -> tuple[Rollout, list[Command]]:
-    """A fresh rollout of `plan`, and what to do first."""
+def start(
+    plan: Plan,
+    policy: RolloutPolicy,
+    *,
+    is_shard: bool = False,
+    soak_left: Mapping[str, float] = NOBODY,
+) -> tuple[Rollout, list[Command]]:
+    """A fresh rollout of `plan`, and what to do first.
+
+    Args:
+        soak_left: by board, what `fleetctl.soak` found that an earlier rollout left to be watched.
+    """
     verdicts = {step.board: _untouched(step) for step in plan.steps}
-    return _open_wave(Rollout(plan, policy, verdicts=verdicts, is_shard=is_shard), 0)
+    return _open_wave(Rollout(plan, policy, verdicts=verdicts, is_shard=is_shard, soak_left=soak_left), 0)
 
 
 def at_gate(
-    plan: Plan, policy: RolloutPolicy, verdicts: Mapping[str, BoardVerdict], doubt: str = ""
+    plan: Plan,
+    policy: RolloutPolicy,
+    verdicts: Mapping[str, BoardVerdict],
+    doubt: str = "",
+    *,
+    soak_left: Mapping[str, float] = NOBODY,
 ) -> tuple[Rollout, list[Command]]:
     """A rollout whose last wave was released elsewhere and waits for its gate, and what to do first."""
-    state = Rollout(plan, policy, len(plan.waves) - 1, verdicts=verdicts, doubt=doubt)
-    if not (doubt or state.wave.touched):
+    last = len(plan.waves) - 1
+    state = Rollout(plan, policy, last, verdicts=verdicts, doubt=doubt, soak_left=soak_left)
+    if not (doubt or _is_at_work(state, state.wave)):
         if _is_away(state.wave):
             return _pause_without_canary(state)
         return _finish(state, Outcome.DONE, "")  # a wave with nothing to do has no gate
@@ -197,16 +222,28 @@ def _untouched(step: Step) -> BoardVerdict:
 
 
 def _open_wave(state: Rollout, index: int) -> tuple[Rollout, list[Command]]:
-    """Open the first wave from `index` on that has anything to do."""
-    number = _next_wave(state, index)
-    if number is None:
+    """Open the first wave from `index` on that has anything to do, or to be watched before others open."""
+    if _next_wave(state, index) is None:
         return _finish(state, Outcome.DONE, "")
+    waves = enumerate(state.plan.waves)
+    number = next(number for number, wave in waves if number >= index and _is_at_work(state, wave))
     if index == 0 < number and _is_away(state.plan.waves[0]):
         return _pause_without_canary(state)
     wave = state.plan.waves[number]
+    if not wave.touched:
+        return _after_release(replace(state, index=number))
     opened = replace(state, index=number, phase=Phase.RELEASING, waiting=frozenset(wave.touched))
     announced = Announce(events.WaveStarted(wave.number, wave.name, wave.touched))
     return opened, [announced, ReleaseBoards(wave, wave.touched)]
+
+
+def _is_at_work(state: Rollout, wave: WaveSteps) -> bool:
+    return bool(wave.touched or _half_watched(state, wave))
+
+
+def _half_watched(state: Rollout, wave: WaveSteps) -> tuple[str, ...]:
+    """Its boards that an earlier rollout released, and did not watch to the end."""
+    return tuple(step.board for step in wave.steps if step.board in state.soak_left)
 
 
 def _is_away(wave: WaveSteps) -> bool:
@@ -251,33 +288,67 @@ def _settled_event(state: Rollout, verdict: BoardVerdict) -> events.BoardSettled
 def _after_release(state: Rollout) -> tuple[Rollout, list[Command]]:
     if state.is_shard:
         return _finish(state, Outcome.DONE, "")
-    verified = _verified(state, state.wave)
-    if state.wave.soak and verified and _gate(state).decision is gate.Decision.OPEN:
-        soaking = replace(state, phase=Phase.SOAKING)
-        announced = Announce(events.SoakStarted(state.wave.number, state.wave.soak))
-        return soaking, [announced, SoakBoards(state.wave, verified, state.wave.soak)]
+    verified = _verified(state, state.wave) if state.wave.soak else ()
+    earlier = _half_watched(state, state.wave)
+    if (verified or earlier) and _gate(state).decision is gate.Decision.OPEN:
+        return _soak(state, verified, earlier)
     return _pass_gate(state)
+
+
+def _soak(
+    state: Rollout, verified: tuple[str, ...], earlier: tuple[str, ...]
+) -> tuple[Rollout, list[Command]]:
+    """Have boards watched that this rollout verified, and along with them those of an earlier one."""
+    wave, watched = state.wave, {*verified, *earlier}
+    wanted = {step.board: step.desired for step in wave.steps if step.board in watched}
+    if verified:
+        seconds = wave.soak
+        announced = Announce(events.SoakStarted(wave.number, seconds))
+    else:
+        seconds = max(state.soak_left[board] for board in earlier)
+        announced = Announce(events.SoakResumed(wave.number, wave.name, earlier, seconds))
+    return replace(state, phase=Phase.SOAKING), [announced, SoakBoards(wave, wanted, seconds)]
 
 
 def _end_soak(
     state: Rollout, fallen: Mapping[str, str], silent: Mapping[str, str]
 ) -> tuple[Rollout, list[Command]]:
-    state, said = _doubt(state, silent)
-    if fallen:
-        reason = "fell over while being watched: " + "; ".join(sorted(set(fallen.values())))
-        state, more = _revert(state, tuple(fallen), reason)
+    ours = {board: why for board, why in fallen.items() if board not in state.soak_left}
+    others = {board: why for board, why in fallen.items() if board in state.soak_left}
+    state, said = _doubt(_shut_gate(state, others, silent), {**silent, **others})
+    if ours:
+        reason = "fell over while being watched: " + "; ".join(sorted(set(ours.values())))
+        state, more = _revert(state, tuple(ours), reason)
     else:
         state, more = _pass_gate(state)
     return state, said + more
 
 
-def _doubt(state: Rollout, silent: Mapping[str, str]) -> tuple[Rollout, list[Command]]:
-    """Take back the verdict of boards that proved the release and then fell silent: it may be to blame."""
+def _shut_gate(state: Rollout, fallen: Mapping[str, str], silent: Mapping[str, str]) -> Rollout:
+    """Let no gate open where what an earlier rollout released does not hold.
+
+    This one did not release it, and knows nothing to go back to: a person decides.
+    """
+    told = {board: f"fell over while being watched: {why}" for board, why in fallen.items()}
+    told |= {
+        b: f"fell silent while being watched: {why}" for b, why in silent.items() if b in state.soak_left
+    }
+    if not told:
+        return state
+    board, what = next(iter(told.items()))
+    more = f" (and {len(told) - 1} more boards)" if len(told) > 1 else ""
+    doubt = f"{board}, released by an earlier rollout, {what}{more}"
+    return replace(state, doubt=doubt, fallen=tuple(fallen))
+
+
+def _doubt(state: Rollout, watched: Mapping[str, str]) -> tuple[Rollout, list[Command]]:
+    """Give boards that proved the release and did not hold, or fell silent, no good verdict: it may be to
+    blame."""
     doubted = {
         board: replace(
             state.verdicts[board], verdict=Verdict.INCONCLUSIVE, reasons=(f"while being watched: {why}",)
         )
-        for board, why in silent.items()
+        for board, why in watched.items()
     }
     state = replace(state, verdicts={**state.verdicts, **doubted})
     return state, [Announce(_settled_event(state, verdict)) for verdict in doubted.values()]
@@ -300,10 +371,12 @@ def _after_revert(state: Rollout) -> tuple[Rollout, list[Command]]:
 
 
 def _gate(state: Rollout) -> gate.Judged:
-    verdicts = [
-        state.verdicts[step.board].verdict for step in state.wave.steps if step.action is not Action.NOTHING
-    ]
-    judged = gate.decide(state.policy.gate, verdicts, canary=state.wave.is_canary)
+    steps = [step for step in state.wave.steps if step.action is not Action.NOTHING]
+    if _half_watched(state, state.wave) and all(step.action is Action.DEFER for step in steps):
+        judged = gate.Judged(gate.Decision.OPEN, "it holds what an earlier rollout released")
+    else:
+        verdicts = [state.verdicts[step.board].verdict for step in steps]
+        judged = gate.decide(state.policy.gate, verdicts, canary=state.wave.is_canary)
     if state.doubt and judged.decision is gate.Decision.OPEN:
         return gate.Judged(gate.Decision.PAUSE, state.doubt)
     return judged
@@ -382,6 +455,12 @@ def failure(state: Rollout) -> FleetError | None:
         return SmokeFailed(
             f"rolled back: {state.reason or f'{back} boards failed their proof'}",
             hint="the boards run what they ran before; mend the model or the config and roll out again",
+        )
+    if state.outcome is Outcome.PAUSED and state.fallen:
+        way_back = f"`fleetctl rollback --on {','.join(state.fallen[:5])}` takes that release back"
+        return GatePaused(
+            f"paused: {state.reason}",
+            hint=f"{way_back}; or see to those boards and run the rollout again: they prove it anew",
         )
     if state.outcome is Outcome.PAUSED:
         without = ",".join(f"!{step.board}" for step in state.wave.steps[:5])

@@ -31,6 +31,7 @@ class WaveTale:
     began: float
     boards: dict[str, BoardTale] = field(default_factory=dict)
     soak_s: float | None = None
+    released_before: int = 0  # boards of an earlier rollout, watched for the rest of their soak
     decision: str = ""  # `open`, `pause` or `fail`; empty while it is under way
     reason: str = ""
 
@@ -99,7 +100,8 @@ def _started(tale: Tale, record: Mapping[str, Any]) -> None:
 
 def _wave_started(tale: Tale, record: Mapping[str, Any]) -> None:
     names = record.get("boards")
-    boards = {str(name): BoardTale(str(name)) for name in names} if isinstance(names, list) else {}
+    named = names if isinstance(names, list | tuple) else ()
+    boards = {str(name): BoardTale(str(name)) for name in named}
     tale.waves.append(
         WaveTale(int(_number(record, "number") or 0), _text(record, "name"), tale.heard, boards)
     )
@@ -116,14 +118,28 @@ def _settled(tale: Tale, record: Mapping[str, Any]) -> None:
         _number(record, "p95_ms"),
         tale.heard,
     )
-    for wave in tale.waves:
-        if name in wave.boards:
-            wave.boards[name] = told
+    # One that no wave holds was released by an earlier rollout, and watched along.
+    holding = [wave for wave in tale.waves if name in wave.boards] or tale.waves[-1:]
+    for wave in holding if name else ():
+        wave.boards[name] = told
 
 
 def _soak(tale: Tale, record: Mapping[str, Any]) -> None:
     if wave := _wave(tale, record):
         wave.soak_s = _number(record, "seconds")
+
+
+def _soak_resumed(tale: Tale, record: Mapping[str, Any]) -> None:
+    names = record.get("boards")
+    tale.waves.append(
+        WaveTale(
+            int(_number(record, "number") or 0),
+            _text(record, "name"),
+            tale.heard,
+            soak_s=_number(record, "seconds"),
+            released_before=len(names) if isinstance(names, list | tuple) else 0,
+        )
+    )
 
 
 def _gate(tale: Tale, record: Mapping[str, Any]) -> None:
@@ -168,6 +184,7 @@ _HANDLERS = {
     "WaveStarted": _wave_started,
     "BoardSettled": _settled,
     "SoakStarted": _soak,
+    "SoakResumed": _soak_resumed,
     "GateDecided": _gate,
     "RolloutHeld": _held,
     "RolloutResumed": _moves,

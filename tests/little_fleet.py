@@ -8,8 +8,8 @@ from typing import Any
 
 from tiny_board import tiny_release
 
-from fleetctl.driver import Steering, run
-from fleetctl.events import Event
+from fleetctl.driver import Steering, drive, run
+from fleetctl.events import Emit, Event
 from fleetctl.manifest.schema import (
     Board,
     BoardKind,
@@ -20,10 +20,12 @@ from fleetctl.manifest.schema import (
     VariantName,
     Wave,
 )
+from fleetctl.observation import Observed
 from fleetctl.observing import observe
 from fleetctl.plan import Plan, make_plan
 from fleetctl.release import Release
-from fleetctl.rollout import Rollout
+from fleetctl.rollout import Command, Rollout
+from fleetctl.soak import soak_left
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order
 from fleetctl.transports.fake import FakeTransport
@@ -71,6 +73,7 @@ class LittleFleet:
         self.clock = SilentClock()
         self.transport = FakeTransport(clock=self.clock)
         self.events: list[Event] = []
+        self.seen: Mapping[str, Observed] = {}  # when the last plan was made
 
     @property
     def fleet(self) -> Fleet:
@@ -91,10 +94,12 @@ class LittleFleet:
     def plan(self) -> Plan:
         self.transport.faults = Faults(self.faults)
         fleet = self.fleet
-        seen = observe(self.transport, list(fleet.boards.values()), deadline=1)
-        return make_plan(fleet, {name: self.release(name) for name in fleet.boards}, seen, {})
+        self.seen = observe(self.transport, list(fleet.boards.values()), deadline=1)
+        return make_plan(fleet, {name: self.release(name) for name in fleet.boards}, self.seen, {})
 
-    def roll_out(self, plan: Plan | None = None, steering: Steering | None = None) -> Rollout:
+    def roll_out(
+        self, plan: Plan | None = None, steering: Steering | None = None, emit: Emit | None = None
+    ) -> Rollout:
         """Plan and apply, as the verb does."""
         plan = plan or self.plan()
         fleet = self.fleet
@@ -110,9 +115,22 @@ class LittleFleet:
             fleet.rollout,
             orders,
             self.transport,
-            emit=self.events.append,
+            emit=emit or self.events.append,
             clock=self.clock,
             steering=steering,
+            boards=fleet.boards,
+            soak_left=soak_left(plan, self.seen),
+        )
+
+    def drive(self, begun: tuple[Rollout, list[Command]]) -> Rollout:
+        """Go on from where a rollout stands that writes to nobody."""
+        return drive(
+            begun,
+            {},
+            self.transport,
+            emit=self.events.append,
+            clock=self.clock,
+            boards=self.fleet.boards,
         )
 
     def verdicts(self, state: Rollout) -> dict[str, str]:

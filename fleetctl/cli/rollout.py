@@ -120,6 +120,7 @@ def _roll_out(
     from fleetctl.revision import working_commit
     from fleetctl.rollout import start
     from fleetctl.signing.signing import open_signing
+    from fleetctl.soak import soak_left
     from fleetctl.store import Lock
 
     commit = working_commit(session.project)  # that was read: there may be others before somebody says yes
@@ -144,7 +145,8 @@ def _roll_out(
             _show_and_ask(made, output, yes)
         touched = [step.board for step in made.steps if step.action.touches]
         orders = desired.orders(touched, commit, sealed_by(signing, observed))
-        begun = start(made, session.fleet.rollout, is_shard=part is not None)
+        left = soak_left(made, observed)
+        begun = start(made, session.fleet.rollout, is_shard=part is not None, soak_left=left)
         state = carry_out(session, begun, orders, commit)
     if part:
         keep_result(session, part, state, commit)
@@ -192,7 +194,8 @@ def carry_out(
                 narrate(event)
 
             emit(events.RolloutStarted(name, commit, plan, len(orders)))
-            return drive(begun, orders, session.transport, emit=emit, steering=helm)
+            boards = session.fleet.boards
+            return drive(begun, orders, session.transport, emit=emit, steering=helm, boards=boards)
     except (KeyboardInterrupt, SystemExit):
         talk.warn(
             "interrupted: a board that was not confirmed goes back by itself within "

@@ -11,7 +11,7 @@ import typer
 
 from fleetctl.cli.options import Output
 from fleetctl.errors import FleetError, UsageError
-from fleetctl.plan import Plan, WaveSteps, wave_name, waves_of
+from fleetctl.plan import Action, Plan, WaveSteps, wave_name, waves_of
 from fleetctl.smoke import Verdict
 from fleetctl.store import Lock, atomic_write, naming
 from fleetctl.transports.base import Order
@@ -128,7 +128,8 @@ def judge_shards(session: "Session", part: Part, output: Output) -> FleetError |
         joined = join(fleet, part.wave, results, commit=commit, desired=releases)
         kept = [name for name, said in joined.verdicts.items() if said.verdict is Verdict.VERIFIED]
         orders = desired.orders(kept, commit, _with_way_back(session, joined.plan, kept))
-        begun = at_gate(joined.plan, fleet.rollout, joined.verdicts, joined.doubt)
+        left = _soak_left(session, joined.plan)
+        begun = at_gate(joined.plan, fleet.rollout, joined.verdicts, joined.doubt, soak_left=left)
         state = carry_out(session, begun, orders, commit)
     show_result(state, commit, output, talked=False)
     tell_github(state, commit, str(part))
@@ -144,6 +145,26 @@ def _read_results(folder: Path) -> "dict[str, ShardResult]":
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be read: {error.strerror}") from error
     return {name: read_result(name, data) for name, data in files.items()}
+
+
+def _soak_left(session: "Session", plan: Plan) -> dict[str, float]:
+    """What an earlier rollout left to be watched of the boards that had nothing to do in their shards.
+
+    Nobody is watched where no further wave could open, and nobody was released.
+    """
+    from fleetctl.observing import observe
+    from fleetctl.soak import soak_left
+
+    wave = plan.waves[-1]
+    is_last = wave.number == len(session.fleet.rollout.waves)
+    idle = [step.board for step in wave.steps if step.action is Action.NOTHING]
+    if not (idle and wave.soak) or (is_last and not wave.touched):
+        return {}
+    asked = [session.fleet.boards[name] for name in idle]
+    return soak_left(
+        Plan(plan.fleet, (wave,)),
+        observe(session.transport, asked, deadline=session.fleet.rollout.deadline),
+    )
 
 
 def _with_way_back(session: "Session", plan: Plan, boards: Collection[str]) -> Callable[[Order], Order]:

@@ -30,6 +30,11 @@ class Narrator:
                 self._board(event)
             case events.SoakStarted(_, seconds):
                 self.talk.note(f"watching for {duration_text(seconds)}")
+            case events.SoakResumed(number, name, boards, seconds):
+                self.talk.step(
+                    f"wave {number} ({name}): {plural(len(boards), 'board')} of an earlier rollout"
+                )
+                self.talk.note(f"watching for another {duration_text(seconds)}")
             case events.GateDecided(number, decision, reason):
                 say = {"open": self.talk.done, "pause": self.talk.warn}.get(decision, self.talk.fail)
                 say(f"gate of wave {number}: {decision}: {reason}")

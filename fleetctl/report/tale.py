@@ -21,8 +21,14 @@ def _wave_row(wave: WaveTale) -> list[str]:
     counts = ", ".join(
         f"{count} {(verdict or 'at work').replace('_', ' ')}" for verdict, count in wave.counts.most_common()
     )
+    before = f"{wave.released_before} released before, watched" if wave.released_before else ""
     gate = f"{wave.decision}: {wave.reason}" if wave.decision else "under way"
-    return [f"{wave.number} {wave.name}", str(len(wave.boards)), counts, gate]
+    return [
+        f"{wave.number} {wave.name}",
+        str(len(wave.boards)),
+        ", ".join(filter(None, [before, counts])),
+        gate,
+    ]
 
 
 def _board_row(board: BoardTale) -> list[str]:

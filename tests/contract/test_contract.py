@@ -2,11 +2,12 @@
 
 from contract_worlds import CONFIRM_TIMEOUT, DEADLINE, Releases, World, by_board, observed, settled
 
+from fleetctl.observation import Observed
 from fleetctl.transports.base import ReplyStatus
 
 
 def test_first_release_is_proved_and_confirmed(world: World, releases: Releases) -> None:
-    """A board that never had a release ends with it confirmed and loaded, and its receipt says so."""
+    """A board that never had a release ends with it confirmed and loaded; its receipt says so, and when."""
     (board,) = world.boards(1)
     order = releases.order(board)
     (reply,) = world.transport.release([order])
@@ -23,6 +24,11 @@ def test_first_release_is_proved_and_confirmed(world: World, releases: Releases)
     seen = observed(world, board)
     assert order.release.digest == seen["current"] == seen["good"] == seen["service"]["loaded"]["release"]
     assert seen["pending"] is None
+    said = Observed.parse(board.name, seen)
+    age = said.age(said.receipt["time"])
+    assert order.release.digest == said.receipt["release"]
+    assert age is not None
+    assert 0 <= age < 60
 
 
 def test_same_release_again_changes_nothing(world: World, releases: Releases) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from process_tree import descendants
-from quadrant_fleet import QuadrantFleet
+from quadrant_fleet import Done, QuadrantFleet
+
+from fleetctl.tale import newest_journal
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("rollout on the lab")]
 
@@ -91,6 +93,68 @@ def test_an_interrupted_rollout_leaves_every_board_whole(
     assert all(board["loaded"] == board["current"] for board in boards.values())
     assert fleet.run("rollout", "--yes").status == 0
     assert fleet.run("plan").status == 0
+
+
+def until_journalled(fleet: QuadrantFleet, event: str) -> None:
+    """Wait until the newest rollout has come to such an event."""
+    give_up = time.monotonic() + 60
+    while event not in (newest_journal(fleet.root / ".fleetctl") or Path(os.devnull)).read_text():
+        assert time.monotonic() < give_up, event
+        time.sleep(0.05)
+
+
+def kill_while_it_watches(fleet: QuadrantFleet, transport: str) -> None:
+    """Begin a rollout of something new, and end it by SIGKILL as soon as it watches the canary."""
+    assert fleet.run("rollout", "--yes", transport=transport).status == 0
+    fleet.edit("defaults: {", "defaults: {config: {threads: 2}, ")
+    fleet.edit("{group: canary}", "{group: canary, soak: 30s}")
+    with fleet.start("rollout", "--yes", transport=transport) as rollout:
+        try:
+            until_journalled(fleet, "SoakStarted")
+        finally:
+            rollout.kill()
+            rollout.communicate()
+
+
+def test_a_soak_that_was_cut_short_is_not_forgotten(tmp_path: Path) -> None:
+    """Killed while it watches the canary, and run again, it watches for the rest before the others follow."""
+    fleet = QuadrantFleet.make(tmp_path / "fleet")
+    kill_while_it_watches(fleet, "fake")
+    began = time.monotonic()
+    done = fleet.run("rollout", "--yes", transport="fake")
+    took = time.monotonic() - began
+
+    assert done.status == 0, done.err
+    assert "wave 1 (canary): 1 board of an earlier rollout" in done.err
+    assert done.err.index("watching for another ") < done.err.index("gate of wave 1: open")
+    assert done.err.index("gate of wave 1: open") < done.err.index("wave 2 (100 %): 2 boards")
+    assert 10 < took < 60
+
+
+def test_a_canary_that_stops_in_the_rest_of_its_soak_keeps_the_others_waiting(fleet: QuadrantFleet) -> None:
+    """Its service is killed while the second rollout watches it: exit 42, what to do, and it recovers."""
+    kill_while_it_watches(fleet, "lab")
+    before = {name: board["loaded"] for name, board in fleet.boards().items()}
+    with fleet.start("rollout", "--yes") as rollout:
+        try:
+            until_journalled(fleet, "SoakResumed")
+            board = fleet.root / ".fleetctl/lab/boards/luxor-01/opt/fleetctl"
+            os.kill(int((board / "state/serve.pid").read_text().split()[0]), signal.SIGKILL)
+        finally:
+            out, err = rollout.communicate(timeout=120)
+    paused, after = Done(rollout.returncode, out, err), fleet.boards()
+
+    assert paused.status == 42, paused.err
+    assert "luxor-01, released by an earlier rollout, fell over while being watched" in paused.err
+    assert "`fleetctl rollback --on luxor-01`" in paused.err
+    assert ("stopped", before["luxor-01"]) == (after["luxor-01"]["service"], after["luxor-01"]["current"])
+    assert [before[n] for n in ("luxor-02", "karnak-01")] == [
+        after[n]["loaded"] for n in ("luxor-02", "karnak-01")
+    ]
+
+    fleet.edit("soak: 30s", "soak: 1s")
+    assert fleet.run("rollout", "--yes").status == 0
+    assert fleet.run("status").status == 0
 
 
 def test_ansible_ends_with_the_fleetctl_that_started_it(fleet: QuadrantFleet) -> None:

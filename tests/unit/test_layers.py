@@ -34,7 +34,7 @@ LAYERS = [
     "transports",
     "bootstrap",
     "images",
-    "gate sharding",
+    "gate sharding soak",
     "rollout driver",
     "status drift tale",
     "notifications",

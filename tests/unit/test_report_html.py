@@ -71,6 +71,17 @@ def test_what_boards_say_is_text() -> None:
     parsed(html)
 
 
+def test_a_wave_of_an_earlier_rollout_has_no_boards_at_work() -> None:
+    """While the rest of its soak is watched, the page says whose it is, and for how long."""
+    resumed = {"event": "SoakResumed", "number": 1, "name": "canary", "boards": ["b00000"], "seconds": 40}
+    html = report_html(fleet_of(1), [], tell([resumed]), 1.7e9)
+
+    assert "1 board of an earlier rollout" in html
+    assert "watched for 40 s" in html
+    assert "at work" not in html
+    parsed(html)
+
+
 @pytest.mark.parametrize("wrong", [0, 3])
 def test_the_grid_counts_every_board(wrong: int) -> None:
     """Each board is in one cell, sites with the worst boards come first, and a page shows fifty."""

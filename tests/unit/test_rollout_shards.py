@@ -60,6 +60,26 @@ def test_three_machines_and_one_gate(fleetctl: Fleetctl) -> None:
     assert 0 == fleetctl("plan").status
 
 
+def test_a_join_that_was_cut_short_is_not_forgotten(
+    fleet: GitFleet, fleetctl: Fleetctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards that are run again have nothing to do; the canary is watched for the rest, the last wave not."""
+    monkeypatch.setattr("fleetctl.driver.RealClock.sleep", lambda *_: None)
+    fleet.edit("[{group: canary}, {percent: 100}]", "[{group: canary, soak: 10m}, {percent: 100, soak: 10m}]")
+    fleet.edit("192.0.2.1, config: {threshold: 0.2}", "192.0.2.1, config: {threshold: 0.1}")
+    fleet.commit("Watch every wave")
+    joined = []
+    for wave in ("1", "2"):
+        shard = ("rollout", "--yes", "--wave", wave, "--shard", "1/1", "--result", f"{wave}/shard.json")
+        assert [0, 0] == [fleetctl(*shard).status for _ in range(2)]
+        joined.append(fleetctl("rollout", "--wave", wave, "--join", wave))
+
+    assert [0, 0] == [each.status for each in joined]
+    assert "wave 1 (canary): 1 board of an earlier rollout\n" in joined[0].err
+    assert "watching for another 10 min" in joined[0].err
+    assert "watching" not in joined[1].err
+
+
 def test_a_failed_gate_takes_back_what_other_machines_proved(fleetctl: Fleetctl, tmp_path: Path) -> None:
     """karnak-01 fails in its shard; luxor-02, proved in another, goes back with it: exit 40."""
     before = loaded(fleetctl)

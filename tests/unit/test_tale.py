@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from little_fleet import LittleFleet
 
-from fleetctl.events import event_json
+from fleetctl.events import BoardSettled, GateDecided, SoakResumed, event_json
 from fleetctl.report.tale import tale_markdown
 from fleetctl.store import BlobStore
 from fleetctl.tale import tell
@@ -49,6 +49,24 @@ def test_a_tale_may_end_anywhere(fleet: LittleFleet) -> None:
         assert "not finished" in tale_markdown(tale)
 
 
+def test_the_rest_of_a_soak_is_part_of_the_tale() -> None:
+    """A wave of an earlier rollout has no board at work; one that falls over is told of all the same."""
+    what_happened = [
+        SoakResumed(1, "canary", ("b00", "b01"), 40.0),
+        BoardSettled("b01", "inconclusive", ("while being watched: service is stopped",), "a" * 64),
+        GateDecided(1, "pause", "b01 fell over"),
+    ]
+    records = [{"time": 1.0, **event_json(event)} for event in what_happened]
+    (under_way,) = tell(records[:1]).waves
+    (wave,) = tell(records).waves
+    told = tale_markdown(tell(records))
+
+    assert (2, 40.0, {}) == (under_way.released_before, under_way.soak_s, under_way.boards)
+    assert ("pause", ["b01"]) == (wave.decision, list(wave.boards))
+    assert "2 released before, watched, 1 inconclusive" in told
+    assert "while being watched: service is stopped" in told
+
+
 JSON = (
     st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.lists(st.text(max_size=3), max_size=3)
 )
@@ -57,6 +75,7 @@ NAMES = [
     "WaveStarted",
     "BoardSettled",
     "SoakStarted",
+    "SoakResumed",
     "GateDecided",
     "RolloutFinished",
     "?",
