@@ -89,6 +89,15 @@ class Commits:
         same = self._succeeds("diff", "--quiet", commit, "--", "inventory", "model_artifacts")
         return same and not self.changed_files()
 
+    def since(self, commit: str) -> list[str]:
+        """Commits from this one (without it) to what is checked out that change the fleet, the oldest first.
+
+        A merge is one change: what it brings, and not what lies behind it on its branch. There are none where
+        what is checked out did not come from `commit`.
+        """
+        way = ("--first-parent", "--ancestry-path", "--reverse", f"{commit}..HEAD")
+        return self._must("rev-list", *way, "--", "inventory", "model_artifacts").decode().split()
+
     def up_to(self, commit: str) -> dict[str, int]:
         """This commit (0) and all that came before it, numbered from the nearest on."""
         found = self._must("rev-list", "--topo-order", commit).decode().split()
@@ -195,14 +204,16 @@ class _Entry:
     is_link: bool
 
 
-def project_at(project: Project, commit: str, folder: Path, *, whole: bool) -> Project:
+def project_at(project: Project, commit: str, folder: Path, *, whole: bool, cards: bool = False) -> Project:
     """`project` as it was at `commit`, written into an empty `folder`; store and state stay where they are.
 
-    `whole` takes every file: photos too, which decide whether the lock is up to date.
+    `whole` takes every file: photos too, which decide whether the lock is up to date. `cards` takes those of
+    models, with their plots.
     """
     commits = Commits(project.root)
     if whole:
         commits.write_out(commit, folder)
     else:
-        commits.write_out(commit, folder, ["inventory", "model_artifacts/fleet.lock"], without=_PICTURES)
+        commits.write_out(commit, folder, ["inventory"], without=_PICTURES)
+        commits.write_out(commit, folder, ["model_artifacts" if cards else "model_artifacts/fleet.lock"])
     return Project(folder / "inventory" / project.manifest.name, home=project.root, commit=commit)

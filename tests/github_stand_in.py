@@ -1,4 +1,4 @@
-"""GitHub's REST interface on loopback, as far as workflows use it: comments, issues, deployments, and rights."""
+"""GitHub's REST interface on loopback, as far as workflows use it: comments, issues, deployments, rights."""
 
 import re
 import threading

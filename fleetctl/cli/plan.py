@@ -30,8 +30,15 @@ def plan(
     adopt: AdoptOption = False,
     save: Annotated[Path | None, typer.Option("--save", help="Keep the plan for `rollout --plan`.")] = None,
     base: Annotated[
-        str, typer.Option("--base", metavar="REV", help="Hold the change since this commit against it.")
-    ] = "",
+        str | None,
+        typer.Option("--base", metavar="REV", help="Hold the change since this commit against it."),
+    ] = None,
+    by_commit: Annotated[
+        bool,
+        typer.Option(
+            "--commit-by-commit", help="With --base: each commit since then answers for its own dangers."
+        ),
+    ] = False,
     changes_ok: Annotated[
         bool,
         typer.Option("--changes-ok", help="With --base: exit 0 for a change that nothing speaks against."),
@@ -46,13 +53,17 @@ def plan(
     plan says what to do.
 
     With --base no board is asked: the files here are held against a commit, such as origin/main, and only
-    what changes is shown. Exits 12 when the change is dangerous and does not say that it is meant.
+    what changes is shown. Exits 12 when the change is dangerous and does not say that it is meant. With
+    --commit-by-commit too, what a commit on the way did and said that it meant is allowed; what one did
+    without saying so is refused, whatever came behind it, until that is taken back.
     """
-    if base:
+    if base is None:
+        _refuse_without_base(by_commit)
+    else:
         _refuse_board_options(on, save)
         from fleetctl.cli.proposed import show_proposal
 
-        show_proposal(file, base, output, changes_ok=changes_ok)
+        show_proposal(file, base, output, by_commit=by_commit, changes_ok=changes_ok)
         return
     from fleetctl.cli.over_iothub import refuse_unready
     from fleetctl.cli.session import open_session
@@ -99,6 +110,15 @@ def plan(
     refuse_unready(session, made, desired)
     if not made.is_empty:
         raise typer.Exit(1)
+
+
+def _refuse_without_base(by_commit: bool) -> None:
+    from fleetctl.errors import UsageError
+
+    if by_commit:
+        raise UsageError(
+            "--commit-by-commit is about a change, and nothing says since when", hint="give --base"
+        )
 
 
 def _refuse_board_options(on: str, save: Path | None) -> None:

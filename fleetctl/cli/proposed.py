@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from fleetctl.proposal.compare import Proposal
 
 
-def show_proposal(file: Path, rev: str, output: Output, *, changes_ok: bool) -> None:
+def show_proposal(file: Path, rev: str, output: Output, *, by_commit: bool, changes_ok: bool) -> None:
     """Show what the files here change against the commit `rev`; exit as `plan` does, or 0 for `changes_ok`.
+
+    With `by_commit` each commit since then answers for its own dangers.
 
     Raises:
         Dangerous: the change does what is seldom meant, and does not say that it is.
@@ -24,7 +26,7 @@ def show_proposal(file: Path, rev: str, output: Output, *, changes_ok: bool) -> 
     from fleetctl.proposal.compare import propose_from, refuse
 
     try:
-        proposal = propose_from(Project(file), rev, load(file))
+        proposal = propose_from(Project(file), rev, load(file), by_commit=by_commit)
     except FleetError as error:
         _show_refusal(error, output)
         raise

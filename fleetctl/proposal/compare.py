@@ -1,19 +1,18 @@
 """A change of the fleet's repository, held against what it starts from."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from fleetctl.commits import Commits, project_at
+from fleetctl.commits import Commits
 from fleetctl.desired import desired_fleet
-from fleetctl.errors import Dangerous, FleetError, ManifestError
+from fleetctl.errors import Dangerous, FleetError
 from fleetctl.manifest.schema import Danger, Fleet
 from fleetctl.plan import Plan, make_plan
 from fleetctl.project import Project
-from fleetctl.proposal.dangers import Finding, dangers, left_over
+from fleetctl.proposal.base import Base, base_of, findings
+from fleetctl.proposal.dangers import Finding, left_over
+from fleetctl.proposal.history import commit_by_commit
 from fleetctl.proposal.models import ModelChange, model_changes
 from fleetctl.proposal.quota import HubCost, hub_cost
 from fleetctl.proposal.settings import Setting, setting_changes
@@ -65,6 +64,7 @@ class Proposal:
                     "what": finding.what,
                     "allowed": finding.allowed,
                     "reason": finding.reason,
+                    "commit": finding.commit,
                 }
                 for finding in self.dangers
             ],
@@ -74,44 +74,13 @@ class Proposal:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
-    """What a change starts from. `unreadable` is why it cannot be compared with; then `side` is empty."""
-
-    commit: str
-    side: Side
-    unreadable: str = ""
-
-
-@contextmanager
-def base_of(project: Project, commit: str, head: Fleet) -> Iterator[Base]:
-    """The fleet as it was at `commit`, read from git's objects into a folder that goes with the block.
-
-    A commit without a manifest is a fleet without boards: the first pull request brings all of them.
-    """
-    with TemporaryDirectory(prefix="fleetctl-base-") as folder:
-        then = project_at(project, commit, Path(folder).resolve(), whole=False)
-        empty = Side(commit, then, replace(head, boards={}, models={}, groups={}))
-        empty = replace(empty, fleet=replace(empty.fleet, rollout=replace(head.rollout, allow={})))
-        if not then.manifest.exists():
-            yield Base(commit, empty)
-            return
-        try:
-            side = read_side(commit, then)
-        except ManifestError as error:
-            first = error.problems[0]
-            yield Base(commit, empty, f"{error.message}: {Path(first.file).name}:{first.line}: {first.what}")
-        else:
-            yield Base(commit, side)
-
-
 def propose(base: Base, head: Side) -> Proposal:
     """Hold `head` against `base`.
 
     What keeps the head from being planned (a stale lock, a gate that refuses) is in the proposal's `error`,
     so that the rest of it is told all the same.
     """
-    found = [*_unreadable(base, head), *dangers(base.side, head)]
+    found = findings(base, head)
     boards = [name for name in head.fleet.boards if not _is_same(name, base, head)]
     proposal = Proposal(
         fleet=head.fleet.name,
@@ -140,13 +109,21 @@ def refuse(proposal: Proposal) -> None:
         FleetError: the head cannot be planned.
     """
     if refused := proposal.refused:
-        words = ", ".join(f"{danger}: WHY" for danger in dict.fromkeys(f.danger.value for f in refused))
         raise Dangerous(
-            "; ".join(f"{finding.danger}: {finding.what}" for finding in refused),
-            hint=f"if that is meant, say so in this very change: `rollout: {{allow: {{{words}}}}}`",
+            "; ".join(f"{finding.danger}: {finding.what}" for finding in refused), hint=_way_out(refused)
         )
     if proposal.error:
         raise proposal.error
+
+
+def _way_out(refused: Sequence[Finding]) -> str:
+    words = ", ".join(f"{danger}: WHY" for danger in dict.fromkeys(f.danger.value for f in refused))
+    allow = f"`rollout: {{allow: {{{words}}}}}`"
+    commits = list(dict.fromkeys(f.commit[:12] for f in refused if f.commit))
+    if not commits:
+        return f"if that is meant, say so in this very change: {allow}"
+    way_back = "revert that; if it is meant, do it again in a commit that says so"
+    return f"{', '.join(commits)} brought it: {way_back}: {allow}"
 
 
 def _is_same(name: str, base: Base, head: Side) -> bool:
@@ -171,18 +148,14 @@ def _changes(plan: Plan) -> Plan:
     return Plan(plan.fleet, tuple(wave for wave in waves if wave.steps))
 
 
-def _unreadable(base: Base, head: Side) -> Iterator[Finding]:
-    if base.unreadable:
-        reason = head.fleet.rollout.allow.get(Danger.UNREADABLE_BASE)
-        what = f"{base.commit[:12]} cannot be compared with: {base.unreadable}"
-        yield Finding(Danger.UNREADABLE_BASE, what, reason)
-
-
-def propose_from(project: Project, rev: str, fleet: Fleet) -> Proposal:
+def propose_from(project: Project, rev: str, fleet: Fleet, *, by_commit: bool = False) -> Proposal:
     """Hold the working tree against the commit that `rev` names.
 
     Where no file of the fleet differs there is nothing to plan, and a lock that was stale before is not this
     change's fault.
+
+    Args:
+        by_commit: each commit since then answers for the dangers that it brought, and for no others.
 
     Raises:
         UsageError: git knows no such commit.
@@ -193,7 +166,10 @@ def propose_from(project: Project, rev: str, fleet: Fleet) -> Proposal:
     if commits.is_same_fleet(commit):
         return Proposal(fleet.name, commit, head.name, Plan(fleet.name, ()), unchanged=len(fleet.boards))
     with base_of(project, commit, fleet) as base:
-        return propose(base, head)
+        proposal = propose(base, head)
+        if by_commit:
+            proposal = replace(proposal, dangers=tuple(commit_by_commit(proposal.dangers, base, head)))
+        return proposal
 
 
 def _name_of_head(commits: Commits) -> str:

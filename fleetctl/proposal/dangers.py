@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from fleetctl.lockfile import LockedModel, model_json
 from fleetctl.manifest.schema import Danger, Model
-from fleetctl.proposal.gates import lowered
+from fleetctl.proposal.gates import lowered, setting_of
 from fleetctl.proposal.side import Side
 
 DELETED_SHARE = 0.25  # of the base's boards, that a change may drop unasked
@@ -15,11 +15,17 @@ _NAMED = 5  # boards, models or numbers that a sentence lists
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One danger of a change. `reason` is why its manifest says that it is meant; None where it does not."""
+    """One danger of a change. `reason` is why its manifest says that it is meant; None where it does not.
+
+    `about` is the thing it happens to, which later commits may do more to: a model, a setting; empty where
+    that is the fleet. `commit` brought it, where commits were looked at one by one.
+    """
 
     danger: Danger
     what: str
+    about: str = ""
     reason: str | None = None
+    commit: str = ""
 
     @property
     def allowed(self) -> bool:
@@ -32,16 +38,21 @@ def dangers(base: Side, head: Side) -> list[Finding]:
     What `rollout.allow` says counts only where the base does not say the same: an entry that stayed was meant
     for an earlier change.
     """
-    before = base.fleet.rollout.allow
-    reasons = {danger: why for danger, why in head.fleet.rollout.allow.items() if before.get(danger) != why}
+    reasons = newly_allowed(base, head)
     found = (
         *_deleted_boards(base, head),
         *_removed_models(base, head),
-        *(Finding(Danger.LOWER_GATE, phrase) for phrase in lowered(base.fleet, head.fleet)),
+        *_lowered_gates(base, head),
         *_edited_lock(base, head),
         *_many_boards(base, head),
     )
     return [replace(finding, reason=reasons.get(finding.danger)) for finding in found]
+
+
+def newly_allowed(base: Side, head: Side) -> dict[Danger, str]:
+    """Entries of `rollout.allow` that this change writes."""
+    before = base.fleet.rollout.allow
+    return {danger: why for danger, why in head.fleet.rollout.allow.items() if before.get(danger) != why}
 
 
 def left_over(head: Side, found: Sequence[Finding]) -> list[Danger]:
@@ -58,6 +69,11 @@ def _deleted_boards(base: Side, head: Side) -> Iterator[Finding]:
         yield Finding(Danger.DELETE_BOARDS, f"{count} leave the fleet: {_listed(gone)}")
 
 
+def _lowered_gates(base: Side, head: Side) -> Iterator[Finding]:
+    for phrase in lowered(base.fleet, head.fleet):
+        yield Finding(Danger.LOWER_GATE, phrase, setting_of(phrase))
+
+
 def _many_boards(base: Side, head: Side) -> Iterator[Finding]:
     new = sum(name not in base.fleet.boards for name in head.fleet.boards)
     if new > max(MANY, len(base.fleet.boards)):
@@ -70,7 +86,7 @@ def _removed_models(base: Side, head: Side) -> Iterator[Finding]:
         if boards and name not in head.fleet.models:
             renamed = _renamed(model, base.fleet.models, head.fleet.models)
             fate = f"has the name {renamed} now" if renamed else "is gone"
-            yield Finding(Danger.REMOVE_MODEL, f"model {name}, which {_listed(boards)} run, {fate}")
+            yield Finding(Danger.REMOVE_MODEL, f"model {name}, which {_listed(boards)} run, {fate}", name)
 
 
 def _renamed(model: Model, before: Mapping[str, Model], after: Mapping[str, Model]) -> str:
@@ -87,7 +103,8 @@ def _edited_lock(base: Side, head: Side) -> Iterator[Finding]:
     for name, locked in head.lock.models.items():
         before = base.lock.models.get(name)
         if before is not None and before != locked:
-            yield from (Finding(Danger.EDITED_LOCK, f"{name} {what}") for what in _by_hand(before, locked))
+            for what in _by_hand(before, locked):
+                yield Finding(Danger.EDITED_LOCK, f"{name} {what}", name)
         yield from _uncarded(name, base, head)
 
 
@@ -116,7 +133,7 @@ def _uncarded(name: str, base: Side, head: Side) -> Iterator[Finding]:
         return
     if not is_current(head.project.artifacts / name, model, locked):
         what = f"{name}: model_artifacts/{name}/card.md is missing, or about another build than the lock"
-        yield Finding(Danger.EDITED_LOCK, what)
+        yield Finding(Danger.EDITED_LOCK, what, name)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -31,6 +31,11 @@ def lowered(base: Fleet, head: Fleet) -> Iterator[str]:
     yield from _accelerators(base, head)
 
 
+def setting_of(phrase: str) -> str:
+    """What such a phrase is about, however far it is lowered."""
+    return phrase.partition(" -> ")[0].rpartition(" ")[0]
+
+
 def _gates(old: Gates, new: Gates) -> Iterator[str]:
     for key in (*_LEAST, *_MOST):
         before, after = getattr(old, key), getattr(new, key)
@@ -64,7 +69,7 @@ def _rollout(old: RolloutPolicy, new: RolloutPolicy) -> Iterator[str]:
 def _canary(base: Fleet, head: Fleet) -> Iterator[str]:
     if len(base.boards) < 2 or len(head.boards) < 2 or not _has_canary(base) or _has_canary(head):
         return
-    waves = f"{len(base.rollout.waves)} waves -> {len(head.rollout.waves)}"
+    waves = f"waves {len(base.rollout.waves)} -> {len(head.rollout.waves)}"
     if _first_wave(head):
         yield f"{waves}: every board would be its own canary"
     else:

@@ -121,7 +121,9 @@ def _danger_marks(proposal: Proposal) -> Iterator[str]:
 
 
 def _reason(finding: Finding) -> str:
-    return f" (meant: {finding.reason})" if finding.allowed else ""
+    if finding.allowed:
+        return f" (meant: {finding.reason})"
+    return f" (since {finding.commit[:12]})" if finding.commit else ""
 
 
 def _left_over(proposal: Proposal) -> Iterator[str]:

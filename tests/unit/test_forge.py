@@ -1,4 +1,4 @@
-"""One comment, one issue: made once, then kept up to date, whatever people write beside them; and deployments."""
+"""One comment, one issue: made once, then kept up to date, whatever people write beside them; deployments."""
 
 import json
 from collections.abc import Iterator

@@ -378,3 +378,23 @@ def test_a_fleet_may_lie_in_a_folder_of_its_repository(
     assert 0 == fleetctl("plan", "--base", "HEAD").status
     assert 0 == fleetctl("rollout", "--yes", "--commit", "HEAD").status
     assert {fleet.head} == set(commits_on_boards(fleetctl).values())
+
+
+def test_the_way_since_a_commit_is_what_changed_the_fleet(fleet: GitFleet) -> None:
+    """The oldest first; a merge is one step, and what the fleet does not hang on is none."""
+    began = fleet.head
+    (fleet.root / "README.md").write_text("About us")
+    fleet.commit("Tell about us")
+    fleet.git("checkout", "-q", "-b", "branch")
+    for before, after in (("0.6", "0.7"), ("0.7", "0.8")):
+        fleet.edit(f"threshold: {before}", f"threshold: {after}")
+        fleet.commit(f"Ask for {after}")
+    fleet.git("checkout", "-q", "main")
+    fleet.git("merge", "-q", "--no-ff", "-m", "Merge", "branch")
+    merge = fleet.head
+    fleet.edit("threshold: 0.8", "threshold: 0.9")
+    last = fleet.commit("Ask for 0.9")
+    commits = Commits(fleet.root)
+
+    assert [merge, last] == commits.since(began)
+    assert [] == commits.since(last)

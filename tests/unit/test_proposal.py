@@ -156,7 +156,7 @@ def test_a_manifest_with_problems_is_a_comment_too(fleet: GitFleet, plan: Plan) 
             "gate: {success: 0.5, canary_failures: 1, inconclusive: pass}",
             "lower-gate",
             "gate.canary_failures 0 -> 1; lower-gate: gate.success 0.95 -> 0.5; "
-            "lower-gate: gate.inconclusive pause -> pass; lower-gate: 2 waves -> 1",
+            "lower-gate: gate.inconclusive pause -> pass; lower-gate: waves 2 -> 1",
         ),
     ],
 )
