@@ -1,8 +1,8 @@
 """Runs our workflows without GitHub: every `run:` step in bash, in a clean clone, in order.
 
 What GitHub gives a step is given: the event, the variables, files for summary, outputs and path, artifacts
-between jobs, the token. Local actions are gone through step by step. What is GitHub's alone is named in
-`ELSEWHERE` with the reason; a step that is in no list is an error.
+between jobs, the token. A job with an environment is a deployment to it. Local actions are gone through step
+by step. What is GitHub's alone is named in `ELSEWHERE` with the reason; a step that is in no list is an error.
 """
 
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from github_stand_in import REPOSITORY, TOKEN
+from github_stand_in import REPOSITORY, TOKEN, GitHubStandIn
 from step_outputs import outputs
 from workflow_expressions import Expressions
 
@@ -115,7 +115,7 @@ class Runner:
     origin: Path
     folder: Path
     state: Path
-    api: str
+    github: GitHubStandIn
     programs: Path  # in front of the path: how `fleetctl` is called
     variables: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -184,9 +184,17 @@ class _Run:
             matrix = self._matrix(job, contexts)
             for index, found in enumerate(matrix):
                 strategy = {"job-index": index, "job-total": len(matrix)}
-                result = _Job(self, key, job, {**contexts, "matrix": found, "strategy": strategy}).run()
+                each = _Job(self, key, job, {**contexts, "matrix": found, "strategy": strategy})
+                result = self._deployed(each) if "environment" in job else each.run()
                 done[key] = result if key not in done else _together(done[key], result)
         return done
+
+    def _deployed(self, job: "_Job") -> JobResult:
+        """A job with an environment: GitHub makes a deployment of it, which ends as the job does."""
+        deployment = self.runner.github.deploy(job.job["environment"], self.github["sha"])
+        result = job.run()
+        self.runner.github.end(deployment, success=not result.failed)
+        return result
 
     def _call(self, job: Mapping[str, Any]) -> JobResult:
         """A job that is another workflow: what its jobs did, as one, with the outputs it declares."""
@@ -303,7 +311,7 @@ class _Job:
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GITHUB_ACTIONS": "true",
             "GITHUB_ACTOR": github["actor"],
-            "GITHUB_API_URL": self.of.runner.api,
+            "GITHUB_API_URL": self.of.runner.github.address,
             "GITHUB_EVENT_NAME": github["event_name"],
             "GITHUB_EVENT_PATH": str(self.files / "event.json"),
             "GITHUB_OUTPUT": str(self.files / "outputs"),

@@ -58,6 +58,16 @@ class Team:
         self.push("main")
         return self.runner.run("rollout", "push", "refs/heads/main", {"before": before})
 
+    def dispatch(self) -> dict[str, JobResult]:
+        """Start the workflow `rollout` by hand."""
+        return self.runner.run("rollout", "workflow_dispatch", "refs/heads/main", {})
+
+    def deployed(self) -> str:
+        """What GitHub shows as deployed to the canary."""
+        active = [each for each in self.github.deployments if each["statuses"][-1]["state"] == "success"]
+        (found,) = (each["sha"] for each in active if each["environment"] == "canary")
+        return str(found)
+
     def drift(self) -> dict[str, JobResult]:
         return self.runner.run("drift", "schedule", "refs/heads/main", {})
 
@@ -81,7 +91,7 @@ def team(tmp_path: Path) -> Iterator[Team]:
             origin=tmp_path / "origin",
             folder=tmp_path / "runs",
             state=fleet.root / ".fleetctl",
-            api=github.address,
+            github=github,
             programs=programs(tmp_path / "bin"),
             variables={"FLEETCTL_ARTIFACTS": str(tmp_path / "shared"), "FLEET_SELF_HEAL": "true"},
             environment={"FLEETCTL_TRANSPORT": "lab", "JITTER_S": "1"},
@@ -158,6 +168,13 @@ def test_from_pull_request_to_proven_fleet_to_issue(team: Team) -> None:
     last.write_text("failure")  # a rollout that was stopped, or refused, is nothing that heals by itself
     assert ok(team.drift())["heal"].skipped
     last.write_text("success")
+    # What was pushed without a rollout is not brought that way either: the boards are put right, and no more.
+    team.fleet.git("checkout", "-q", "main")
+    team.fleet.edit("threshold: 0.7", "threshold: 0.8")
+    team.push("main")
+    assert "Refuse what no rollout has brought: failure" in team.drift()["heal"].log
+    team.fleet.git("reset", "-q", "--hard", "HEAD^")
+    team.push("main")
     healed = ok(team.drift())
     assert ["open"] == [issue["state"] for issue in team.github.issues]
     assert "luxor-02" in team.github.issues[0]["body"]
@@ -179,6 +196,49 @@ def test_from_pull_request_to_proven_fleet_to_issue(team: Team) -> None:
     assert "nothing to do" in split["fleet"].log
 
     _nothing_left_out(team)
+
+
+def test_what_was_refused_is_brought_by_nothing_behind_it(team: Team) -> None:
+    """Not by a harmless push, nor by hand; the way out is a revert, the way on a reason. Boards are simulated."""
+    team.runner.environment = {**team.runner.environment, "FLEETCTL_TRANSPORT": "fake"}
+    entry = "rollout:\n  allow: {lower-gate: harder photos}\n"
+    ok(team.dispatch())  # nothing was deployed yet: nothing to hold it against
+    taken = team.sha("main")
+
+    team.branch("bold")
+    team.fleet.edit("samples: 4,", "samples: 4, min_agreement: 0.5,")
+    assert team.merge("bold")["canary"].failed
+    bold = team.sha("main")
+    team.branch("harmless")
+    team.fleet.edit("threshold: 0.6", "threshold: 0.7")
+    for jobs in (team.merge("harmless"), team.dispatch()):
+        assert jobs["canary"].failed
+        assert jobs["fleet"].skipped
+        assert (
+            f"lower-gate: quadrants: smoke.min_agreement 0.98 -> 0.5 (since {bold[:12]})"
+            in jobs["canary"].log
+        )
+    assert taken == team.deployed()
+
+    # Taken back: what was harmless comes through. Done again with a reason: so does that, though its own run
+    # was cancelled, and the entry is gone by the next.
+    team.fleet.git("checkout", "-q", "main")
+    team.fleet.git("revert", "--no-edit", "-m", "1", bold)
+    team.push("main")
+    ok(team.dispatch())
+    assert team.sha("main") == team.deployed()
+    team.branch("meant")
+    team.fleet.edit("samples: 4,", "samples: 4, min_agreement: 0.5,")
+    team.fleet.edit("rollout:\n", entry)
+    ok(team.pull_request("meant"))
+    team.fleet.git("checkout", "-q", "main")
+    team.fleet.git("merge", "-q", "--no-ff", "--no-edit", "meant")
+    team.push("main")
+    team.branch("next")
+    team.fleet.edit(entry, "rollout:\n")
+    passed = ok(team.merge("next"))
+    assert "harder photos" in passed["canary"].log
+    assert team.sha("main") == team.deployed()
 
 
 def _subject(team: Team, branch: str) -> str:

@@ -96,6 +96,43 @@ def test_nothing_is_healed_that_no_rollout_brought() -> None:
     assert "${{ steps.last.outputs.ended == 'success' }}" == found["drift"]["outputs"]["rolled-out"]
 
 
+def step_of(workflow: str, job: str, name: str) -> dict[str, Any]:
+    (found,) = (step for step in jobs(FOLDER / f"{workflow}.yml")[job]["steps"] if step.get("name") == name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("taken", "event", "base"),
+    [
+        ("c0ffee", {"before": "abad1dea"}, "c0ffee"),
+        ("c0ffee", {}, "c0ffee"),
+        ("", {"before": "abad1dea", "created": False}, "abad1dea"),
+        ("", {"before": "0" * 40, "created": True}, None),
+        ("", {}, None),
+    ],
+)
+def test_since_when_a_rollout_is_judged(taken: str, event: dict[str, Any], base: str | None) -> None:
+    """Since what the canary took last, whoever starts it; before there was any, since the push."""
+    check = step_of("rollout", "canary", "Refuse what is dangerous and came past a pull request")
+    said = Expressions({"steps": {"taken": {"outputs": {"commit": taken}}}, "github": {"event": event}})
+
+    assert (base is not None) is said.condition(check["if"])
+    assert base is None or base == said.fill(check["env"]["BASE"])
+    assert "--commit-by-commit" in check["run"]
+
+
+def test_what_no_rollout_took_is_not_healed() -> None:
+    """A push that started no rollout differs from what the canary took last, and ends the job at once."""
+    names = [step.get("name") for step in jobs(FOLDER / "drift.yml")["heal"]["steps"]]
+    check = step_of("drift", "heal", "Refuse what no rollout has brought")
+
+    assert (check["run"], check["env"]) == (
+        'fleetctl plan --base "$BASE"',
+        {"BASE": "${{ steps.taken.outputs.commit }}"},
+    )
+    assert names.index(check["name"]) < names.index("Put boards right")
+
+
 def test_every_job_that_asks_boards_signs_in_to_azure() -> None:
     """A board via IoT Hub is asked through the hub: each job with a verb for boards can get in there."""
     verb = re.compile(r"fleetctl (rollout|status|drift)\b")
