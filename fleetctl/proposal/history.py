@@ -63,7 +63,9 @@ class _Walk:
 
     def judged(self, finding: Finding) -> Finding:
         if (name := self.unasked.get(_key(finding))) is not None:
-            return replace(finding, reason=None, commit=name)
+            # The commit behind one that nobody can read is not to blame for it, and is not to be reverted.
+            blamed = "" if finding.danger is Danger.UNREADABLE_BASE else name
+            return replace(finding, reason=None, commit=blamed)
         if finding.allowed:
             return finding
         return replace(finding, reason=self.reasons.get(finding.danger, _BY_NONE))

@@ -184,16 +184,19 @@ def test_a_commit_that_cannot_be_read_is_passed_over(fleet: GitFleet, plan: Plan
 
 
 def test_a_base_that_cannot_be_read_is_meant_once(fleet: GitFleet, plan: Plan) -> None:
-    """The commit that mended it said so; those behind it need not."""
+    """A commit says so, the one that mended it or a later one; those behind it need not."""
     good = fleet.manifest.read_text()
     fleet.manifest.write_text("kind: Nonsense\n")
     broken = fleet.commit("Break")
     fleet.manifest.write_text(good)
-    allow(fleet, "unreadable-base: mends it")
     fleet.commit("Mend")
-    change(fleet, "  allow: {unreadable-base: mends it}\n", "")
+    unsaid = plan(base=broken)
+    allow(fleet, "unreadable-base: mended")
+    fleet.commit("Say that it is mended")
+    change(fleet, "  allow: {unreadable-base: mended}\n", "")
 
-    assert 0 == plan(base=broken).status
+    assert [12, 0] == [unsaid.status, plan(base=broken).status]
+    assert "say so in this very change: `rollout: {allow: {unreadable-base: WHY}}`" in unsaid.err
 
 
 def test_a_merge_is_one_change(fleet: GitFleet, plan: Plan) -> None:
