@@ -2,7 +2,7 @@
 
 What GitHub gives a step is given: the event, the variables, files for summary, outputs and path, artifacts
 between jobs, the token. A job with an environment is a deployment to it. Local actions are gone through step
-by step. What is GitHub's alone is named in `ELSEWHERE` with the reason; a step that is in no list is an error.
+by step. What is GitHub's alone is named in `ELSEWHERE` with the reason; a step in no list is an error.
 """
 
 import json

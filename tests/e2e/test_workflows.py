@@ -199,7 +199,8 @@ def test_from_pull_request_to_proven_fleet_to_issue(team: Team) -> None:
 
 
 def test_what_was_refused_is_brought_by_nothing_behind_it(team: Team) -> None:
-    """Not by a harmless push, nor by hand; the way out is a revert, the way on a reason. Boards are simulated."""
+    """Not by a harmless push, nor by hand; the way out is a revert, the way on a reason."""
+    # This is about what reaches a job at all: simulated boards do.
     team.runner.environment = {**team.runner.environment, "FLEETCTL_TRANSPORT": "fake"}
     entry = "rollout:\n  allow: {lower-gate: harder photos}\n"
     ok(team.dispatch())  # nothing was deployed yet: nothing to hold it against
