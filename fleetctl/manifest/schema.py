@@ -204,7 +204,6 @@ class Training:
     learning_rate: float = 0.002
     seed: int = 0
     small_epochs: int = 0  # the first of `epochs`, in which pictures are three quarters as high and wide
-    discriminant: float = 0.0  # share of a linear discriminant in the last layer
     drawn_only: float = 0.0  # added to the logits of signs that no photo shows
 
 

@@ -56,11 +56,6 @@ def demand_buildable(model: Model) -> None:
             f"{name} with a {architecture.head} head cannot learn from smaller pictures first",
             hint="use efficientnet_lite0 with `head: dense`, or leave `small_epochs` out",
         )
-    if model.training.discriminant and architecture.head is not Head.DENSE:
-        raise BuildError(
-            f"a {architecture.head} head is fitted to the features by itself",
-            hint="use `head: dense`, or leave `discriminant` out",
-        )
     small, epochs = model.training.small_epochs, model.training.epochs
     if small > epochs:
         raise BuildError(

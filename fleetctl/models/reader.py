@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fleetctl.device.preprocess import prepare
 from fleetctl.manifest.schema import Architecture, Head, Model
-from fleetctl.models import checkpoints, discriminant, keras_file, logistic_head, network
+from fleetctl.models import checkpoints, keras_file, logistic_head, network
 from fleetctl.models.checkpoints import Checkpoint
 from fleetctl.models.fit import Emphasis, fit
 from fleetctl.models.progress import Progress, silent
@@ -70,16 +70,6 @@ def train(model: Model, split: Split, *, workdir: Path, progress: Progress = sil
         learnt = network.joined(
             model.architecture, [_member(model, number, lessons, workdir, progress) for number in members]
         )
-    if model.training.discriminant:
-        told = telling(split.train)
-        discriminant.blend(
-            learnt,
-            lessons.images[told],
-            lessons.targets[told],
-            model.training.discriminant,
-            seed=model.training.seed,
-            progress=progress,
-        )
     _favour(learnt, ~lessons.is_photographed, model.training.drawn_only)
     weights = workdir / f"{model.name}.keras"
     keras_file.save(learnt, weights)
@@ -106,13 +96,11 @@ def _lessons(samples: Samples, spec: Mapping[str, Any]) -> _Lessons:
     labels = tuple(sorted(samples.counts))
     index = {label: number for number, label in enumerate(labels)}
     targets = np.array([index[label] for label in samples.labels], np.int32)
-    photographed = _photographed(samples)
+    photographed = {
+        sign for sign, name in zip(samples.labels, samples.names, strict=True) if not is_drawn(name)
+    }
     is_photographed = np.array([label in photographed for label in labels])
     return _Lessons(labels, prepare_all(samples, spec), targets, emphasis(samples), is_photographed)
-
-
-def _photographed(samples: Samples) -> set[str]:
-    return {sign for sign, name in zip(samples.labels, samples.names, strict=True) if not is_drawn(name)}
 
 
 def _begin(seed: int) -> None:
@@ -156,13 +144,6 @@ def _with_logistic_head(model: Model, lessons: _Lessons, progress: Progress) -> 
     seen = logistic_head.seen(features, lessons.images, progress)
     learnt = logistic_head.fit(seen, lessons.targets, lessons.emphasis.repeats)
     return logistic_head.attach(features, learnt)
-
-
-def telling(samples: Samples) -> NDArray[np.bool_]:
-    """Which samples, (M,), tell what photos of a sign are like: photos, and drawings of signs without any."""
-    photographed = _photographed(samples)
-    pairs = zip(samples.labels, samples.names, strict=True)
-    return np.array([not is_drawn(name) or sign not in photographed for sign, name in pairs], bool)
 
 
 def emphasis(samples: Samples) -> Emphasis:

@@ -188,6 +188,6 @@ def _demand_buildable(model: Model) -> None:
         raise BuildError(
             f"ssd_mobilenet_v1 has one member, not {architecture.members}", hint="leave `members` out"
         )
-    for setting in ("small_epochs", "discriminant", "drawn_only"):
+    for setting in ("small_epochs", "drawn_only"):
         if getattr(model.training, setting):
             raise BuildError(f"`{setting}` is for readers", hint=f"leave `training.{setting}` out")
