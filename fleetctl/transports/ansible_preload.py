@@ -4,12 +4,15 @@ A worker lives for one board. Whatever it would import or work out for itself is
 """
 
 import gc
+from collections.abc import Sequence
 
 from fleetctl.transports import board_script
+from fleetctl.transports.base import Order
+from fleetctl.transports.dialogue import foresee
 
 
-def preload() -> None:
-    """Load the plugins of our one task, and put together the scripts that boards are sent."""
+def preload(orders: Sequence[Order]) -> None:
+    """Load the plugins of our one task, and put together what boards are sent."""
     from ansible.plugins.loader import action_loader, become_loader, connection_loader, shell_loader
 
     for loader, name in (
@@ -21,6 +24,7 @@ def preload() -> None:
         loader.get(name, class_only=True)
     board_script.whole("activate")
     board_script.by_digest("/")
+    foresee(orders)
     # A collection in a worker would touch, and so copy, all that it shares with the others.
     gc.collect()
     gc.freeze()

@@ -21,8 +21,8 @@ from fleetctl.release import Release
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order, Reply, ReplyStatus
 from fleetctl.transports.orders import Goal, Preparation, Work
-from fleetctl.transports.parcel import Lacking, Member, deltas_of, is_plain, plain, thrifty
-from fleetctl.transports.wire import BoardFault, BoardSaidNo
+from fleetctl.transports.parcel import Lacking, Member, common_blobs, deltas_of, is_plain, plain, thrifty
+from fleetctl.transports.wire import BoardFault, BoardSaidNo, deflate_members
 
 _WORTH_ASKING = 1 << 20  # bytes to send; part of them may have come before a line broke
 _HAS_LESS = ("missing-blobs", "unknown-base")
@@ -87,6 +87,11 @@ def release_to(order: Order, ask: Ask) -> dict[str, Any]:
             raise
     # It has less than it had, or what it has is not what it was: all that it lacks, then, as it is.
     return _send(order, ask, plain(blobs, _lacking(order.release, {}, ask).blobs))
+
+
+def foresee(orders: Iterable[Order]) -> None:
+    """Deflate what several boards will be sent, once, in the process that is forked for each of them."""
+    deflate_members(_tar(common_blobs(orders)))
 
 
 def presumably_missing(order: Order, deltas: Mapping[str, Delta]) -> list[str] | None:

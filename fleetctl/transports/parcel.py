@@ -7,11 +7,16 @@
 `device.bundle` takes them in.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 
 from fleetctl.delta import Delta, Deltas
+from fleetctl.errors import BuildError
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order
 
@@ -39,6 +44,22 @@ def make_deltas(orders: Iterable[Order]) -> None:
     """Have the store keep what `deltas_of` looks for, once for all boards."""
     for blobs, base, wanted in {(order.blobs, *change) for order in orders for change in _changes(order)}:
         Deltas(BlobStore(blobs)).between(base, wanted)
+
+
+def common_blobs(orders: Iterable[Order]) -> Iterator[Member]:
+    """The blobs that more than one board will be sent as they are, by what was seen of each."""
+    has_patch = cache(lambda blobs, *change: Deltas(BlobStore(blobs)).between(*change) is not None)
+    lacking: Counter[tuple[Path, str]] = Counter()
+    for order in orders:
+        if order.holding is not None:
+            patched = {wanted for base, wanted in _changes(order) if has_patch(order.blobs, base, wanted)}
+            wanted = {ref.sha256 for ref in order.release.files.values()}
+            absent = wanted - patched - set(order.holding.files.values())
+            lacking.update((order.blobs, digest) for digest in absent)
+    for (blobs, digest), boards in lacking.items():
+        with suppress(BuildError):  # whoever has to send it says what is wrong with it
+            if boards > 1:
+                yield digest, BlobStore(blobs).get(digest)
 
 
 def _changes(order: Order) -> Iterator[tuple[str, str]]:

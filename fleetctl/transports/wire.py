@@ -75,9 +75,15 @@ def standard_input(script: bytes, request: Mapping[str, Any], payload: bytes = b
     return deflated(script) + b"".join(said)
 
 
+def deflate_members(bundle: bytes) -> None:
+    """Deflate what `standard_input` will be asked for, before processes are forked that would each do so."""
+    for member in _members(bundle):
+        deflated(member)
+
+
 @lru_cache(maxsize=1024)
 def deflated(data: bytes) -> bytes:
-    """`data` as it is sent; deflated once, however many boards are sent it."""
+    """`data` as it is sent; deflated once in a process, however many boards are sent it."""
     return zlib.compress(data, 9)
 
 

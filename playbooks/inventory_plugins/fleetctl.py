@@ -73,10 +73,10 @@ class InventoryModule(BaseInventoryPlugin):
     def _add_work(self, run: dict) -> None:
         from fleetctl.transports.ansible_inventory import host_vars
         from fleetctl.transports.ansible_preload import preload
-        from fleetctl.transports.orders import board_from_json
+        from fleetctl.transports.orders import board_from_json, order_from_json
 
         _end_with_fleetctl()
-        preload()
+        preload([order_from_json(work["order"]) for work in run["work"].values() if work["order"]])
         identity = Path(run["identity"]) if run["identity"] else None
         for name, work in run["work"].items():
             variables = host_vars(board_from_json(work["board"]), Path(work["known_hosts"]), identity)

@@ -15,7 +15,7 @@ from fleetctl.release import Release
 from fleetctl.store import BlobStore, sha256
 from fleetctl.transports import board_script, wire
 from fleetctl.transports.base import Holding, Order
-from fleetctl.transports.dialogue import release_to
+from fleetctl.transports.dialogue import foresee, release_to
 from fleetctl.transports.wire import BoardSaidNo
 
 CURRENT = "c" * 64
@@ -128,6 +128,31 @@ def test_another_configuration_is_a_kilobyte(order: Order) -> None:
     release_to(replace(order, holding=holding(order, without="config/serve.json")), board)
 
     assert board.bytes < 2048
+
+
+@pytest.mark.parametrize(("boards", "together"), [(2, True), (1, False)])
+def test_what_several_boards_lack_is_deflated_before_them(
+    order: Order, boards: int, *, together: bool
+) -> None:
+    """So that processes forked for each find it done; what one board alone lacks is left to its process."""
+    model = "model/model.tflite"
+    seen = [replace(order, holding=holding(order, without=model)) for _ in range(boards)]
+    wire.deflated.cache_clear()
+    foresee(seen)
+    release_to(order, ListeningBoard(set()))  # the script, and what says that a bundle ends
+    before = wire.deflated.cache_info().misses
+
+    board = ListeningBoard({digest(order, model)})
+    release_to(seen[0], board)
+
+    assert [digest(order, model)] == board.members[0]
+    assert together == (wire.deflated.cache_info().misses == before)
+
+
+def test_an_absent_blob_is_left_to_whoever_has_to_send_it(order: Order) -> None:
+    """Nothing is said of it before."""
+    absent = Release({**order.release.files, "model/labels": BlobRef("f" * 64, 10)})
+    foresee([replace(order, release=absent, holding=holding(order))] * 2)
 
 
 def test_the_modules_are_kept_where_all_of_them_were_seen(order: Order) -> None:
