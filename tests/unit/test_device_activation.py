@@ -1,6 +1,5 @@
 """The life of a board, on real processes: releases are tried, proved, kept, or taken back."""
 
-import io
 import json
 import os
 import resource
@@ -13,9 +12,7 @@ from typing import Any
 import pytest
 from tiny_board import LABELS, MODELS, TinyBoard, TinyRelease, bundle, powered, tiny_contract, tiny_release
 
-from fleetctl.device.activate import answer_verb, no_checkpoint
-from fleetctl.device.board_error import BoardError
-from fleetctl.device.call import Call, read_request
+from fleetctl.device.activate import no_checkpoint
 from fleetctl.device.durable import atomic_write
 from fleetctl.device.files import names
 from fleetctl.device.layout import Board
@@ -387,64 +384,6 @@ def test_a_foreign_folder_called_current_comes_back(board: TinyBoard) -> None:
     assert (board.root / "current" / "app.py").read_text() == "print('hello')\n"
     board.install(tiny_release(board.port))
     assert (board.root / "current").is_symlink()
-
-
-BAD_MANIFESTS = [
-    '{"schema": "fleetctl.release/v1", "files": {"../x": {"sha256": "%s", "size": 1}}}' % ("0" * 64),
-    '{"schema": "fleetctl.release/v1", "files": {"/etc/x": {"sha256": "%s", "size": 1}}}' % ("0" * 64),
-    '{"schema": "fleetctl.release/v1", "files": {"a//b": {"sha256": "%s", "size": 1}}}' % ("0" * 64),
-    '{"schema": "fleetctl.release/v1", "files": {"release.json": {"sha256": "%s", "size": 1}}}' % ("0" * 64),
-    '{"schema": "fleetctl.release/v1", "files": {"a": {"sha256": "../../x", "size": 1}}}',
-    '{"schema": "fleetctl.release/v1", "files": {"a": {"sha256": "%s", "size": -1}}}' % ("0" * 64),
-    '{"schema": "fleetctl.release/v1", "files": ["a"]}',
-    '{"schema": "other", "files": {}}',
-    "[" * 100_000,
-    "[]",
-    "no json",
-]
-
-
-@pytest.mark.parametrize("text", BAD_MANIFESTS)
-def test_a_manifest_that_reaches_outside_is_refused(text: str) -> None:
-    """Whatever its digest, a manifest names files inside the release only."""
-    with pytest.raises(BoardError) as refusal:
-        parse_manifest(text, sha256(text.encode()))
-    assert refusal.value.code == "bad-manifest"
-
-
-def test_a_manifest_must_match_its_digest() -> None:
-    """A release is what its digest says; half a character has none."""
-    with pytest.raises(BoardError, match="does not match its digest"):
-        parse_manifest("\ud800", "0" * 64)
-    with pytest.raises(BoardError, match="does not match its digest"):
-        parse_manifest("{}", "0" * 64)
-
-
-def call_of(board: TinyBoard, line: bytes) -> Call:
-    stream = io.BytesIO(line)
-    request = read_request(stream)
-    return Call(Board(str(board.root)), request, stream, no_checkpoint, "", False)
-
-
-@pytest.mark.parametrize(
-    ("verb", "line", "code"),
-    [
-        ("activate", b"", "bad-request"),
-        ("activate", b"[1]\n", "bad-request"),
-        ("activate", b"\xff\xfe\n", "bad-request"),
-        ("activate", b"[" * 100_000 + b"\n", "bad-request"),
-        ("activate", b'{"board": 1, "release": "x"}\n', "bad-request"),
-        ("missing", b'{"blobs": ["../../etc/passwd"]}\n', "bad-request"),
-        ("confirm", b'{"release": null}\n', "bad-request"),
-        ("revert", b'{"to": "../../x"}\n', "bad-request"),
-        ("logs", b'{"lines": true}\n', "bad-request"),
-        ("history", b'{"last": -1}\n', "bad-request"),
-        ("probe", b"{}\n", "nothing-active"),
-    ],
-)
-def test_malformed_requests_get_a_reply(board: TinyBoard, verb: str, line: bytes, code: str) -> None:
-    """Whatever is asked, the answer is one line of JSON and says what was wrong."""
-    assert answer_verb(verb, lambda: call_of(board, line))["code"] == code
 
 
 def test_bundles_are_checked_member_by_member(board: TinyBoard, good: TinyRelease) -> None:
