@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from fleetctl.lockfile import LockedModel, model_json
 from fleetctl.manifest.schema import Danger, Model
-from fleetctl.proposal.gates import lowered, setting_of
+from fleetctl.proposal.gates import lowered
 from fleetctl.proposal.side import Side
 
 DELETED_SHARE = 0.25  # of the base's boards, that a change may drop unasked
@@ -70,8 +70,8 @@ def _deleted_boards(base: Side, head: Side) -> Iterator[Finding]:
 
 
 def _lowered_gates(base: Side, head: Side) -> Iterator[Finding]:
-    for phrase in lowered(base.fleet, head.fleet):
-        yield Finding(Danger.LOWER_GATE, phrase, setting_of(phrase))
+    for less in lowered(base.fleet, head.fleet):
+        yield Finding(Danger.LOWER_GATE, str(less), less.setting)
 
 
 def _many_boards(base: Side, head: Side) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from fleetctl.manifest.schema import (
     Accelerator,
@@ -20,60 +20,63 @@ _MOST = ("max_drop", "max_class_drop", "max_size")  # the lower, the stricter
 _STRICTNESS = (OnInconclusive.FAIL, OnInconclusive.PAUSE, OnInconclusive.PASS)
 
 
-def lowered(base: Fleet, head: Fleet) -> Iterator[str]:
-    """A phrase for each thing of which less is asked; only models that both fleets have are compared."""
+class Lowered(NamedTuple):
+    """A setting that asks less than before, and what it was and is."""
+
+    setting: str
+    change: str
+
+    def __str__(self) -> str:
+        return f"{self.setting} {self.change}"
+
+
+def lowered(base: Fleet, head: Fleet) -> Iterator[Lowered]:
+    """Each thing of which less is asked; only models that both fleets have are compared."""
     for name, old in base.models.items():
         if (new := head.models.get(name)) is not None:
-            for phrase in (*_gates(old.gates, new.gates), *_smoke(old.smoke, new.smoke)):
-                yield f"{name}: {phrase}"
+            for setting, change in (*_gates(old.gates, new.gates), *_smoke(old.smoke, new.smoke)):
+                yield Lowered(f"{name}: {setting}", change)
     yield from _rollout(base.rollout, head.rollout)
     yield from _canary(base, head)
     yield from _accelerators(base, head)
 
 
-def setting_of(phrase: str) -> str:
-    """What such a phrase is about, however far it is lowered."""
-    return phrase.partition(" -> ")[0].rpartition(" ")[0]
-
-
-def _gates(old: Gates, new: Gates) -> Iterator[str]:
+def _gates(old: Gates, new: Gates) -> Iterator[Lowered]:
     for key in (*_LEAST, *_MOST):
         before, after = getattr(old, key), getattr(new, key)
         if before is not None and (after is None or (after < before if key in _LEAST else after > before)):
-            yield f"{key} {_said(before)} -> {_said(after)}"
+            yield Lowered(key, f"{_said(before)} -> {_said(after)}")
 
 
-def _smoke(old: Smoke, new: Smoke) -> Iterator[str]:
+def _smoke(old: Smoke, new: Smoke) -> Iterator[Lowered]:
     for key in ("samples", "min_agreement"):
         before, after = getattr(old, key), getattr(new, key)
         if after < before:
-            yield f"smoke.{key} {_said(before)} -> {_said(after)}"
+            yield Lowered(f"smoke.{key}", f"{_said(before)} -> {_said(after)}")
     for kind, before in old.max_p95_ms.items():
         after = new.max_p95_ms.get(kind)
         if after is None or after > before:
-            yield f"smoke.max_p95_ms.{kind} {_said(before)} -> {_said(after)}"
+            yield Lowered(f"smoke.max_p95_ms.{kind}", f"{_said(before)} -> {_said(after)}")
 
 
-def _rollout(old: RolloutPolicy, new: RolloutPolicy) -> Iterator[str]:
+def _rollout(old: RolloutPolicy, new: RolloutPolicy) -> Iterator[Lowered]:
     if new.gate.canary_failures > old.gate.canary_failures:
-        yield f"gate.canary_failures {old.gate.canary_failures} -> {new.gate.canary_failures}"
+        change = f"{old.gate.canary_failures} -> {new.gate.canary_failures}"
+        yield Lowered("gate.canary_failures", change)
     if new.gate.success < old.gate.success:
-        yield f"gate.success {_said(old.gate.success)} -> {_said(new.gate.success)}"
+        yield Lowered("gate.success", f"{_said(old.gate.success)} -> {_said(new.gate.success)}")
     before, after = old.gate.inconclusive, new.gate.inconclusive
     if _STRICTNESS.index(after) > _STRICTNESS.index(before):
-        yield f"gate.inconclusive {before} -> {after}"
+        yield Lowered("gate.inconclusive", f"{before} -> {after}")
     if old.signing is Signing.REQUIRED and new.signing is not Signing.REQUIRED:
-        yield f"signing {old.signing} -> {new.signing}"
+        yield Lowered("signing", f"{old.signing} -> {new.signing}")
 
 
-def _canary(base: Fleet, head: Fleet) -> Iterator[str]:
+def _canary(base: Fleet, head: Fleet) -> Iterator[Lowered]:
     if len(base.boards) < 2 or len(head.boards) < 2 or not _has_canary(base) or _has_canary(head):
         return
-    waves = f"waves {len(base.rollout.waves)} -> {len(head.rollout.waves)}"
-    if _first_wave(head):
-        yield f"{waves}: every board would be its own canary"
-    else:
-        yield f"{waves}: no board would be in the first"
+    fate = "every board would be its own canary" if _first_wave(head) else "no board would be in the first"
+    yield Lowered("waves", f"{len(base.rollout.waves)} -> {len(head.rollout.waves)}: {fate}")
 
 
 def _has_canary(fleet: Fleet) -> bool:
@@ -85,7 +88,7 @@ def _first_wave(fleet: Fleet) -> tuple[str, ...]:
     return waves_of(fleet)[0][1]
 
 
-def _accelerators(base: Fleet, head: Fleet) -> Iterator[str]:
+def _accelerators(base: Fleet, head: Fleet) -> Iterator[Lowered]:
     """Boards that might prove their release without the Edge TPU, by what they may do instead."""
     found: dict[Accelerator, list[str]] = defaultdict(list)
     for name, old in base.boards.items():
@@ -94,7 +97,7 @@ def _accelerators(base: Fleet, head: Fleet) -> Iterator[str]:
             found[new.accelerator].append(name)
     for instead, (first, *others) in found.items():
         more = f" and {len(others)} more boards" if others else ""
-        yield f"accelerator required -> {instead}: {first}{more}"
+        yield Lowered("accelerator", f"required -> {instead}: {first}{more}")
 
 
 def _said(value: Any) -> str:

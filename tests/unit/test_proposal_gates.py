@@ -34,7 +34,7 @@ def fleet(
 
 
 def said(base: Fleet, head: Fleet) -> list[str]:
-    return list(lowered(base, head))
+    return [str(less) for less in lowered(base, head)]
 
 
 @pytest.mark.parametrize("waves", [(ALL,), (ALL, CANARY), (ALL, ALL)])
