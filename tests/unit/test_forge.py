@@ -29,6 +29,7 @@ def github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHubSt
             "GITHUB_EVENT_PATH": str(tmp_path / "event.json"),
             "GITHUB_SERVER_URL": "https://github.example",
             "GITHUB_RUN_ID": "12",
+            "GITHUB_OUTPUT": str(tmp_path / "outputs"),
         }.items():
             monkeypatch.setenv(name, value)
         yield found
@@ -151,20 +152,16 @@ def deployed(github: GitHubStandIn, environment: str, *ends: bool) -> None:
 
 
 def test_the_newest_deployment_that_succeeded_is_named(
-    github: GitHubStandIn,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    github: GitHubStandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Neither one that failed, nor the one that is under way, nor another environment's."""
-    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
     deployed(github, "canary", True, True, False)
     deployed(github, "fleet", True, True, True, True)
     github.deploy("canary", "c" * 40)
     said = say(capsys, "github", "deployed", "canary")
 
     assert (0, "1" * 40 + "\n") == (said.status, said.out)
-    assert {"commit": "1" * 40} == outputs((tmp_path / "outputs").read_text())
+    assert {"commit": "1" * 40} == outputs(Path("outputs").read_text())
 
 
 def test_a_deployment_counts_though_it_is_inactive(
@@ -178,19 +175,15 @@ def test_a_deployment_counts_though_it_is_inactive(
 
 
 def test_where_nothing_was_deployed_the_output_is_empty(
-    github: GitHubStandIn,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    github: GitHubStandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A fleet's first rollout is no failure: that is said, and nothing is printed."""
-    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
     deployed(github, "canary", False)
     said = say(capsys, "github", "deployed", "canary")
 
     assert (0, "") == (said.status, said.out)
     assert "no deployment to canary has succeeded yet" in said.err
-    assert {"commit": ""} == outputs((tmp_path / "outputs").read_text())
+    assert {"commit": ""} == outputs(Path("outputs").read_text())
 
 
 def test_a_success_behind_many_failures_is_found(
