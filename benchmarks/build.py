@@ -108,7 +108,7 @@ def _drawing(count: int) -> Iterator[Result]:
     wanted = [(sign, number) for sign in gardiner.USUAL_SIGNS[:20] for number in range(DRAWINGS // 20)]
 
     def draw(helpers: int) -> None:
-        assert len(list(carvers.draw(font, 0, wanted, helpers=helpers))) == len(wanted)
+        assert len(list(carvers.draw([font], 0, wanted, helpers=helpers))) == len(wanted)
 
     samples = interleave({ONE: lambda: draw(0), ALL: lambda: draw(count)}, ROUNDS)
     goals = {ALL: DRAWN_BY_MORE if count > 1 else None}

@@ -1,7 +1,7 @@
 """The reader's recipe under the protocols of the literature, and under one that nobody reports.
 
-    python benchmarks/reader_protocols.py FOLDER [FOLDER ...] [--protocol forty|plates]
-                                          [--epochs N] [--input HxW] [--members N]
+    python benchmarks/reader_protocols.py FOLDER [FOLDER ...] [--protocol forty|plates|drawings]
+                                          [--epochs N] [--input HxW] [--members N] [--fonts FONT ...]
 
 FOLDER holds photos named PPNNNN_CODE.png, PP the plate they were cut from; several folders are pooled.
 
@@ -10,6 +10,8 @@ forty   the 40 signs of Glyphnet (Barucci et al., IEEE Access 9:123438, 2021), s
 plates  learn from all plates but one, and read that one; for each plate in turn. A random split leaves
         neighbours of a photo, cut from the same plate in the same light, on both sides; this one does not.
         Signs that occur on no other plate count as errors.
+drawings  take away the photos of every sign that has 60 of them or fewer, learn these signs from drawings
+        alone, and read the photos: how like photos drawings are.
 
 Prints a table of the int8 model's answers, and writes all figures as JSON (--json FILE).
 """
@@ -19,7 +21,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from fleetctl.manifest.schema import (
     Architecture,
     ArchitectureName,
     FolderDataset,
+    Font,
     Model,
     Task,
     Training,
@@ -53,6 +56,7 @@ RECIPE = Model(
     Training(epochs=16, batch_size=64, learning_rate=0.002),
 )
 DRAWN = 20  # samples of each sign beside the photos, where signs may be without any
+FEW = 60  # photos of a sign, that are taken away where drawings have to do without
 
 
 def main() -> None:
@@ -63,9 +67,16 @@ def main() -> None:
     recipe = replace(
         RECIPE,
         architecture=replace(RECIPE.architecture, input=options.input, members=options.members),
-        training=replace(RECIPE.training, epochs=options.epochs, seed=options.seed),
+        training=replace(
+            RECIPE.training, epochs=options.epochs, seed=options.seed, drawn_only=options.drawn_only
+        ),
     )
-    splits = {"forty": _forty, "plates": _plates}[options.protocol](pool, options.seed)
+    carver = rendered.Carver(fonts.find_all(options.fonts), seed=options.seed)
+    splits = {
+        "forty": lambda: _forty(pool, options.seed),
+        "plates": lambda: _plates(pool, carver),
+        "drawings": lambda: _drawings(pool, carver),
+    }[options.protocol]()
     rows = []
     for name, split, parts in splits:
         talk.step(f"{name}: learn from {len(split.train)} samples, measure {len(split.evaluation)} photos")
@@ -76,11 +87,16 @@ def main() -> None:
         "epochs": options.epochs,
         "input": options.input,
         "members": options.members,
+        "fonts": options.fonts,
+        "drawn_only": options.drawn_only,
         "photos": len(pool),
         "rows": rows,
         "int8": _summary(rows),
     }
-    emit_table(["measured", "variant", "photos", "top-1", "taught", "top-1 of taught"], _table(rows))
+    emit_table(
+        ["measured", "variant", "photos", "top-1", "taught", "top-1 of taught", "recall, by sign"],
+        _table(rows),
+    )
     of = f"seed {options.seed}, {options.epochs} epochs, {options.members} members"
     print(f"{of}; int8 top-1: {facts['int8']}")
     if options.json:
@@ -90,10 +106,12 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    parser.add_argument("--protocol", choices=["forty", "plates"], default="forty")
+    parser.add_argument("--protocol", choices=["forty", "plates", "drawings"], default="forty")
     parser.add_argument("--epochs", type=int, default=RECIPE.training.epochs)
     parser.add_argument("--input", type=_shape, default=RECIPE.architecture.input, metavar="HxW")
     parser.add_argument("--members", type=int, default=RECIPE.architecture.members)
+    parser.add_argument("--fonts", nargs="+", type=Font, default=[Font.NOTO], metavar="FONT")
+    parser.add_argument("--drawn-only", type=float, default=RECIPE.training.drawn_only, metavar="LOGITS")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE")
     return parser.parse_args()
@@ -118,8 +136,8 @@ def _forty(pool: Samples, seed: int) -> Iterator[tuple[str, Split, Parts]]:
     )
 
 
-def _plates(pool: Samples, seed: int) -> Iterator[tuple[str, Split, Parts]]:
-    drawings = _draw(sorted({*gardiner.USUAL_SIGNS, *pool.labels}), seed)
+def _plates(pool: Samples, carver: rendered.Carver) -> Iterator[tuple[str, Split, Parts]]:
+    drawings = _draw({*gardiner.USUAL_SIGNS, *pool.labels}, carver)
     for plate in sorted({name[:2] for name in pool.names}):
         train = pool.pick(i for i, name in enumerate(pool.names) if name[:2] != plate)
         test = pool.pick(i for i, name in enumerate(pool.names) if name[:2] == plate)
@@ -129,9 +147,17 @@ def _plates(pool: Samples, seed: int) -> Iterator[tuple[str, Split, Parts]]:
         yield f"plate {plate}", Split(train + drawn, test), {"test": test}
 
 
-def _draw(signs: list[str], seed: int) -> Samples:
-    carver = rendered.Carver(fonts.find(), seed=seed)
-    wanted = [(sign, index) for sign in rendered.drawable(signs) for index in range(DRAWN)]
+def _drawings(pool: Samples, carver: rendered.Carver) -> Iterator[tuple[str, Split, Parts]]:
+    drawn = _draw({*gardiner.USUAL_SIGNS, *pool.labels}, carver)
+    few = {sign for sign, photos in pool.counts.items() if photos <= FEW and sign in drawn.counts}
+    train = pool.pick(i for i, label in enumerate(pool.labels) if label not in few)
+    test = pool.pick(i for i, label in enumerate(pool.labels) if label in few)
+    yield f"{len(few)} signs from drawings", Split(train + drawn, test), {"test": test}
+
+
+def _draw(signs: Iterable[str], carver: rendered.Carver) -> Samples:
+    known = gardiner.characters()
+    wanted = [(sign, index) for sign in sorted(signs) if sign in known for index in range(DRAWN)]
     return Samples(
         [carver.sample(sign, index) for sign, index in wanted],
         [sign for sign, _ in wanted],
@@ -164,6 +190,7 @@ def _measure(recipe: Model, split: Split, parts: Parts) -> Iterator[dict[str, ob
                 "top1": measured.top1,
                 "n_seen": measured.n_seen,
                 "top1_seen": measured.top1_seen,
+                "recall": statistics.fmean(right / of for of, right in measured.per_class.values()),
                 "bytes": len(model),
                 "seconds": seconds,
             }
@@ -192,6 +219,7 @@ def _table(rows: list[dict[str, object]]) -> list[list[str]]:
             percent(row["top1"]),
             str(row["n_seen"]),
             percent(row["top1_seen"]),
+            percent(row["recall"]),
         ]
         for row in rows
     ]

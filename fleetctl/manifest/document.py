@@ -36,6 +36,7 @@ from fleetctl.manifest.schema import (
     EdgeTpu,
     EdgeTpuBuild,
     FolderDataset,
+    Font,
     Gate,
     Gates,
     Head,
@@ -126,6 +127,7 @@ DURATION = Quantity("duration", SECONDS, "30s", most=7 * 24 * 3600)
 SOAK = Quantity("duration", SECONDS, "60s", most=7 * 24 * 3600, zero=True)
 SIZE = Quantity("size", BYTES, "2MiB", most=2.0**34, whole=True)
 SIDE = Integer(1, 1024)
+FONTS = ListOf(Choice(Font, "font"), unique=True)
 
 
 def _folder(path: str, evaluation: str | None = None, **values: Any) -> FolderDataset:
@@ -148,6 +150,7 @@ RENDERED = Record(
         Field(
             "signs", ListOf(SIGN, unique=True), "which signs; absent: the list models are usually trained on"
         ),
+        Field("fonts", FONTS, "whose outlines a sign's pictures have, in turn; absent: `noto`"),
         Field("seed", SEED, "the same seed draws the same pictures"),
     ),
     build=RenderedDataset,
@@ -161,6 +164,7 @@ FOLDER = Record(
         ),
         Field("evaluation", LOCAL_PATH, "folder of photos kept out of training; absent: a fifth of `path`"),
         Field("rendered", Integer(0, 10_000), "pictures drawn of each sign, to learn from beside the photos"),
+        Field("fonts", FONTS, "whose outlines a sign's drawn pictures have, in turn; absent: `noto`"),
         Field("seed", SEED, "decides which fifth, and what is drawn"),
     ),
     build=_folder,
@@ -182,6 +186,7 @@ WALLS = Record(
     (
         Field("plates", LOCAL_PATH, "folder of photos of walls with `boxes.csv`, relative to this file"),
         Field("crops", LOCAL_PATH, "folder of sign photos to compose walls from; absent: drawn signs"),
+        Field("fonts", FONTS, "whose outlines a drawn sign's pictures have, in turn; absent: `noto`"),
         Field("held_out", ListOf(PLATE, unique=True), "plates it is measured on and never learns from"),
         Field("walls", Integer(1, 100_000), "walls composed to learn from"),
         Field("seed", SEED, "decides what is composed"),

@@ -116,12 +116,21 @@ class Signing(StrEnum):
     REQUIRED = "required"
 
 
+class Font(StrEnum):
+    """Whose outlines drawn signs have."""
+
+    NOTO = "noto"  # Google's, after Gardiner's types; any other font with the signs may stand for it
+    NEWGARDINER = "newgardiner"  # Nederhof's, plainer and thicker, as masons cut
+    AEGYPTUS = "aegyptus"  # Douros', after Hieroglyphica: it has thousands of signs that Unicode lacks
+
+
 @dataclass(frozen=True, slots=True)
 class RenderedDataset:
-    """Signs drawn from an installed hieroglyph font."""
+    """Signs drawn from installed hieroglyph fonts."""
 
     samples_per_sign: int = 120
     signs: tuple[str, ...] = ()  # Gardiner codes; empty: the list the models are usually trained on
+    fonts: tuple[Font, ...] = (Font.NOTO,)  # that samples of a sign are drawn from in turn
     seed: int = 0
 
 
@@ -132,6 +141,7 @@ class FolderDataset:
     path: Path
     evaluation: Path | None = None  # kept-out photos; none: a seeded, stratified fifth of `path`
     rendered: int = 0  # drawn samples of each sign to learn from besides; helps signs with few photos or none
+    fonts: tuple[Font, ...] = (Font.NOTO,)  # that these are drawn from
     seed: int = 0
 
 
@@ -154,6 +164,7 @@ class WallsDataset:
 
     plates: Path | None = None
     crops: Path | None = None  # a folder of sign photos to compose walls from; none: drawn signs
+    fonts: tuple[Font, ...] = (Font.NOTO,)  # that these are drawn from
     held_out: tuple[str, ...] = ()  # plates never learnt from, that the detector is measured on
     walls: int = 400  # composed for learning
     seed: int = 0

@@ -1,6 +1,6 @@
 """Many drawings of signs, by every processor there is: the same pixels in the same order as one by one.
 
-A drawing depends on font, seed, sign and number alone, so it does not matter who makes it. The helpers are
+A drawing depends on fonts, seed, sign and number alone, so it does not matter who makes it. The helpers are
 processes of their own that write pixels to a pipe; what one does not deliver is drawn here, so that a mistake
 is told as if there were none.
 """
@@ -26,17 +26,17 @@ Drawing = tuple[str, int]  # sign and number
 
 
 def draw(
-    font: Path, seed: int, wanted: Sequence[Drawing], *, helpers: int | None = None
+    fonts: Sequence[Path], seed: int, wanted: Sequence[Drawing], *, helpers: int | None = None
 ) -> Iterator[NDArray[np.uint8]]:
     """Each drawing in turn, uint8 (75, 50); `helpers` is how many processes, by default what is of use.
 
     Raises:
-        BuildError: the font, or Unicode, has no such sign.
+        BuildError: no font, or not even Unicode, has such a sign.
     """
     count = _useful(len(wanted)) if helpers is None else helpers
-    carver = Carver(font, seed=seed)
+    carver = Carver(fonts, seed=seed)
     with contextlib.ExitStack() as ended:
-        pipes = [ended.enter_context(_helper(font, seed, wanted[first::count])) for first in range(count)]
+        pipes = [ended.enter_context(_helper(fonts, seed, wanted[first::count])) for first in range(count)]
         for number, (sign, index) in enumerate(wanted):
             pixels = pipes[number % count].read(_SIZE) if pipes else b""
             if len(pixels) == _SIZE:
@@ -67,11 +67,11 @@ class _Pipe:
 
 
 @contextlib.contextmanager
-def _helper(font: Path, seed: int, wanted: Sequence[Drawing]) -> Iterator[_Pipe]:
+def _helper(fonts: Sequence[Path], seed: int, wanted: Sequence[Drawing]) -> Iterator[_Pipe]:
     # Not forked: TensorFlow may be at work in this process. The code is this process's own, wherever it lies.
     path = str(Path(__file__).parents[2])
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "fleetctl.models.carvers", str(font), str(seed)],
+        [sys.executable, "-P", "-m", "fleetctl.models.carvers", str(seed), *map(str, fonts)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -89,8 +89,8 @@ def _helper(font: Path, seed: int, wanted: Sequence[Drawing]) -> Iterator[_Pipe]
         process.stdout.close()
 
 
-def _main(font: str, seed: str) -> None:
-    carver = Carver(Path(font), seed=int(seed))
+def _main(seed: str, *fonts: str) -> None:
+    carver = Carver([Path(font) for font in fonts], seed=int(seed))
     for sign, index in json.loads(sys.stdin.buffer.read()):
         sys.stdout.buffer.write(carver.sample(sign, index).tobytes())
         sys.stdout.buffer.flush()

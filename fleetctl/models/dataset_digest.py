@@ -1,8 +1,16 @@
 """The one digest that names what a dataset holds. Imports nothing heavy: every plan asks for it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from fleetctl.manifest.schema import ArchiveDataset, Dataset, FolderDataset, RenderedDataset, WallsDataset
+from fleetctl.manifest.schema import (
+    ArchiveDataset,
+    Dataset,
+    FolderDataset,
+    Font,
+    RenderedDataset,
+    WallsDataset,
+)
 from fleetctl.models import fonts, gardiner
 from fleetctl.models.folder_digest import folder_digest
 from fleetctl.models.generator import GENERATOR_VERSION
@@ -22,14 +30,14 @@ def digest(dataset: Dataset, *, base: Path, cache: Path) -> str:
             parts: dict[str, object] = {
                 "samples": dataset.samples_per_sign,
                 "signs": list(signs_of(dataset)),
-                "drawing": _drawing(),
+                "drawing": _drawing(dataset.fonts),
             }
         case FolderDataset():
             parts = {"photos": folder_digest(base / dataset.path, cache=cache)}
             if dataset.evaluation is not None:
                 parts["evaluation"] = folder_digest(base / dataset.evaluation, cache=cache)
             if dataset.rendered:
-                parts |= {"rendered": dataset.rendered, "drawing": _drawing()}
+                parts |= {"rendered": dataset.rendered, "drawing": _drawing(dataset.fonts)}
         case WallsDataset():
             from fleetctl.models.detector import walls
 
@@ -39,8 +47,19 @@ def digest(dataset: Dataset, *, base: Path, cache: Path) -> str:
     return sha256(canonical_json({"kind": type(dataset).__name__, "seed": dataset.seed, **parts}))
 
 
-def _drawing() -> dict[str, object]:
-    return {"font": sha256_file(fonts.find()), "generator": GENERATOR_VERSION}
+def outlines(named: Sequence[Font]) -> dict[str, object]:
+    """What the outlines of drawn signs are taken from.
+
+    Raises:
+        ToolchainMissing: a font is not installed.
+    """
+    files = [sha256_file(font) for font in fonts.find_all(named)]
+    # One is named as when there could be no more: its models need not be built again.
+    return {"font": files[0]} if len(files) == 1 else {"fonts": files}
+
+
+def _drawing(named: Sequence[Font]) -> dict[str, object]:
+    return {**outlines(named), "generator": GENERATOR_VERSION}
 
 
 def signs_of(dataset: RenderedDataset) -> tuple[str, ...]:

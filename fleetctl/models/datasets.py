@@ -1,6 +1,6 @@
 """From what a manifest says about data to samples; `dataset_digest` names them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fleetctl.errors import BuildError
@@ -21,7 +21,7 @@ def load(dataset: Dataset, *, base: Path, cache: Path, progress: Progress = sile
 
     Raises:
         BuildError: there is no usable data; the message names the file or folder.
-        ToolchainMissing: signs are to be drawn and no font has them.
+        ToolchainMissing: signs are to be drawn and a font for it is not installed.
     """
     match dataset:
         case RenderedDataset():
@@ -40,7 +40,8 @@ def load(dataset: Dataset, *, base: Path, cache: Path, progress: Progress = sile
 
 
 def _load_rendered(dataset: RenderedDataset, progress: Progress) -> Split:
-    samples = _draw(signs_of(dataset), dataset.samples_per_sign, dataset.seed, progress)
+    files = fonts.find_all(dataset.fonts)
+    samples = _draw(files, signs_of(dataset), dataset.samples_per_sign, dataset.seed, progress)
     return stratified(samples, seed=dataset.seed)
 
 
@@ -52,13 +53,16 @@ def _load_folder(dataset: FolderDataset, base: Path, progress: Progress) -> Spli
         split = Split(samples, _photos(base / dataset.evaluation, progress))
     if not dataset.rendered:
         return split
-    signs = rendered.drawable(sorted({*gardiner.USUAL_SIGNS, *split.train.labels}))
-    return Split(split.train + _draw(signs, dataset.rendered, dataset.seed, progress), split.evaluation)
+    files = fonts.find_all(dataset.fonts)
+    known = {*gardiner.USUAL_SIGNS, *gardiner.BEYOND_UNICODE, *split.train.labels}
+    signs = rendered.drawable(sorted(known), files)
+    drawn = _draw(files, signs, dataset.rendered, dataset.seed, progress)
+    return Split(split.train + drawn, split.evaluation)
 
 
-def _draw(signs: Iterable[str], count: int, seed: int, progress: Progress) -> Samples:
+def _draw(files: Sequence[Path], signs: Iterable[str], count: int, seed: int, progress: Progress) -> Samples:
     wanted = [(sign, index) for sign in signs for index in range(count)]
-    drawn = carvers.draw(fonts.find(), seed, wanted)
+    drawn = carvers.draw(files, seed, wanted)
     samples = Samples([], [], [])
     for done, ((sign, index), image) in enumerate(zip(wanted, drawn, strict=True), start=1):
         samples.images.append(image)

@@ -1,14 +1,17 @@
-"""Finding a font with the Egyptian hieroglyphs on this machine."""
+"""Finding fonts with the Egyptian hieroglyphs on this machine."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fleetctl.children import environment
 from fleetctl.errors import ToolchainMissing
+from fleetctl.manifest.schema import Font
+from fleetctl.models.build_tools import HOW_TO_INSTALL
 
 _PLACES = (
     "~/.local/share/fonts",
@@ -22,33 +25,65 @@ _PLACES = (
     "C:/Windows/Fonts",
 )
 # Noto first: two machines that both have it draw the same signs.
-_NAMES = ("NotoSansEgyptianHieroglyphs*.[to]tf", "NotoSansEgyptianHieroglyphs*.ttc", "seguihis.ttf")
+_NAMES = {
+    Font.NOTO: ("NotoSansEgyptianHieroglyphs*.[to]tf", "NotoSansEgyptianHieroglyphs*.ttc", "seguihis.ttf"),
+    Font.NEWGARDINER: ("NewGardiner*.[to]tf",),
+    Font.AEGYPTUS: ("AegyptusR*.[to]tf", "Aegyptus.[to]tf", "Aegyptus_*.[to]tf"),
+}
 _PATIENCE = 60.0  # seconds for fontconfig
-_HINT = (
-    "install one: `apt-get install fonts-noto-core`, "
+_PACKAGE, _PACKAGED = "gardiner2unicode", "data/NewGardinerSMP.ttf"  # of the extra `build`
+_HINTS = {
+    Font.NOTO: "install one: `apt-get install fonts-noto-core`, "
     "`dnf install google-noto-sans-egyptian-hieroglyphs-fonts`, "
-    "`brew install --cask font-noto-sans-egyptian-hieroglyphs`, or point FLEETCTL_FONT to a .ttf"
-)
+    "`brew install --cask font-noto-sans-egyptian-hieroglyphs`, or point FLEETCTL_FONT to a .ttf",
+    Font.NEWGARDINER: f"{HOW_TO_INSTALL}, or copy NewGardiner.ttf to ~/.local/share/fonts",
+    Font.AEGYPTUS: "`apt-get install fonts-ancient-scripts`, `dnf install gdouros-aegyptus-fonts`, "
+    "or copy Aegyptus.ttf to ~/.local/share/fonts",
+}
 
 
-def find(environ: Mapping[str, str] = os.environ, places: tuple[str, ...] = _PLACES) -> Path:
-    """The font to draw signs with: FLEETCTL_FONT, a known place, or what fontconfig knows.
+def find(
+    font: Font = Font.NOTO, environ: Mapping[str, str] = os.environ, places: tuple[str, ...] = _PLACES
+) -> Path:
+    """The file of a font that signs are drawn with.
+
+    NewGardiner comes in a Python package; the others lie in a known place. For Noto any font with the signs
+    will do: the one that FLEETCTL_FONT names, before it, or what fontconfig knows, after it.
 
     Raises:
-        ToolchainMissing: FLEETCTL_FONT names no file, or no font has the signs.
+        ToolchainMissing: FLEETCTL_FONT names no file, or the font is not installed.
     """
-    named = environ.get("FLEETCTL_FONT")
-    if named is not None:
+    for found in _candidates(font, environ, places):
+        return found
+    missing = "font with Egyptian hieroglyphs" if font is Font.NOTO else f"font {font}"
+    raise ToolchainMissing(f"no {missing} is installed", hint=_HINTS[font])
+
+
+def find_all(fonts: Sequence[Font]) -> list[Path]:
+    """The files of several fonts, in the given order; raises as `find`."""
+    return [find(font) for font in fonts]
+
+
+def _candidates(font: Font, environ: Mapping[str, str], places: tuple[str, ...]) -> Iterator[Path]:
+    if font is Font.NOTO and (named := environ.get("FLEETCTL_FONT")) is not None:
         if not Path(named).is_file():
-            raise ToolchainMissing(f"FLEETCTL_FONT names {named}, which is not a file", hint=_HINT)
-        return Path(named)
-    for font in (*_installed(places), *_fontconfig(environ)):
-        return font
-    raise ToolchainMissing("no font with Egyptian hieroglyphs is installed", hint=_HINT)
+            raise ToolchainMissing(f"FLEETCTL_FONT names {named}, which is not a file", hint=_HINTS[font])
+        yield Path(named)
+    if font is Font.NEWGARDINER:
+        yield from _packaged()
+    yield from _installed(_NAMES[font], places)
+    if font is Font.NOTO:
+        yield from _fontconfig(environ)
 
 
-def _installed(places: tuple[str, ...]) -> Iterator[Path]:
-    for name in _NAMES:
+def _packaged() -> Iterator[Path]:
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is not None and spec.origin is not None:
+        yield Path(spec.origin).parent / _PACKAGED
+
+
+def _installed(names: tuple[str, ...], places: tuple[str, ...]) -> Iterator[Path]:
+    for name in names:
         for place in places:
             folder = Path(place).expanduser()
             if folder.is_dir():

@@ -24,6 +24,8 @@ _USUAL = """
     W11 W14 W15 W18 W19 W22 W24 W25 X1 X6 X8 Y1 Y2 Y3 Y5 Z1 Z7 Z11
 """
 USUAL_SIGNS: tuple[str, ...] = tuple(_USUAL.split())
+# Signs of those photos that only longer lists have (Hieroglyphica, Grimal et al. 2000).
+BEYOND_UNICODE = ("D156", "M195", "P13", "P98")
 
 
 _CODE = re.compile(r"(?:[A-Z]|Aa|NL|NU)[1-9][0-9]{0,2}[A-Za-z]{0,2}")

@@ -2,140 +2,46 @@
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fleetctl.errors import BuildError
 from fleetctl.models import gardiner
+from fleetctl.models.outlines import EM, Outline, Outlines
 from fleetctl.models.stone import Carving, blur, carve, smooth_noise
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from PIL.ImageFont import FreeTypeFont
 
 HEIGHT, WIDTH = 75, 50  # of the photos in Franken's set
 _OVERSAMPLING = 2
-_EM = 160  # font size of the drawn outlines, pixels
-_MARGIN = 4
-_NO_CHARACTER = "\U0010ffff"  # Unicode promises that this never is one
-
-
-@dataclass(frozen=True, slots=True)
-class Outline:
-    """A sign as the font has it, but facing right as on the wall.
-
-    `solid` is its area, `open` its area without inner holes, `lines` what the font draws; greys in 0..255.
-    """
-
-    solid: "Image"
-    open: "Image"
-    lines: "Image"
 
 
 class Carver:
-    """Draws samples of signs; the same font, seed, sign and index always give the same pixels."""
+    """Draws samples of signs; the same fonts, seed, sign and index always give the same pixels.
 
-    def __init__(self, font: Path, *, seed: int) -> None:
-        from PIL import ImageFont
+    Raises:
+        BuildError: one of the files is no font.
+    """
 
-        try:
-            self._font = ImageFont.truetype(str(font), _EM)
-        except OSError as exc:
-            raise BuildError(f"{font} cannot be read as a font: {exc}") from None
-        self._path = font
+    def __init__(self, fonts: Sequence[Path], *, seed: int) -> None:
+        self._outlines = Outlines(fonts)
         self._seed = seed
-        self._outlines: dict[str, Outline] = {}
 
     def sample(self, sign: str, index: int) -> NDArray[np.uint8]:
         """Sample number `index` of a sign: uint8 (75, 50), grey.
 
         Raises:
-            BuildError: the font, or Unicode, has no such sign.
+            BuildError: no font, or not even Unicode, has such a sign.
         """
         rng = np.random.default_rng([self._seed, zlib.crc32(sign.encode()), index])
-        outline = self._outline(sign)
+        outline = self._outlines.outline(sign, index)
         grey = carve(_place(outline, rng), rng) + _surroundings(rng)
         return _photograph(grey, rng)
 
-    def _outline(self, sign: str) -> Outline:
-        if sign not in self._outlines:
-            if character := gardiner.characters().get(sign):
-                self._demand_drawn(sign, character)
-            self._outlines[sign] = _outline(self._font, sign)
-        return self._outlines[sign]
 
-    def _demand_drawn(self, sign: str, character: str) -> None:
-        """A font draws one and the same box, or nothing, for every character that it lacks."""
-        drawn, lacking = (bytes(self._font.getmask(text)) for text in (character, _NO_CHARACTER))
-        if drawn in (b"", lacking):
-            raise BuildError(
-                f"{self._path} has no character for {sign}",
-                hint="use a font with all Egyptian hieroglyphs, such as Noto Sans Egyptian Hieroglyphs",
-            )
-
-
-def drawable(signs: Sequence[str]) -> list[str]:
-    """Those of `signs` that Unicode has a character for, in the given order."""
-    known = gardiner.characters()
-    return [sign for sign in signs if sign in known]
-
-
-def _outline(font: "FreeTypeFont", sign: str) -> Outline:
-    from PIL import Image, ImageDraw, ImageOps
-
-    character = gardiner.characters().get(sign)
-    if character is None:
-        raise BuildError(
-            f"{sign} is not a sign that Unicode has", hint="use Gardiner codes such as G17 or Aa15"
-        )
-    left, top, right, bottom = (int(edge) for edge in font.getbbox(character))
-    drawn = Image.new("L", (right - left + 2 * _MARGIN, bottom - top + 2 * _MARGIN))
-    ImageDraw.Draw(drawn).text((_MARGIN - left, _MARGIN - top), character, font=font, fill=255)
-    lines = np.asarray(ImageOps.mirror(drawn))  # fonts look left, the signs on the wall look right
-    solid, open_ = _areas(lines > 96)
-    whole, hollow = (Image.fromarray(np.maximum(lines, area)) for area in (solid, open_))
-    return Outline(whole, hollow, Image.fromarray(lines))
-
-
-def _areas(ink: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """What the lines of a sign enclose: all of it, and all but what lies inside a second closed line.
-
-    The font draws an ankh's strap by two lines; what the inner one encloses is the hole of the loop.
-    """
-    border = np.ones_like(ink)
-    border[1:-1, 1:-1] = False
-    outside = _flood(border, ~ink)
-    outer_ink = _flood(_grow(outside), ink)
-    between = _flood(_grow(outer_ink), ~ink & ~outside)
-    inner_ink = _flood(_grow(between), ink & ~outer_ink)
-    return _levels(~outside), _levels(outer_ink | between | inner_ink)
-
-
-def _levels(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    return np.where(mask, 255, 0).astype(np.uint8)
-
-
-def _flood(seed: NDArray[np.bool_], allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Every allowed pixel that is connected to the seed through allowed pixels."""
-    reached = seed & allowed
-    while True:
-        grown = _grow(reached) & allowed
-        if (grown == reached).all():
-            return reached
-        reached = grown
-
-
-def _grow(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    grown = mask.copy()
-    grown[1:] |= mask[:-1]
-    grown[:-1] |= mask[1:]
-    grown[:, 1:] |= grown[:, :-1].copy()
-    grown[:, :-1] |= grown[:, 1:].copy()
-    return grown
+def drawable(signs: Sequence[str], fonts: Sequence[Path]) -> list[str]:
+    """Those of `signs`, in their order, that Unicode has a character for, or a font a glyph of that name."""
+    known, outlines = gardiner.characters(), Outlines(fonts)
+    return [sign for sign in signs if sign in known or outlines.has(sign)]
 
 
 def _place(outline: Outline, rng: np.random.Generator) -> Carving:
@@ -143,7 +49,7 @@ def _place(outline: Outline, rng: np.random.Generator) -> Carving:
     from PIL import Image
 
     width, height = outline.lines.size
-    natural = 66.0 / _EM  # a standing bird then fills most of the photo's height
+    natural = 66.0 / EM  # a standing bird then fills most of the photo's height
     scale = min(natural, 47.0 / width, 69.0 / height) * rng.uniform(0.84, 1.06) * _OVERSAMPLING
     stretch = np.exp(rng.normal(0, 0.10))
     turn, slant = rng.normal(0, 0.035), rng.normal(0, 0.04)

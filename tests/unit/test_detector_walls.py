@@ -145,7 +145,7 @@ def test_refuses_crops_that_are_all_held_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 1}, {"walls": 3}, {"held_out": ()}, {"plates": None}],
+    [{"seed": 1}, {"walls": 3}, {"held_out": ()}, {"plates": None}, {"crops": None}],
     ids=lambda change: next(iter(change)),
 )
 def test_the_digest_names_every_setting(tmp_path: Path, change: dict[str, object]) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fleetctl.errors import BuildError, ToolchainMissing
-from fleetctl.manifest.schema import RenderedDataset
+from fleetctl.errors import BuildError
+from fleetctl.manifest.schema import Font, RenderedDataset
 from fleetctl.models import datasets, fonts, gardiner
 from fleetctl.models.rendered import Carver, drawable
 
@@ -29,9 +29,9 @@ def test_the_list_of_signs_is_gardiners() -> None:
 
 def test_the_usual_signs_can_be_drawn(font: Path) -> None:
     """Every sign of the default list has a character, and the font has a picture of each."""
-    carver = Carver(font, seed=0)
+    carver = Carver([font], seed=0)
 
-    assert drawable(gardiner.USUAL_SIGNS) == list(gardiner.USUAL_SIGNS)
+    assert drawable(gardiner.USUAL_SIGNS, [font]) == list(gardiner.USUAL_SIGNS)
     assert len(set(gardiner.USUAL_SIGNS)) == len(gardiner.USUAL_SIGNS)
     pictures = {carver.sample(sign, 0).tobytes() for sign in gardiner.USUAL_SIGNS}
     assert len(pictures) == len(gardiner.USUAL_SIGNS)
@@ -39,7 +39,7 @@ def test_the_usual_signs_can_be_drawn(font: Path) -> None:
 
 def test_a_sample_looks_like_a_photo(font: Path) -> None:
     """75 x 50 grey, with bright ground at the border and something darker in the middle."""
-    samples = np.stack([Carver(font, seed=0).sample("N5", index) for index in range(40)])
+    samples = np.stack([Carver([font], seed=0).sample("N5", index) for index in range(40)])
 
     assert (samples.shape, samples.dtype.name) == ((40, 75, 50), "uint8")
     border = np.concatenate([samples[:, :6], samples[:, -6:]], axis=1)
@@ -49,19 +49,19 @@ def test_a_sample_looks_like_a_photo(font: Path) -> None:
 
 def test_samples_depend_on_seed_sign_and_index_alone(font: Path) -> None:
     """The order in which samples are drawn does not matter; each of the three does."""
-    alone = Carver(font, seed=1).sample("G17", 5)
-    carver = Carver(font, seed=1)
+    alone = Carver([font], seed=1).sample("G17", 5)
+    carver = Carver([font], seed=1)
     carver.sample("N35", 0)
 
     assert (carver.sample("G17", 5) == alone).all()
     assert (carver.sample("G17", 6) != alone).any()
     assert (carver.sample("G1", 5) != alone).any()
-    assert (Carver(font, seed=2).sample("G17", 5) != alone).any()
+    assert (Carver([font], seed=2).sample("G17", 5) != alone).any()
 
 
 def test_signs_look_to_the_right(font: Path) -> None:
     """On the wall birds look right, in fonts left: the beak's side has less ink in the lower half."""
-    mean = np.mean([Carver(font, seed=0).sample("G17", index) for index in range(60)], axis=0)
+    mean = np.mean([Carver([font], seed=0).sample("G17", index) for index in range(60)], axis=0)
     darkness = mean.max() - mean
     columns = np.arange(50)
 
@@ -73,7 +73,7 @@ def test_signs_look_to_the_right(font: Path) -> None:
 def test_a_sign_that_is_none_is_named(font: Path) -> None:
     """A misspelt code ends in one sentence."""
     with pytest.raises(BuildError, match="G999 is not a sign"):
-        Carver(font, seed=0).sample("G999", 0)
+        Carver([font], seed=0).sample("G999", 0)
 
 
 def test_a_file_that_is_no_font_is_named(tmp_path: Path) -> None:
@@ -81,34 +81,7 @@ def test_a_file_that_is_no_font_is_named(tmp_path: Path) -> None:
     (tmp_path / "font.ttf").write_bytes(b"nothing")
 
     with pytest.raises(BuildError, match=r"font\.ttf cannot be read as a font"):
-        Carver(tmp_path / "font.ttf", seed=0)
-
-
-def test_a_named_font_goes_before_installed_ones(tmp_path: Path) -> None:
-    """FLEETCTL_FONT decides, and must exist."""
-    (tmp_path / "mine.ttf").write_bytes(b"")
-
-    assert fonts.find({"FLEETCTL_FONT": str(tmp_path / "mine.ttf")}) == tmp_path / "mine.ttf"
-    with pytest.raises(ToolchainMissing, match=r"gone\.ttf, which is not a file"):
-        fonts.find({"FLEETCTL_FONT": str(tmp_path / "gone.ttf")})
-
-
-def test_a_font_in_the_users_folder_is_found(tmp_path: Path) -> None:
-    """A font that was merely copied to a known place needs no fontconfig."""
-    font = tmp_path / "noto" / "NotoSansEgyptianHieroglyphs-Regular.ttf"
-    font.parent.mkdir()
-    font.write_bytes(b"")
-
-    assert fonts.find({"PATH": ""}, (str(tmp_path),)) == font
-
-
-def test_no_font_says_how_to_get_one(tmp_path: Path) -> None:
-    """Without any font the error names the packages that bring it."""
-    with pytest.raises(ToolchainMissing) as caught:
-        fonts.find({"PATH": ""}, (str(tmp_path),))
-
-    assert "apt-get install fonts-noto-core" in caught.value.hint
-    assert caught.value.exit_code == 22
+        Carver([tmp_path / "font.ttf"], seed=0)
 
 
 def test_the_rendered_dataset_is_split_and_repeatable(tmp_path: Path) -> None:
@@ -125,12 +98,15 @@ def test_the_rendered_dataset_is_split_and_repeatable(tmp_path: Path) -> None:
 
 
 def test_the_rendered_digest_follows_the_recipe(tmp_path: Path) -> None:
-    """Count, signs and seed are part of what the dataset is; naming the default list changes nothing."""
+    """Count, signs, seed and fonts are part of what it is; naming the default list changes nothing."""
     variations = [
         RenderedDataset(),
         RenderedDataset(samples_per_sign=5),
         RenderedDataset(signs=("G17", "N35")),
         RenderedDataset(seed=1),
+        RenderedDataset(fonts=(Font.NEWGARDINER,)),
+        RenderedDataset(fonts=(Font.NOTO, Font.NEWGARDINER)),
+        RenderedDataset(fonts=(Font.NEWGARDINER, Font.NOTO)),
     ]
 
     digests = [datasets.digest(each, base=tmp_path, cache=tmp_path) for each in variations]

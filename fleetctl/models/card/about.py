@@ -1,12 +1,14 @@
 """What a model is and what it was made of: its use, data, recipe, files and sources."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from fleetctl.manifest.schema import (
     ArchiveDataset,
+    Dataset,
     FolderDataset,
+    Font,
     Head,
     RenderedDataset,
     Task,
@@ -15,6 +17,12 @@ from fleetctl.manifest.schema import (
 )
 from fleetctl.models.card.markdown import percent, table
 from fleetctl.models.card.subject import Subject
+
+_FONTS = {
+    Font.NOTO: "Noto Sans Egyptian Hieroglyphs, under the SIL Open Font License 1.1, or what stood for it",
+    Font.NEWGARDINER: "NewGardiner by Mark-Jan Nederhof, under the SIL Open Font License 1.1",
+    Font.AEGYPTUS: "Aegyptus by George Douros, free for any use",
+}
 
 
 def head(subject: Subject) -> list[str]:
@@ -110,12 +118,17 @@ def licence(subject: Subject) -> list[str]:
     lines = ["## Sources and licences", "", f"- {_source(subject)}"]
     if any(count.drawn for count in subject.measured.data.counts.values()):
         lines.append(
-            "- Drawn signs: outlines of the hieroglyph font of the build host (its bytes are part of the "
-            "input digest); Noto Sans Egyptian Hieroglyphs is under the SIL Open Font License 1.1."
+            "- Drawn signs: outlines of fonts of the build host, whose bytes are part of the input digest: "
+            + "; ".join(_FONTS[font] for font in _fonts(subject.model.dataset))
+            + "."
         )
     if subject.model.architecture.weights is Weights.IMAGENET:
         lines.append("- It starts from weights learnt on ImageNet, whose pictures are for research use.")
     return lines
+
+
+def _fonts(dataset: Dataset) -> Iterable[Font]:
+    return () if isinstance(dataset, ArchiveDataset) else dataset.fonts
 
 
 def _architecture(subject: Subject) -> str:

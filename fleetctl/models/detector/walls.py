@@ -8,7 +8,7 @@ import numpy as np
 
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import WallsDataset
-from fleetctl.models import fonts, gardiner, photos, rendered
+from fleetctl.models import dataset_digest, fonts, gardiner, photos, rendered
 from fleetctl.models.detector import masonry, plates
 from fleetctl.models.detector.masonry import Mason
 from fleetctl.models.detector.relief import reliefs
@@ -37,7 +37,7 @@ def load(dataset: WallsDataset, *, base: Path, cache: Path, progress: Progress =
 
     Raises:
         BuildError: there is no usable data; the message names the file or folder.
-        ToolchainMissing: signs are to be drawn and no font has them.
+        ToolchainMissing: signs are to be drawn and a font for it is not installed.
     """
     del cache
     real = plates.read(base / dataset.plates) if dataset.plates is not None else {}
@@ -79,8 +79,7 @@ def digest(dataset: WallsDataset, *, base: Path, cache: Path) -> str:
     if dataset.crops is not None:
         parts["crops"] = folder_digest(base / dataset.crops, cache=cache)
     else:
-        parts["font"] = sha256_file(fonts.find())
-        parts["drawing"] = GENERATOR_VERSION
+        parts |= {**dataset_digest.outlines(dataset.fonts), "drawing": GENERATOR_VERSION}
     return sha256(canonical_json(parts))
 
 
@@ -95,7 +94,7 @@ def _file_digest(path: Path) -> str:
 
 def _signs(dataset: WallsDataset, base: Path, progress: Progress) -> Samples:
     if dataset.crops is None:
-        return _drawn(dataset.seed, progress)
+        return _drawn(dataset, progress)
     samples = photos.read(base / dataset.crops)
     kept = [i for i, name in enumerate(samples.names) if not _is_of_plate(name, dataset.held_out)]
     if len({samples.labels[i] for i in kept}) < 2:
@@ -111,8 +110,8 @@ def _is_of_plate(name: str, held_out: Sequence[str]) -> bool:
     return match is not None and any(plate.isdigit() and int(plate) == int(match[1]) for plate in held_out)
 
 
-def _drawn(seed: int, progress: Progress) -> Samples:
-    carver = rendered.Carver(fonts.find(), seed=seed)
+def _drawn(dataset: WallsDataset, progress: Progress) -> Samples:
+    carver = rendered.Carver(fonts.find_all(dataset.fonts), seed=dataset.seed)
     wanted = [(sign, index) for sign in gardiner.USUAL_SIGNS for index in range(_DRAWN)]
     samples = Samples([], [], [])
     for done, (sign, index) in enumerate(wanted, start=1):
