@@ -49,17 +49,23 @@ class Commits:
             raise self._unreadable() or UsageError(f"git knows no commit {name!r} here", hint=hint)
         return done.stdout.decode().strip()
 
+    def demand_trusted(self) -> None:
+        """See that git does not refuse to read this folder; one that lies in no repository is as good.
+
+        Raises:
+            UsageError: the repository belongs to somebody else, so it would seem to have no history.
+        """
+        if foreign := _foreign(self._run("rev-parse", "--git-dir").stderr.decode(errors="replace")):
+            raise foreign
+
     def _unreadable(self) -> UsageError | None:
         """Why git tells nothing of this repository at all; None where it does."""
         done = self._run("rev-parse", "--git-dir")
         if not done.returncode:
             return None
         said = done.stderr.decode(errors="replace")
-        if foreign := re.search(r"dubious ownership in repository at '(.+)'", said):
-            return UsageError(
-                f"git does not read {foreign[1]}: it belongs to somebody else",
-                hint=f"if you trust it: `git config --global --add safe.directory {foreign[1]}`",
-            )
+        if foreign := _foreign(said):
+            return foreign
         if "not a git repository" in said:
             return UsageError(f"{self.root} lies in no git repository", hint="`git init` makes one")
         return UsageError(f"git cannot read {self.root}: {said.strip() or 'it says nothing'}")
@@ -202,6 +208,15 @@ class _Entry:
     path: PurePosixPath
     blob: str
     is_link: bool
+
+
+def _foreign(said: str) -> UsageError | None:
+    """What git says where it reads no repository of another user's, such as one mounted into a container."""
+    found = re.search(r"dubious ownership in repository at '(.+)'", said)
+    return found and UsageError(
+        f"git does not read {found[1]}: it belongs to somebody else",
+        hint=f"if you trust it: `git config --global --add safe.directory {found[1]}`",
+    )
 
 
 def project_at(project: Project, commit: str, folder: Path, *, whole: bool, cards: bool = False) -> Project:

@@ -44,12 +44,14 @@ def project_of(file: Path, rev: str, *, dirty: bool, unpushed: bool, signed: boo
     """The project as `rev` has it, in a folder that goes with the block; the files here where `rev` is empty.
 
     Raises:
-        UsageError: git knows no such commit, or trusts no signature of it; or one is wanted, and none named.
+        UsageError: git knows no such commit, trusts no signature of it, or does not read the repository; or a
+            commit is wanted, and none named.
         Refused: files here differ from git, or no remote has the commit, and that was not allowed.
     """
     project = Project(file)
     if not rev:
         _refuse_without_commit({"--signed": signed, "--allow-dirty": dirty, "--allow-unpushed": unpushed})
+        Commits(project.root).demand_trusted()  # receipts would name no commit, and older ones pass for newer
         yield project
         return
     commits = Commits(project.root)

@@ -151,6 +151,20 @@ def test_why_git_reads_nothing_is_told(
     assert "no git repository" in missing.err
 
 
+def test_a_repository_that_git_does_not_read_is_not_taken_for_none(
+    fleetctl: Fleetctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Receipts would name no commit, and whether boards lose a newer release could not be told."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    foreign = fleetctl("rollout", "--yes")
+    monkeypatch.delenv("GIT_TEST_ASSUME_DIFFERENT_OWNER")
+    shutil.rmtree(".git")
+    none = fleetctl("rollout", "--yes")
+
+    assert (2, 0) == (foreign.status, none.status), none.err
+    assert f"`git config --global --add safe.directory {Path.cwd()}`" in foreign.err
+
+
 @pytest.mark.parametrize("option", ["--signed", "--allow-dirty", "--allow-unpushed"])
 def test_what_is_said_of_a_commit_needs_one(fleetctl: Fleetctl, option: str) -> None:
     """Else files that nobody signed would go out although a signature was asked for."""

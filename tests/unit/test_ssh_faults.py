@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import paramiko
+import paramiko.ber  # which paramiko itself imports only where it needs it
 import pytest
 
 from fleetctl.errors import Refused, TransportError
