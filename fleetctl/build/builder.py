@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from fleetctl import lockfile
 from fleetctl.artifact import verify_artifact
+from fleetctl.build import drawn_from
 from fleetctl.build.cards import bring_card_up_to_date, demand_card
 from fleetctl.build.inputs import cache_folder, model_inputs
 from fleetctl.build.resolve import current_models, demand_acceptance, staleness
@@ -158,6 +159,7 @@ def _bring_up_to_date(
         return BuiltModel(model.name, _trimmed(model, completed or locked), _COMPLETED if completed else "")
     if force:
         shutil.rmtree(workdir, ignore_errors=True)
+    drawn_from.forget_others(workdir, model.dataset)
     finished = _finished(workdir, model, inputs, store)
     if finished is None:
         finished = _made(model, inputs, fleet, project, workdir, _told_of(model, progress), stages)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef, Contract
-from fleetctl.build import trained_record
+from fleetctl.build import drawn_from, trained_record
 from fleetctl.build.cards import MEASUREMENTS
 from fleetctl.build.stages import Converted, as_it_is, for_edge_tpu, toolchain
 from fleetctl.lockfile import ClassDrop, LockedModel, LockedVariant, Metrics
@@ -112,6 +112,7 @@ class DetectorWorkshop:
             spec, detection = root.key("preprocess").mapping(), root.key("detection").mapping()
             return TrainedDetector(labels, weights, spec, detection)
         self.workdir.mkdir(parents=True, exist_ok=True)
+        drawn_from.note(self.workdir, model.dataset)
         trained = self.stages.train(model, scenes, workdir=self.workdir, progress=self.progress)
         facts = {
             "labels": list(trained.labels),

@@ -17,8 +17,9 @@ from fleetctl.compatibility.requirements import Requirements
 from fleetctl.errors import BuildError
 from fleetctl.lockfile import Compilation, Pending
 from fleetctl.manifest.schema import Head, Model, Task, VariantName, WallsDataset, Weights
-from fleetctl.models import imagenet, network
+from fleetctl.models import fonts, imagenet, network
 from fleetctl.models.card.subject import Subject
+from fleetctl.models.dataset_digest import fonts_of
 from fleetctl.models.edgetpu import workplace
 from fleetctl.models.evaluate import Evaluation
 from fleetctl.models.gardiner import UNKNOWN
@@ -179,7 +180,7 @@ def toolchain(model: Model) -> Mapping[str, str]:
 
     _demand_buildable(model)
     architecture = model.architecture
-    tools = {"fleetctl builder": BUILDER}
+    tools = {"fleetctl builder": BUILDER, **fonts.versions(fonts_of(model.dataset))}
     if architecture.weights is Weights.IMAGENET:
         tools["imagenet weights"] = imagenet.SHA256[:12]
     if architecture.head is Head.LOGISTIC_REGRESSION:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef, Contract
-from fleetctl.build import trained_record
+from fleetctl.build import drawn_from, trained_record
 from fleetctl.build.cards import MEASUREMENTS
 from fleetctl.build.stages import Converted, Measured, ModelStages, Stages
 from fleetctl.checked_json import Node
@@ -77,6 +77,7 @@ class Workshop:
         if (noted := trained_record.recall(self.workdir)) is not None:
             return _trained_from(*noted)
         self.workdir.mkdir(parents=True, exist_ok=True)
+        drawn_from.note(self.workdir, model.dataset)
         trained = self.stages.train(model, split, workdir=self.workdir, progress=self.progress)
         facts = {"labels": list(trained.labels), "preprocess": dict(trained.preprocess)}
         trained_record.note(self.workdir, trained.weights, facts)

@@ -11,33 +11,33 @@ from fleetctl.manifest.schema import (
     RenderedDataset,
     WallsDataset,
 )
-from fleetctl.models import fonts, gardiner
+from fleetctl.models import gardiner
 from fleetctl.models.folder_digest import folder_digest
 from fleetctl.models.generator import GENERATOR_VERSION
-from fleetctl.store import canonical_json, sha256, sha256_file
+from fleetctl.store import canonical_json, sha256
 
 
 def digest(dataset: Dataset, *, base: Path, cache: Path) -> str:
-    """sha256 that changes whenever `datasets.load` would give other samples.
+    """sha256 that changes whenever the manifest or its photos would give `datasets.load` other samples.
 
     It imports no heavy package and downloads nothing.
 
     Raises:
-        BuildError, ToolchainMissing: as `datasets.load`, for a missing folder or font.
+        BuildError: as `datasets.load`, for a missing folder.
     """
     match dataset:
         case RenderedDataset():
             parts: dict[str, object] = {
                 "samples": dataset.samples_per_sign,
                 "signs": list(signs_of(dataset)),
-                "drawing": _drawing(dataset.fonts),
+                "drawing": drawing(dataset.fonts),
             }
         case FolderDataset():
             parts = {"photos": folder_digest(base / dataset.path, cache=cache)}
             if dataset.evaluation is not None:
                 parts["evaluation"] = folder_digest(base / dataset.evaluation, cache=cache)
             if dataset.rendered:
-                parts |= {"rendered": dataset.rendered, "drawing": _drawing(dataset.fonts)}
+                parts |= {"rendered": dataset.rendered, "drawing": drawing(dataset.fonts)}
         case WallsDataset():
             from fleetctl.models.detector import walls
 
@@ -47,19 +47,23 @@ def digest(dataset: Dataset, *, base: Path, cache: Path) -> str:
     return sha256(canonical_json({"kind": type(dataset).__name__, "seed": dataset.seed, **parts}))
 
 
-def outlines(named: Sequence[Font]) -> dict[str, object]:
-    """What the outlines of drawn signs are taken from.
-
-    Raises:
-        ToolchainMissing: a font is not installed.
-    """
-    files = [sha256_file(font) for font in fonts.find_all(named)]
-    # One is named as when there could be no more: its models need not be built again.
-    return {"font": files[0]} if len(files) == 1 else {"fonts": files}
+def drawing(named: Sequence[Font]) -> dict[str, object]:
+    """What drawings are made by. Fonts count by name, like tools: who only rolls out needs none of them, and
+    another release of one is no other recipe. The lock's toolchain has their bytes' digests."""
+    return {"fonts": [font.value for font in named], "generator": GENERATOR_VERSION}
 
 
-def _drawing(named: Sequence[Font]) -> dict[str, object]:
-    return {**outlines(named), "generator": GENERATOR_VERSION}
+def fonts_of(dataset: Dataset) -> tuple[Font, ...]:
+    """The fonts that samples of a dataset are drawn from; empty where none is drawn."""
+    match dataset:
+        case RenderedDataset(fonts=named):
+            return named
+        case FolderDataset(rendered=count, fonts=named):
+            return named if count else ()
+        case WallsDataset(crops=crops, fonts=named):
+            return () if crops else named
+        case ArchiveDataset():
+            return ()
 
 
 def signs_of(dataset: RenderedDataset) -> tuple[str, ...]:

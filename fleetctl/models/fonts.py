@@ -12,6 +12,7 @@ from fleetctl.children import environment
 from fleetctl.errors import ToolchainMissing
 from fleetctl.manifest.schema import Font
 from fleetctl.models.build_tools import HOW_TO_INSTALL
+from fleetctl.store import sha256_file
 
 _PLACES = (
     "~/.local/share/fonts",
@@ -62,6 +63,11 @@ def find(
 def find_all(fonts: Sequence[Font]) -> list[Path]:
     """The files of several fonts, in the given order; raises as `find`."""
     return [find(font) for font in fonts]
+
+
+def versions(fonts: Sequence[Font]) -> dict[str, str]:
+    """How each font's file is named in a toolchain: by the start of its sha256; raises as `find`."""
+    return {f"font {font}": sha256_file(find(font))[:12] for font in fonts}
 
 
 def _candidates(font: Font, environ: Mapping[str, str], places: tuple[str, ...]) -> Iterator[Path]:

@@ -1,12 +1,11 @@
 """What a model is and what it was made of: its use, data, recipe, files and sources."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from fleetctl.manifest.schema import (
     ArchiveDataset,
-    Dataset,
     FolderDataset,
     Font,
     Head,
@@ -17,6 +16,7 @@ from fleetctl.manifest.schema import (
 )
 from fleetctl.models.card.markdown import percent, table
 from fleetctl.models.card.subject import Subject
+from fleetctl.models.dataset_digest import fonts_of
 
 _FONTS = {
     Font.NOTO: "Noto Sans Egyptian Hieroglyphs, under the SIL Open Font License 1.1, or what stood for it",
@@ -118,17 +118,13 @@ def licence(subject: Subject) -> list[str]:
     lines = ["## Sources and licences", "", f"- {_source(subject)}"]
     if any(count.drawn for count in subject.measured.data.counts.values()):
         lines.append(
-            "- Drawn signs: outlines of fonts of the build host, whose bytes are part of the input digest: "
-            + "; ".join(_FONTS[font] for font in _fonts(subject.model.dataset))
+            "- Drawn signs: outlines of fonts of the build host, whose digests are among its tools: "
+            + "; ".join(_FONTS[font] for font in fonts_of(subject.model.dataset))
             + "."
         )
     if subject.model.architecture.weights is Weights.IMAGENET:
         lines.append("- It starts from weights learnt on ImageNet, whose pictures are for research use.")
     return lines
-
-
-def _fonts(dataset: Dataset) -> Iterable[Font]:
-    return () if isinstance(dataset, ArchiveDataset) else dataset.fonts
 
 
 def _architecture(subject: Subject) -> str:

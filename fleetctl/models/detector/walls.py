@@ -14,7 +14,6 @@ from fleetctl.models.detector.masonry import Mason
 from fleetctl.models.detector.relief import reliefs
 from fleetctl.models.detector.scenes import Scene, Scenes
 from fleetctl.models.folder_digest import folder_digest
-from fleetctl.models.generator import GENERATOR_VERSION
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.samples import Samples, drawn_name, stratified
 from fleetctl.store import canonical_json, sha256, sha256_file
@@ -60,10 +59,12 @@ def load(dataset: WallsDataset, *, base: Path, cache: Path, progress: Progress =
 
 
 def digest(dataset: WallsDataset, *, base: Path, cache: Path) -> str:
-    """sha256 that changes whenever `load` would give other scenes. It imports no heavy package.
+    """sha256 that changes whenever the manifest or its photos would give `load` other scenes.
+
+    It imports no heavy package.
 
     Raises:
-        BuildError, ToolchainMissing: as `load`, for a missing folder, list or font.
+        BuildError: as `load`, for a missing folder or list.
     """
     parts: dict[str, object] = {
         "kind": "WallsDataset",
@@ -79,7 +80,7 @@ def digest(dataset: WallsDataset, *, base: Path, cache: Path) -> str:
     if dataset.crops is not None:
         parts["crops"] = folder_digest(base / dataset.crops, cache=cache)
     else:
-        parts |= {**dataset_digest.outlines(dataset.fonts), "drawing": GENERATOR_VERSION}
+        parts["drawing"] = dataset_digest.drawing(dataset.fonts)
     return sha256(canonical_json(parts))
 
 
