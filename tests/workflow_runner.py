@@ -31,7 +31,7 @@ ELSEWHERE = {
     "actions/attest-build-provenance": "wants a token of GitHub's identity provider, and Sigstore",
     "sigstore/cosign-installer": "downloads cosign; test_image_signing.py plays it",
     "pypa/gh-action-pypi-publish": "publishes to the package index",
-    "Install a font with hieroglyphs": "installs a package as root",
+    "Install fonts with hieroglyphs": "installs packages as root",
     "Install fleetctl": "installs from a package index; what is tested is on the path already",
     "Trust the keys of Google's apt repository": "downloads Google's keys",
     "Install the compiler": "installs from Google's apt repository",

@@ -3,9 +3,11 @@
 A recipe only names fonts. What was drawn from other files of these names is not taken up again.
 """
 
+import contextlib
 import shutil
 from pathlib import Path
 
+from fleetctl.errors import ToolchainMissing
 from fleetctl.manifest.schema import Dataset
 from fleetctl.models import fonts
 from fleetctl.models.dataset_digest import fonts_of
@@ -26,7 +28,7 @@ def note(workdir: Path, dataset: Dataset) -> None:
 
 
 def forget_others(workdir: Path, dataset: Dataset) -> None:
-    """Empty the folder where they were other files; raises `ToolchainMissing` as `note`."""
-    noted = workdir / _FILE
-    if noted.is_file() and noted.read_bytes() != canonical_json(fonts.versions(fonts_of(dataset))):
-        shutil.rmtree(workdir, ignore_errors=True)
+    """Empty the folder where they were other files; where there are none here, nothing can be drawn anew."""
+    with contextlib.suppress(ToolchainMissing, FileNotFoundError):
+        if (workdir / _FILE).read_bytes() != canonical_json(fonts.versions(fonts_of(dataset))):
+            shutil.rmtree(workdir, ignore_errors=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from fleetctl import __version__
 
 WORKFLOWS = ("plan", "build", "rollout", "wave", "drift")
+ACTIONS = ("edgetpu-compiler", "fonts")
 CHECKLIST = Path(".github/CHECKLIST.md")
 
 
@@ -19,7 +20,10 @@ def adoption_files() -> dict[Path, str]:
             folder / "workflows" / f"{name}.yml": _text(ours / "workflows" / f"{name}.yml")
             for name in WORKFLOWS
         },
-        folder / "actions/edgetpu-compiler/action.yml": _text(ours / "actions/edgetpu-compiler/action.yml"),
+        **{
+            folder / "actions" / name / "action.yml": _text(ours / "actions" / name / "action.yml")
+            for name in ACTIONS
+        },
         folder / "actions/fleetctl/action.yml": _text(theirs / "action.yml"),
         folder / "fleetctl.txt": f"fleetctl[build]=={__version__}\n",
         folder / "CODEOWNERS": _text(theirs / "CODEOWNERS"),

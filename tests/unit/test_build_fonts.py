@@ -60,6 +60,22 @@ def test_what_was_drawn_from_another_file_is_not_taken_up_again(
     assert ["train" in stages.asked for stages in (first, again, anew)] == [True, False, True]
 
 
+def test_what_was_drawn_elsewhere_is_locked_where_no_font_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pipeline one machine builds and another, which can draw nothing, writes the lock."""
+    fleet, project = drawing_fleet(tmp_path)
+    build(fleet, project, stages=ToyStages())
+    project.lockfile.unlink()
+    monkeypatch.setenv("FLEETCTL_FONT", str(tmp_path / "gone.ttf"))
+    stages = ToyStages()
+
+    build(fleet, project, stages=stages)
+
+    assert stages.asked == []
+    check(fleet, project)
+
+
 def test_the_toolchain_says_which_files_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the start of their digests; a font that is absent is said before anything is built."""
     fleet, _ = drawing_fleet(tmp_path)
