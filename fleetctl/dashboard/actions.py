@@ -135,7 +135,8 @@ class Desk:
         else:
             raise Refusal(400, "which boards are meant?")
         if not names or asked.get("digest") != names_digest(names):
-            raise Refusal(409, f"the choice is now {plural(len(names), 'board')}", "look again")
+            now = plural(len(names), "board")
+            raise Refusal(409, f"these are no longer the boards that you saw: {now} now", "look again")
         return names
 
 

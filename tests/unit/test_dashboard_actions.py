@@ -126,6 +126,12 @@ def test_nobody_else_acts(desktop: Desktop, changes: dict[str, str | None], stat
     assert TOKEN not in answer.text
 
 
+def test_a_choice_is_its_boards_in_any_order() -> None:
+    """One that got worse goes to the top of the page, between a question and its answer."""
+    assert names_digest(["luxor-01", "luxor-02"]) == names_digest(["luxor-02", "luxor-01"])
+    assert names_digest(["luxor-01", "luxor-02"]) != names_digest(["luxor-01"])
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
 def test_only_posts_act(desktop: Desktop, method: str) -> None:
     """A link, an image or a preflight of another site leads nowhere, and is allowed nothing."""

@@ -108,8 +108,11 @@ class FleetView:
 
 
 def names_digest(names: Sequence[str]) -> str:
-    """The same for the same boards in the same order: whether a choice still is what somebody looked at."""
-    return sha256("\n".join(names).encode())
+    """The same for the same boards: whether a choice still is what somebody looked at.
+
+    They change places on a page whenever one of them gets better or worse.
+    """
+    return sha256("\n".join(sorted(names)).encode())
 
 
 def fleet_view(fleet: Fleet, statuses: Sequence[BoardStatus], choice: Choice) -> FleetView:
