@@ -60,8 +60,8 @@ def fit(
             (N, signs).
         images: prepared photos, uint8 (M, H, W, C).
         targets: index of each photo's sign, (M,).
-        progress: hears `stage` after each step, counted over all epochs; the stage's name says at which step
-            a training was resumed.
+        progress: hears `stage` before the first step and after each, counted over all epochs; the stage's name
+            says at which step a training was resumed.
         emphasis: what each photo counts for; None is the same for all.
         checkpoint: where the state is kept meanwhile. The caller removes it once the result is safe.
 
@@ -241,8 +241,7 @@ def _watcher(steps: int, state: Resumable, course: _Course, progress: Progress) 
     class Watcher(tf.keras.callbacks.Callback):  # type: ignore[misc, name-defined]
         def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
             del logs
-            if state.step:
-                progress(stage, state.step, steps)
+            progress(stage, state.step, steps)  # the first step takes longest: TensorFlow compiles it
 
         def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
             del batch

@@ -209,7 +209,7 @@ def test_fine_tuning_goes_on_where_it_was_interrupted(tiny: Tiny) -> None:
 
     def interrupt(stage: str, done: int, total: int) -> None:
         told.append((stage, done, total))
-        if len(told) == 3:
+        if len(told) == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -217,8 +217,8 @@ def test_fine_tuning_goes_on_where_it_was_interrupted(tiny: Tiny) -> None:
     resumed = quantize.convert(MODEL, tiny.trained, VariantName.INT8_QAT, tiny.samples, progress=interrupt)
 
     assert resumed == tiny.files[VariantName.INT8_QAT]
-    assert [("fine-tune", step, 6) for step in (1, 2, 3)] == told[:3]
-    assert {"fine-tune, resumed at step 3 of 6"} == {stage for stage, _, _ in told[3:]}
+    assert [("fine-tune", step, 6) for step in range(4)] == told[:4]
+    assert {"fine-tune, resumed at step 3 of 6"} == {stage for stage, _, _ in told[4:]}
     assert list(tiny.trained.weights.parent.iterdir()) == [tiny.trained.weights]
 
 

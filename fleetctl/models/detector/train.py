@@ -115,6 +115,7 @@ def _learn(
     state = Resumable(made, optimizer, identity, checkpoint)
     step_once = _step(made, optimizer)
     stage = f"train, resumed at step {state.step} of {steps}" if state.step else "train"
+    progress(stage, state.step, steps)  # the first step takes longest: TensorFlow compiles it
     with state.kept():
         for batch in _ahead(lessons, state.step, steps):
             cost = float(step_once(batch.pixels, batch.classes, batch.offsets))
