@@ -60,8 +60,8 @@ def fit(
             (N, signs).
         images: prepared photos, uint8 (M, H, W, C).
         targets: index of each photo's sign, (M,).
-        progress: hears `stage` before the first step and after each, counted over all epochs; the stage's name
-            says at which step a training was resumed.
+        progress: hears `stage` before the first step and after each, counted over all epochs; the name of the
+            stage says at which step a training was resumed.
         emphasis: what each photo counts for; None is the same for all.
         checkpoint: where the state is kept meanwhile. The caller removes it once the result is safe.
 

@@ -108,8 +108,8 @@ class PlainProgress:
             self.total = total
         self.reached += count
         now = self.clock()
-        if self.first is None:
-            self.first = now, self.reached  # work taken up in the middle says nothing about its speed
+        if self.first is None and self.reached:
+            self.first = now, self.reached  # what came before says nothing of the speed
         if self.total and self._is_due(now, self.reached / self.total):
             self._print(f" {100 * self.reached / self.total:3.0f} %{self._time_left(now)}")
 

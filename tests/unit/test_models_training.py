@@ -69,7 +69,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 @pytest.mark.slow
 def test_training_tells_of_every_step(built: Built) -> None:
-    """Progress counts each step over all epochs, up to the last, and begins before TensorFlow compiles one."""
+    """Progress counts each step over all epochs, and begins before TensorFlow compiles the first."""
     steps = 3 * 128 // 16
 
     assert built.progress == [("train", step, steps) for step in range(steps + 1)]

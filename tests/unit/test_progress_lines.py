@@ -59,6 +59,19 @@ def test_resumed_work_is_judged_by_what_is_done_now(capsys: pytest.CaptureFixtur
     assert ["  train  90 %, about 40 s left", "  train 100 %"] == said[-2:]
 
 
+def test_getting_ready_says_nothing_of_the_speed(capsys: pytest.CaptureFixture[str]) -> None:
+    """A minute in which TensorFlow compiles the first of a hundred steps does not make hours of the rest."""
+    clock = Clock()
+    progress = PlainProgress("train", None, clock=clock)
+    progress(0, total=100)
+    clock.now += 60
+    for _ in range(20):
+        progress(1, total=100)
+        clock.now += 1
+
+    assert "  train  10 %, about 90 s left" in capsys.readouterr().err.splitlines()
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.2, "1 s"), (40, "40 s"), (100, "100 s"), (130, "2 min"), (3000, "50 min"), (7800, "2 h 10 min")],
