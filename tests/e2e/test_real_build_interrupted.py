@@ -102,9 +102,8 @@ def test_a_training_that_was_stopped_says_where_it_goes_on(tmp_path: Path) -> No
     root = fleet(tmp_path / "interrupted")
     with subprocess.Popen(BUILD, cwd=root, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        while "tiny: train" not in process.stderr.readline():
+        while not re.search(r"tiny: train +\d", process.stderr.readline()):  # some steps are behind it
             assert process.poll() is None
-        time.sleep(0.5)
         process.send_signal(signal.SIGINT)
     (checkpoint,) = root.glob(".fleetctl/build/*/train.checkpoint")
     assert process.returncode == 130
