@@ -84,7 +84,7 @@ def _candidates(font: Font, environ: Mapping[str, str], places: tuple[str, ...])
 
 def _packaged() -> Iterator[Path]:
     spec = importlib.util.find_spec(_PACKAGE)
-    if spec is not None and spec.origin is not None:
+    if spec is not None and spec.origin is not None and (Path(spec.origin).parent / _PACKAGED).is_file():
         yield Path(spec.origin).parent / _PACKAGED
 
 

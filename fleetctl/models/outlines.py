@@ -71,10 +71,10 @@ class FontOutlines:
         from fontTools.ttLib import TTFont, TTLibError
 
         try:
-            with TTFont(self._path, lazy=True) as font:
+            with TTFont(self._path, lazy=True, fontNumber=0) as font:  # of a collection, as Pillow does
                 points = font.getBestCmap() or {}
-        except TTLibError as exc:
-            raise BuildError(f"{self._path} cannot be read as a font: {exc}") from None
+        except TTLibError:
+            return {}  # such as a bitmap font: Pillow draws from it, and its glyphs have no such names
         return {name: chr(point) for point, name in points.items() if gardiner.is_code(name)}
 
     def _is_drawn(self, character: str) -> bool:

@@ -72,6 +72,17 @@ def test_a_sign_that_unicode_lacks_is_drawn_where_a_font_names_it(other: Path) -
     assert drawable(["D156", "G17"], [fonts.find()]) == ["G17"]
 
 
+def test_a_collection_of_fonts_is_read_like_its_first(other: Path, tmp_path: Path) -> None:
+    """Noto and system fonts come as `.ttc` too."""
+    from fontTools.ttLib import TTCollection, TTFont
+
+    collection = TTCollection()
+    collection.fonts = [TTFont(other), TTFont(fonts.find())]
+    collection.save(tmp_path / "two.ttc")
+
+    assert drawable(["D156", "G17", "M195"], [tmp_path / "two.ttc"]) == ["D156", "G17"]
+
+
 def test_a_sign_that_no_font_has_is_told_with_the_fonts(other: Path) -> None:
     """A character of Unicode that the fonts lack, and a code that is none, are two mistakes."""
     with pytest.raises(BuildError, match=r"two\.ttf has no character for N35"):
