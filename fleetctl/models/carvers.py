@@ -10,14 +10,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fleetctl.children import environment
+from fleetctl.models.progress import Progress, silent
 from fleetctl.models.rendered import HEIGHT, WIDTH, Carver
+from fleetctl.models.samples import Samples, drawn_name
 
 WORTH_HELPERS = 400  # drawings: a few seconds of one processor's work
 _SIZE = HEIGHT * WIDTH
@@ -43,6 +45,20 @@ def draw(
                 yield np.frombuffer(pixels, np.uint8).reshape(HEIGHT, WIDTH).copy()
             else:
                 yield carver.sample(sign, index)
+
+
+def samples(
+    fonts: Sequence[Path], seed: int, signs: Iterable[str], count: int, progress: Progress = silent
+) -> Samples:
+    """`count` drawings of each sign, labelled; `progress` hears stage `draw`. Raises as `draw`."""
+    wanted = [(sign, index) for sign in signs for index in range(count)]
+    drawn = Samples([], [], [])
+    for done, ((sign, index), image) in enumerate(zip(wanted, draw(fonts, seed, wanted), strict=True), 1):
+        drawn.images.append(image)
+        drawn.labels.append(sign)
+        drawn.names.append(drawn_name(sign, index))
+        progress("draw", done, len(wanted))
+    return drawn
 
 
 def _useful(drawings: int) -> int:

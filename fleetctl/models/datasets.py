@@ -1,6 +1,5 @@
 """From what a manifest says about data to samples; `dataset_digest` names them."""
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fleetctl.errors import BuildError
@@ -9,7 +8,7 @@ from fleetctl.models import carvers, fonts, gardiner, photos, rendered
 from fleetctl.models.dataset_digest import digest as digest
 from fleetctl.models.dataset_digest import signs_of
 from fleetctl.models.progress import Progress, silent
-from fleetctl.models.samples import Samples, Split, drawn_name, stratified
+from fleetctl.models.samples import Samples, Split, stratified
 
 
 def load(dataset: Dataset, *, base: Path, cache: Path, progress: Progress = silent) -> Split:
@@ -41,7 +40,7 @@ def load(dataset: Dataset, *, base: Path, cache: Path, progress: Progress = sile
 
 def _load_rendered(dataset: RenderedDataset, progress: Progress) -> Split:
     files = fonts.find_all(dataset.fonts)
-    samples = _draw(files, signs_of(dataset), dataset.samples_per_sign, dataset.seed, progress)
+    samples = carvers.samples(files, dataset.seed, signs_of(dataset), dataset.samples_per_sign, progress)
     return stratified(samples, seed=dataset.seed)
 
 
@@ -56,20 +55,8 @@ def _load_folder(dataset: FolderDataset, base: Path, progress: Progress) -> Spli
     files = fonts.find_all(dataset.fonts)
     known = {*gardiner.USUAL_SIGNS, *gardiner.BEYOND_UNICODE, *split.train.labels}
     signs = rendered.drawable(sorted(known), files)
-    drawn = _draw(files, signs, dataset.rendered, dataset.seed, progress)
+    drawn = carvers.samples(files, dataset.seed, signs, dataset.rendered, progress)
     return Split(split.train + drawn, split.evaluation)
-
-
-def _draw(files: Sequence[Path], signs: Iterable[str], count: int, seed: int, progress: Progress) -> Samples:
-    wanted = [(sign, index) for sign in signs for index in range(count)]
-    drawn = carvers.draw(files, seed, wanted)
-    samples = Samples([], [], [])
-    for done, ((sign, index), image) in enumerate(zip(wanted, drawn, strict=True), start=1):
-        samples.images.append(image)
-        samples.labels.append(sign)
-        samples.names.append(drawn_name(sign, index))
-        progress("draw", done, len(wanted))
-    return samples
 
 
 def _photos(folder: Path, progress: Progress) -> Samples:

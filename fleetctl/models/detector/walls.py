@@ -8,14 +8,14 @@ import numpy as np
 
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import WallsDataset
-from fleetctl.models import dataset_digest, fonts, gardiner, photos, rendered
+from fleetctl.models import carvers, dataset_digest, fonts, gardiner, photos
 from fleetctl.models.detector import masonry, plates
 from fleetctl.models.detector.masonry import Mason
 from fleetctl.models.detector.relief import reliefs
 from fleetctl.models.detector.scenes import Scene, Scenes
 from fleetctl.models.folder_digest import folder_digest
 from fleetctl.models.progress import Progress, silent
-from fleetctl.models.samples import Samples, drawn_name, stratified
+from fleetctl.models.samples import Samples, stratified
 from fleetctl.store import canonical_json, sha256, sha256_file
 
 _DRAWN = 12  # drawings of each sign where there are no crops
@@ -95,7 +95,8 @@ def _file_digest(path: Path) -> str:
 
 def _signs(dataset: WallsDataset, base: Path, progress: Progress) -> Samples:
     if dataset.crops is None:
-        return _drawn(dataset, progress)
+        files = fonts.find_all(dataset.fonts)
+        return carvers.samples(files, dataset.seed, gardiner.USUAL_SIGNS, _DRAWN, progress)
     samples = photos.read(base / dataset.crops)
     kept = [i for i, name in enumerate(samples.names) if not _is_of_plate(name, dataset.held_out)]
     if len({samples.labels[i] for i in kept}) < 2:
@@ -109,18 +110,6 @@ def _signs(dataset: WallsDataset, base: Path, progress: Progress) -> Samples:
 def _is_of_plate(name: str, held_out: Sequence[str]) -> bool:
     match = _PLATE_PREFIX.match(Path(name).name)
     return match is not None and any(plate.isdigit() and int(plate) == int(match[1]) for plate in held_out)
-
-
-def _drawn(dataset: WallsDataset, progress: Progress) -> Samples:
-    carver = rendered.Carver(fonts.find_all(dataset.fonts), seed=dataset.seed)
-    wanted = [(sign, index) for sign in gardiner.USUAL_SIGNS for index in range(_DRAWN)]
-    samples = Samples([], [], [])
-    for done, (sign, index) in enumerate(wanted, start=1):
-        samples.images.append(carver.sample(sign, index))
-        samples.labels.append(sign)
-        samples.names.append(drawn_name(sign, index))
-        progress("draw", done, len(wanted))
-    return samples
 
 
 def _compose(samples: Samples, count: int, seed: int, progress: Progress) -> tuple[Scene, ...]:
