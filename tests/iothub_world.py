@@ -1,6 +1,7 @@
 """Boards that are reached through a hub: real board software, as modules that a small agent runs."""
 
 import contextlib
+import gc
 import itertools
 import os
 import secrets
@@ -8,6 +9,7 @@ import shutil
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -112,8 +114,12 @@ class IotHubWorld:
 
     def interrupted(self, order: Order) -> None:
         begun = Path(order.board.root) / "state" / "pending.json"
-        with interrupt_once(begun.exists):
-            list(self.transport.release([order]))
+        with warnings.catch_warnings():
+            # A call to the hub that Ctrl-C cuts short leaves its socket to the garbage collector.
+            warnings.simplefilter("ignore", ResourceWarning)
+            with interrupt_once(begun.exists):
+                list(self.transport.release([order]))
+            gc.collect()
 
     def pass_time(self, seconds: float) -> None:
         time.sleep(seconds)

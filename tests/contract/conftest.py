@@ -34,8 +34,6 @@ IOTHUB = [
     pytest.mark.e2e,
     pytest.mark.xdist_group("iothub"),  # devices know one port, and not every system has a second loopback
     pytest.mark.filterwarnings("ignore:ssl.PROTOCOL_TLSv1_2 is deprecated"),  # the SDK's own choice
-    # A call that Ctrl-C cuts short leaves its socket to the garbage collector.
-    pytest.mark.filterwarnings("ignore:.*SSLSocket:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 
