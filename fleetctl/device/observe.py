@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 from .alterations import alterations
 from .call import Call
@@ -11,11 +11,12 @@ from .clock import utc
 from .files import Json, sha256_file, to_json
 from .foreign import foreign_names
 from .healthz import healthz
+from .kept_look import ground, keep_look
 from .records import Records
-from .release_files import release_files
+from .release_files import FileRef, release_files
 from .survey import survey
 from .trust import described_trust
-from .unit_files import unit_changes
+from .unit_files import unit_changes, unit_of
 from .vitals import health
 
 CONFIG_LIMIT = 16 << 10
@@ -24,6 +25,33 @@ CONFIG_LIMIT = 16 << 10
 def observe(call: Call) -> Dict[str, Any]:
     board = call.board
     current = board.current
+    wanted = release_files(board, current) if current else {}
+    python = interpreter_of(call, current)
+    key = call.request.get("keep")
+    if current is None or not isinstance(key, str):
+        return look(call, current, wanted, python)
+    unit = unit_of(board, current, wanted)
+    stood = ground(board, python, unit, call.unit_folder)
+    reply = look(call, current, wanted, python)
+    if ground(board, python, unit, call.unit_folder) == stood:
+        keep_look(board, stood, hashed_files(call, current, wanted, unit), key, reply)
+    return reply
+
+
+def hashed_files(
+    call: Call, digest: str, wanted: Mapping[str, FileRef], unit: Optional[str]
+) -> Dict[str, str]:
+    """The sha256 that each file of the release has by rights, and its unit where that is installed."""
+    folder = call.board.release(digest)
+    hashed = {os.path.join(folder, path): ref.sha256 for path, ref in wanted.items()}
+    hashed[os.path.join(folder, "release.json")] = digest
+    if unit:
+        hashed[os.path.join(call.unit_folder, unit)] = wanted["unit/%s" % unit].sha256
+    return hashed
+
+
+def look(call: Call, current: Optional[str], wanted: Mapping[str, FileRef], python: str) -> Dict[str, Any]:
+    board = call.board
     records = Records(board)
     files: Dict[str, Any] = {}
     altered: Dict[str, Any] = {}
@@ -31,7 +59,6 @@ def observe(call: Call) -> Dict[str, Any]:
     config: Dict[str, Any] = {}
     if current:
         folder = board.release(current)
-        wanted = release_files(board, current)
         found = {path: sha256_file(os.path.join(folder, path)) for path in wanted}
         files = {
             path: {"sha256": found[path], "size": ref.size} for path, ref in wanted.items() if found[path]
@@ -53,7 +80,7 @@ def observe(call: Call) -> Dict[str, Any]:
         "receipt": records.receipt,
         "health": health(board.root),
         "trust": described_trust(board),
-        "platform": survey(interpreter_of(call, current)),
+        "platform": survey(python),
         "time": utc(),
     }
 
@@ -68,9 +95,11 @@ def interpreter_of(call: Call, current: Optional[str]) -> str:
 
 
 def service_state(current: Optional[str], config: Json) -> Dict[str, Any]:
-    if current is None:
-        return {"state": "absent", "loaded": None}
-    said = healthz(config)
+    return {"state": "absent", "loaded": None} if current is None else state_of(healthz(config))
+
+
+def state_of(said: Json) -> Dict[str, Any]:
+    """The service's state, from what it says at /healthz."""
     if said.get("status") != "ok":
         return {"state": "stopped", "loaded": None}
     return {

@@ -37,6 +37,19 @@ def survey(python: str) -> Dict[str, Any]:
     }
 
 
+def places_of(python: str, dpkg: str = _DPKG) -> List[str]:
+    """Files and folders that `survey` goes by, there or not, besides the devices."""
+    places = ["/etc/os-release", os.path.join(dpkg, "info"), os.path.join(dpkg, "status")]
+    if not os.path.isabs(python):
+        return places
+    real = os.path.realpath(python)
+    for prefix in (os.path.dirname(os.path.dirname(path)) for path in (python, real)):
+        lib = os.path.join(prefix, "lib")
+        found = _with_packages(prefix, False)
+        places += [prefix, os.path.join(prefix, "pyvenv.cfg"), lib, *(found.packages if found else ())]
+    return [python, real, *places]
+
+
 class _Interpreter(NamedTuple):
     version: str
     packages: List[str]  # folders

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Dict, Iterator, Mapping
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from .alterations import alteration
 from .files import names, sha256_file
@@ -31,16 +31,29 @@ def unit_changes(
     Each as `alterations` tells it: sha256 (null where the unit is gone), since, by. Empty where no systemd
     keeps the service.
     """
-    config = board.config(digest, "config/service.json")
-    unit = config.get("unit")
-    ref = wanted.get("unit/%s" % unit)
-    if config.get("manager") != "systemd" or ref is None or not re.match(r"[A-Za-z0-9@_.-]+\Z", str(unit)):
+    unit = unit_of(board, digest, wanted)
+    if unit is None:
         return {}
-    installed = os.path.join(unit_folder, str(unit))
+    installed = os.path.join(unit_folder, unit)
     found = sha256_file(installed)
-    changes = {} if found == ref.sha256 else {installed: alteration(installed, found)}
-    changes.update((path, alteration(path, sha256_file(path))) for path in _drop_ins(str(unit), unit_folder))
+    right = found == wanted["unit/%s" % unit].sha256
+    changes = {} if right else {installed: alteration(installed, found)}
+    changes.update((path, alteration(path, sha256_file(path))) for path in _drop_ins(unit, unit_folder))
     return changes
+
+
+def unit_of(board: Board, digest: str, wanted: Mapping[str, FileRef]) -> Optional[str]:
+    """The name of the unit that a release brings; None where no systemd keeps its service."""
+    config = board.config(digest, "config/service.json")
+    unit = str(config.get("unit"))
+    usable = "unit/%s" % unit in wanted and re.match(r"[A-Za-z0-9@_.-]+\Z", unit)
+    return unit if usable and config.get("manager") == "systemd" else None
+
+
+def drop_in_folders(unit: str, unit_folder: str) -> List[str]:
+    """Where drop-ins of a unit would lie."""
+    folders = (unit_folder, *(OTHERS if unit_folder == FOLDER else ()))
+    return [os.path.join(folder, "%s.d" % unit) for folder in folders]
 
 
 def unit_is_other(board: Board, digest: str, wanted: Mapping[str, FileRef], unit_folder: str) -> bool:
@@ -49,8 +62,7 @@ def unit_is_other(board: Board, digest: str, wanted: Mapping[str, FileRef], unit
 
 
 def _drop_ins(unit: str, unit_folder: str) -> Iterator[str]:
-    for folder in (unit_folder, *(OTHERS if unit_folder == FOLDER else ())):
-        place = os.path.join(folder, "%s.d" % unit)
+    for place in drop_in_folders(unit, unit_folder):
         for name in names(place) if os.path.isdir(place) else ():
             if name.endswith(".conf"):
                 yield os.path.join(place, name)

@@ -23,7 +23,7 @@ from fleetctl.transports.base import Holding
 _PARSING = threading.Lock()  # Python 3.11 breaks where threads parse at once, and boards are asked by many
 _KEPT = frozenset({"COMPILED", "NOT_KEPT", "head_of", "kept"})
 
-__all__ = ["NOT_KEPT", "VERBS", "by_digest", "is_everyday", "is_kept", "modules", "whole"]
+__all__ = ["NOT_KEPT", "VERBS", "by_digest", "is_everyday", "is_kept", "modules", "runtime_digest", "whole"]
 
 
 def whole(verb: str | None = None) -> bytes:
@@ -48,9 +48,14 @@ def by_digest(root: str) -> bytes:
 
     It exits `NOT_KEPT` where they are not the very modules that a release of ours brings.
     """
-    call = f"codes = kept({root!r}, {loader.digest_of(_runtime())!r})\n"
+    call = f"codes = kept({root!r}, {runtime_digest()!r})\n"
     run = "exec(codes['loader'][1])\nrun({}, codes)\n"
     return _bare(_loader(), only=_KEPT) + f"\n\n{call}{run}".encode()
+
+
+def runtime_digest() -> str:
+    """One digest of all modules that a release of ours brings."""
+    return loader.digest_of(_runtime())
 
 
 def is_kept(holding: Holding | None) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from fleetctl.manifest.schema import Board
 from fleetctl.store import canonical_json
-from fleetctl.transports import board_script, wire
+from fleetctl.transports import board_script, kept_look, wire
 from fleetctl.transports.base import Reply, ReplyStatus
 from fleetctl.transports.board_script import NOT_KEPT
 from fleetctl.transports.fan_out import fan_out
@@ -59,8 +59,21 @@ class SshReader:
 
     def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
         """What each board runs now."""
-        # Before its first release a board cannot know which Python is to serve.
-        return self._ask(boards, "observe", lambda board: {"python": board.python}, deadline)
+        runtime = board_script.runtime_digest()
+
+        def converse(board: Board, run: Run) -> Mapping[str, Any]:
+            # Before its first release a board cannot know which Python is to serve.
+            asked = {"python": board.python}
+            key = kept_look.key(runtime, board.python)
+            script = board_script.by_digest(board.root)
+            given = wire.standard_input(script, {**asked, "keep": key})
+            outcome = run(ask_command(board, "observe", script, kept=key), given)
+            said = kept_look.parse(outcome.stdout)
+            if said is None and kept_look.is_damaged(outcome.stdout):
+                outcome = run(ask_command(board, "observe", script), given)
+            return _answer(board, "observe", asked, outcome, run) if said is None else said
+
+        return self._each(boards, converse, deadline)
 
     def probe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
         """Golden samples through each board's serving process."""
@@ -128,12 +141,7 @@ class SshReader:
             asked = request(board) if callable(request) else request
             script = board_script.by_digest(board.root)  # all that is asked here is of every day
             outcome = run(ask_command(board, verb, script), wire.standard_input(script, asked))
-            if outcome.status == NOT_KEPT:  # a release of another version, then
-                outcome = run(ask_its_own_command(board, verb), canonical_json(dict(asked)))
-            # A script that was damaged on the board dies of it without a word.
-            if outcome.status == _NO_RELEASE or (outcome.status == 1 and not outcome.stdout.strip()):
-                outcome = _send(board, verb, asked, run)
-            return _parsed(board, verb, outcome)
+            return _answer(board, verb, asked, outcome, run)
 
         return self._each(boards, converse, deadline)
 
@@ -159,6 +167,18 @@ Converse = Callable[[Board, Run], Mapping[str, Any]]
 Request = Mapping[str, Any] | Callable[[Board], Mapping[str, Any]]  # the same for all, or one for each
 
 
+def _answer(
+    board: Board, verb: str, asked: Mapping[str, Any], outcome: Outcome, run: Run
+) -> Mapping[str, Any]:
+    """The reply of a board that was asked by `ask_command`, or is asked again where that found nothing."""
+    if outcome.status == NOT_KEPT:  # a release of another version, then
+        outcome = run(ask_its_own_command(board, verb), canonical_json(dict(asked)))
+    # A script that was damaged on the board dies of it without a word.
+    if outcome.status == _NO_RELEASE or (outcome.status == 1 and not outcome.stdout.strip()):
+        outcome = _send(board, verb, asked, run)
+    return _parsed(board, verb, outcome)
+
+
 def _send(board: Board, verb: str, request: Mapping[str, Any], run: Run) -> Outcome:
     script = board_script.whole(verb)
     return run(sent_script_command(board, verb, script), wire.standard_input(script, request))
@@ -171,12 +191,14 @@ def _parsed(board: Board, verb: str, outcome: Outcome) -> Mapping[str, Any]:
     return wire.parse_reply(verb, outcome.stdout)
 
 
-def ask_command(board: Board, verb: str, script: bytes) -> str:
+def ask_command(board: Board, verb: str, script: bytes, *, kept: str | None = None) -> str:
     """The shell line that runs a board verb with the modules that the board keeps, by a script that we send.
 
-    It exits 93 where it keeps others, and 94 where it has no release.
+    It exits 93 where it keeps others, and 94 where it has no release. With `kept`, the board says again what
+    it found when it was asked by that key, if that still is so.
     """
-    return _as_root(board, ["sh", "-c", _ASK, "fleetctl", board.root, wire.launch(script), verb])
+    ask, key = (_ASK, []) if kept is None else (kept_look.ASK + _ASK, [kept])
+    return _as_root(board, ["sh", "-c", ask, "fleetctl", board.root, wire.launch(script), verb, *key])
 
 
 def ask_its_own_command(board: Board, verb: str) -> str:
