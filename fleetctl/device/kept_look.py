@@ -24,18 +24,18 @@ from .unit_files import drop_in_folders
 SCRIPT = "look.sh"  # in the folder `state`
 _SETTLED_S = 2  # stamps count whole seconds: what changed in this one may change again under the same stamp
 
-# For bash, which alone among shells has /dev/tcp. $1 is the key that the caller asks by; $2 stands for / in
-# tests. What it prints is read by `transports/kept_look.py`.
+# For bash, which alone among shells has /dev/tcp; in the locale C, and in UTC. $1 is the key that the caller
+# asks by; $2 stands for / in tests. What it prints is read by `transports/kept_look.py`.
 _SAY_AGAIN = r"""
-LC_ALL=C TZ=UTC0
 shopt -s nullglob
+heat= throttled=
 [ "$1" = "$key" ] || exit 1
 read -r now < "$2/proc/sys/kernel/random/boot_id"
 for file in "$2"/dev/apex_*; do now+=" ${file##*/}"; done
 for file in "$2"/sys/bus/usb/devices/*/id{Product,Vendor}; do read -r word < "$file" && now+=" $word"; done
 [ "$now" = "$devices" ] || exit 1
 [ "$(stat -c '%i %Z %s %n' -- "${places[@]}" 2> /dev/null)" = "$stamps" ] || exit 1
-printf '%s\n' "$sums" | sha256sum -c --status 2> /dev/null || exit 1
+cd "$release" && [ "$(sha256sum -- "${files[@]}" 2> /dev/null)" = "$sums" ] || exit 1
 exec 3<> "/dev/tcp/$host/$port" || exit 1
 printf 'GET /healthz HTTP/1.0\r\n\r\n' >&3
 IFS= read -r -d '' -t 2 said <&3
@@ -84,7 +84,7 @@ def keep_look(board: Board, stands: Ground, hashed: Mapping[str, str], key: str,
 
     Args:
         stands: what the look stood on, before it and after it.
-        hashed: the sha256 of each file that it found to be as it should, by path.
+        hashed: the sha256 of each file that it found to be as it should, by path from the release's folder.
         key: what the caller will ask for it by. It names the modules that looked, and what they were asked.
     """
     if (
@@ -121,11 +121,13 @@ def _script(board: Board, stands: Ground, hashed: Mapping[str, str], key: str, r
         "devices": stands.devices,
         "service": json.dumps(healthz(reply["config"])),  # as it says it, and need not be told again
         "stamps": stands.stamps,
+        "release": board.release(reply["current"]),
         "sums": "\n".join("%s  %s" % (sha256, path) for path, sha256 in hashed.items()),
         "reply": said,
     }
     lines = ["%s=%s" % (name, quote(value)) for name, value in values.items()]
-    lines.append("places=(%s)" % " ".join(map(quote, stands.places)))
+    for name, paths in (("places", stands.places), ("files", hashed)):
+        lines.append("%s=(%s)" % (name, " ".join(map(quote, paths))))
     return "\n".join(lines) + _SAY_AGAIN
 
 

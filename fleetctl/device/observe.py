@@ -42,9 +42,8 @@ def hashed_files(
     call: Call, digest: str, wanted: Mapping[str, FileRef], unit: Optional[str]
 ) -> Dict[str, str]:
     """The sha256 that each file of the release has by rights, and its unit where that is installed."""
-    folder = call.board.release(digest)
-    hashed = {os.path.join(folder, path): ref.sha256 for path, ref in wanted.items()}
-    hashed[os.path.join(folder, "release.json")] = digest
+    hashed = {path: ref.sha256 for path, ref in wanted.items()}
+    hashed["release.json"] = digest
     if unit:
         hashed[os.path.join(call.unit_folder, unit)] = wanted["unit/%s" % unit].sha256
     return hashed

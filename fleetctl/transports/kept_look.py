@@ -11,7 +11,7 @@ from fleetctl.transports import wire
 from fleetctl.transports.wire import BoardFault
 
 # A board without bash, or with nothing kept, goes on to whatever stands behind this.
-ASK = f'[ -f "$1/state/{SCRIPT}" ] && bash -p "$1/state/{SCRIPT}" "$4" 2>/dev/null && exit; '
+ASK = f'[ -f "$1/state/{SCRIPT}" ] && LC_ALL=C TZ=UTC0 bash -p "$1/state/{SCRIPT}" "$4" 2>/dev/null && exit; '
 _MARK = b"~look "
 _LINES = 9  # the time, the reply, disk, memory, uptime, load, temperatures, throttling, the service
 

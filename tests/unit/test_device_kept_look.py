@@ -45,7 +45,8 @@ def script(board: TinyBoard) -> Path:
 
 
 def said_again(board: TinyBoard, key: str = KEY, slash: str = "") -> Mapping[str, Any] | None:
-    done = subprocess.run(["bash", "-p", script(board), key, slash], capture_output=True, check=False)
+    words = ["env", "LC_ALL=C", "TZ=UTC0", "bash", "-p", script(board), key, slash]
+    done = subprocess.run(words, capture_output=True, check=False)
     assert done.stdout or done.returncode != 0
     return kept_look.parse(done.stdout)
 
