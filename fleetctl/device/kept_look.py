@@ -13,7 +13,7 @@ import os
 import time
 from typing import List, Mapping, NamedTuple, Optional
 
-from .durable import atomic_write
+from .durable import rename_aside, write_aside
 from .files import Json, names, words_of
 from .healthz import healthz
 from .layout import Board
@@ -99,8 +99,8 @@ def keep_look(board: Board, stands: Ground, hashed: Mapping[str, str], key: str,
     script = _script(board, stands, hashed, key, reply)
     path = board.in_state(SCRIPT)
     try:
-        if script and script != _text(path):
-            atomic_write(path, script.encode("utf-8"))
+        if script and script != _text(path):  # not synced: what a power cut leaves of it is not believed
+            rename_aside(write_aside(path, script.encode("utf-8"), 0o644, is_synced=False), path)
     except (OSError, ValueError):
         pass  # no room, or not ours to write: the next look is taken as this one was
 

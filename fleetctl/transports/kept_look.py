@@ -8,6 +8,7 @@ from fleetctl.device.kept_look import SCRIPT
 from fleetctl.device.observe import state_of
 from fleetctl.store import sha256
 from fleetctl.transports import wire
+from fleetctl.transports.ssh_connection import Outcome
 from fleetctl.transports.wire import BoardFault
 
 # A board without bash, or with nothing kept, goes on to whatever stands behind this.
@@ -42,9 +43,9 @@ def parse(stdout: bytes) -> Mapping[str, Any] | None:
     return said
 
 
-def is_damaged(stdout: bytes) -> bool:
-    """Whether a board said again what it kept, though `parse` could not read it."""
-    return _MARK in stdout
+def is_damaged(outcome: Outcome) -> bool:
+    """Whether a board ran what it kept, though nothing that `parse` could read came of it."""
+    return outcome.status == 0 and (_MARK in outcome.stdout or not outcome.stdout.strip())
 
 
 def _health(disk: str, memory: str, uptime: str, load: str, heat: str, throttled: str) -> dict[str, Any]:

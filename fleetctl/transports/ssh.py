@@ -69,7 +69,7 @@ class SshReader:
             given = wire.standard_input(script, {**asked, "keep": key})
             outcome = run(ask_command(board, "observe", script, kept=key), given)
             said = kept_look.parse(outcome.stdout)
-            if said is None and kept_look.is_damaged(outcome.stdout):
+            if said is None and kept_look.is_damaged(outcome):
                 outcome = run(ask_command(board, "observe", script), given)
             return _answer(board, "observe", asked, outcome, run) if said is None else said
 

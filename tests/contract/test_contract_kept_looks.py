@@ -56,12 +56,13 @@ def test_what_was_altered_is_seen_at_the_next_look(lab: LabWorld, board: Board) 
     assert ["config/serve.json"] == list(observed(lab, board)["altered"])
 
 
-def test_a_kept_look_that_was_damaged_is_taken_anew(lab: LabWorld, board: Board) -> None:
-    """A flipped bit in what a board keeps costs it a look, and it keeps the new one."""
+@pytest.mark.parametrize("damage", ["flipped", "cut", "emptied"])
+def test_a_kept_look_that_was_damaged_is_taken_anew(lab: LabWorld, board: Board, damage: str) -> None:
+    """What a flipped bit or a power cut leaves of it costs the board a look, and it keeps the new one."""
     whole = script_of(board).read_text()
     place = whole.index("reply=") + 80
-    flipped = "A" if whole[place] != "A" else "B"
-    script_of(board).write_text(whole[:place] + flipped + whole[place + 1 :])
+    flipped = whole[:place] + ("A" if whole[place] != "A" else "B") + whole[place + 1 :]
+    script_of(board).write_text({"flipped": flipped, "cut": whole[: len(whole) // 2], "emptied": ""}[damage])
 
     assert observed(lab, board)["service"]["state"] == "running"
     assert script_of(board).read_text() == whole
