@@ -21,3 +21,15 @@ def healthz(config: Json, timeout: float = 2.0) -> Dict[str, Any]:
     finally:
         line.close()
     return said if status == 200 else {}
+
+
+def state_of(said: Json) -> Dict[str, Any]:
+    """The service's state, from what it says at /healthz."""
+    if said.get("status") != "ok":
+        return {"state": "stopped", "loaded": None}
+    return {
+        "state": "running",
+        "loaded": {
+            key: said.get(key) for key in ("release", "model_sha256", "accelerator", "pid", "started")
+        },
+    }

@@ -16,12 +16,11 @@ from typing import List, Mapping, NamedTuple, Optional
 from .durable import rename_aside, write_aside
 from .files import Json, names, words_of
 from .healthz import healthz
-from .layout import Board
+from .layout import LOOK, Board
 from .loader import FOLDED, folded
 from .survey import places_of
 from .unit_files import drop_in_folders
 
-SCRIPT = "look.sh"  # in the folder `state`
 _SETTLED_S = 2  # stamps count whole seconds: what changed in this one may change again under the same stamp
 
 # For bash, which alone among shells has /dev/tcp; in the locale C, and in UTC. $1 is the key that the caller
@@ -76,7 +75,7 @@ def ground(board: Board, python: str, unit: Optional[str], unit_folder: str, sla
     found = [(place, status) for place, status in ((place, _status(place)) for place in places) if status]
     lines = ["%d %d %d %s" % (s.st_ino, int(s.st_ctime), s.st_size, place) for place, s in found]
     newest = max((status.st_ctime for _, status in found), default=0.0)
-    return Ground(places, "\n".join(lines), _devices(slash), newest)
+    return Ground(places, "\n".join(lines), devices_of(slash), newest)
 
 
 def keep_look(board: Board, stands: Ground, hashed: Mapping[str, str], key: str, reply: Json) -> None:
@@ -97,7 +96,7 @@ def keep_look(board: Board, stands: Ground, hashed: Mapping[str, str], key: str,
     ):
         return
     script = _script(board, stands, hashed, key, reply)
-    path = board.in_state(SCRIPT)
+    path = board.in_state(LOOK)
     try:
         if script and script != _text(path):  # not synced: what a power cut leaves of it is not believed
             rename_aside(write_aside(path, script.encode("utf-8"), 0o644, is_synced=False), path)
@@ -131,7 +130,7 @@ def _script(board: Board, stands: Ground, hashed: Mapping[str, str], key: str, r
     return "\n".join(lines) + _SAY_AGAIN
 
 
-def _devices(slash: str) -> str:
+def devices_of(slash: str) -> str:
     """What is plugged in, since when this system runs: as the script puts it together."""
     usb = slash + "/sys/bus/usb/devices"
     words = words_of(slash + "/proc/sys/kernel/random/boot_id")[:1]

@@ -10,6 +10,7 @@ from .durable import atomic_write, swap_link
 from .files import names, read_json
 
 DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+LOOK = "look.sh"  # in the folder `state`: what `kept_look.py` keeps
 
 
 class Board:

@@ -1,4 +1,4 @@
-"""The verb `observe`: what this board runs and how it is, without changing anything."""
+"""The verb `observe`: what this board runs and how it is. It changes nothing, and may keep what it found."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .call import Call
 from .clock import utc
 from .files import Json, sha256_file, to_json
 from .foreign import foreign_names
-from .healthz import healthz
+from .healthz import healthz, state_of
 from .kept_look import ground, keep_look
 from .records import Records
 from .release_files import FileRef, release_files
@@ -95,15 +95,3 @@ def interpreter_of(call: Call, current: Optional[str]) -> str:
 
 def service_state(current: Optional[str], config: Json) -> Dict[str, Any]:
     return {"state": "absent", "loaded": None} if current is None else state_of(healthz(config))
-
-
-def state_of(said: Json) -> Dict[str, Any]:
-    """The service's state, from what it says at /healthz."""
-    if said.get("status") != "ok":
-        return {"state": "stopped", "loaded": None}
-    return {
-        "state": "running",
-        "loaded": {
-            key: said.get(key) for key in ("release", "model_sha256", "accelerator", "pid", "started")
-        },
-    }

@@ -4,15 +4,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fleetctl.device.kept_look import SCRIPT
-from fleetctl.device.observe import state_of
+from fleetctl.device.healthz import state_of
+from fleetctl.device.layout import LOOK
 from fleetctl.store import sha256
 from fleetctl.transports import wire
 from fleetctl.transports.ssh_connection import Outcome
 from fleetctl.transports.wire import BoardFault
 
 # A board without bash, or with nothing kept, goes on to whatever stands behind this.
-ASK = f'[ -f "$1/state/{SCRIPT}" ] && LC_ALL=C TZ=UTC0 bash -p "$1/state/{SCRIPT}" "$4" 2>/dev/null && exit; '
+ASK = f'[ -f "$1/state/{LOOK}" ] && LC_ALL=C TZ=UTC0 bash -p "$1/state/{LOOK}" "$4" 2>/dev/null && exit; '
 _MARK = b"~look "
 _LINES = 9  # the time, the reply, disk, memory, uptime, load, temperatures, throttling, the service
 

@@ -13,6 +13,7 @@ import pytest
 from tiny_board import TinyBoard, powered, tiny_release
 
 from fleetctl.device import vitals
+from fleetctl.device.kept_look import devices_of
 from fleetctl.transports import kept_look
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash to say it")
@@ -183,11 +184,9 @@ def slash(tmp_path: Path) -> Path:
 
 def with_devices_of(board: TinyBoard, slash: Path) -> None:
     """Let the kept look be one that was taken with these devices plugged in."""
-    from fleetctl.device.kept_look import _devices
-
     lines = script(board).read_text().splitlines(keepends=True)
     place = next(number for number, line in enumerate(lines) if line.startswith("devices="))
-    lines[place] = f"devices='{_devices(str(slash))}'\n"
+    lines[place] = f"devices='{devices_of(str(slash))}'\n"
     script(board).write_text("".join(lines))
 
 
