@@ -21,7 +21,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,8 +36,8 @@ from fleetctl.manifest.schema import (
     VariantName,
     Weights,
 )
-from fleetctl.models import evaluate, fonts, gardiner, photos, quantize, reader, rendered, runtime
-from fleetctl.models.samples import Samples, Split, drawn_name, stratified
+from fleetctl.models import carvers, evaluate, fonts, gardiner, photos, quantize, reader, rendered, runtime
+from fleetctl.models.samples import Samples, Split, stratified
 from fleetctl.report.console import emit_table, talk
 
 _GLYPHNET = """
@@ -71,11 +71,10 @@ def main() -> None:
             RECIPE.training, epochs=options.epochs, seed=options.seed, drawn_only=options.drawn_only
         ),
     )
-    carver = rendered.Carver(fonts.find_all(options.fonts), seed=options.seed)
     splits = {
         "forty": lambda: _forty(pool, options.seed),
-        "plates": lambda: _plates(pool, carver),
-        "drawings": lambda: _drawings(pool, carver),
+        "plates": lambda: _plates(pool, _drawn(pool, options.fonts, options.seed)),
+        "drawings": lambda: _drawings(pool, _drawn(pool, options.fonts, options.seed)),
     }[options.protocol]()
     rows = []
     for name, split, parts in splits:
@@ -136,8 +135,7 @@ def _forty(pool: Samples, seed: int) -> Iterator[tuple[str, Split, Parts]]:
     )
 
 
-def _plates(pool: Samples, carver: rendered.Carver) -> Iterator[tuple[str, Split, Parts]]:
-    drawings = _draw({*gardiner.USUAL_SIGNS, *pool.labels}, carver)
+def _plates(pool: Samples, drawings: Samples) -> Iterator[tuple[str, Split, Parts]]:
     for plate in sorted({name[:2] for name in pool.names}):
         train = pool.pick(i for i, name in enumerate(pool.names) if name[:2] != plate)
         test = pool.pick(i for i, name in enumerate(pool.names) if name[:2] == plate)
@@ -147,22 +145,18 @@ def _plates(pool: Samples, carver: rendered.Carver) -> Iterator[tuple[str, Split
         yield f"plate {plate}", Split(train + drawn, test), {"test": test}
 
 
-def _drawings(pool: Samples, carver: rendered.Carver) -> Iterator[tuple[str, Split, Parts]]:
-    drawn = _draw({*gardiner.USUAL_SIGNS, *pool.labels}, carver)
+def _drawings(pool: Samples, drawn: Samples) -> Iterator[tuple[str, Split, Parts]]:
     few = {sign for sign, photos in pool.counts.items() if photos <= FEW and sign in drawn.counts}
     train = pool.pick(i for i, label in enumerate(pool.labels) if label not in few)
     test = pool.pick(i for i, label in enumerate(pool.labels) if label in few)
     yield f"{len(few)} signs from drawings", Split(train + drawn, test), {"test": test}
 
 
-def _draw(signs: Iterable[str], carver: rendered.Carver) -> Samples:
-    known = gardiner.characters()
-    wanted = [(sign, index) for sign in sorted(signs) if sign in known for index in range(DRAWN)]
-    return Samples(
-        [carver.sample(sign, index) for sign, index in wanted],
-        [sign for sign, _ in wanted],
-        [drawn_name(sign, index) for sign, index in wanted],
-    )
+def _drawn(pool: Samples, from_fonts: Sequence[Font], seed: int) -> Samples:
+    """Drawings of the usual signs and of those in the pool, as far as the fonts have them."""
+    files = fonts.find_all(from_fonts)
+    signs = rendered.drawable(sorted({*gardiner.USUAL_SIGNS, *pool.labels}), files)
+    return carvers.samples(files, seed, signs, DRAWN)
 
 
 def _measure(recipe: Model, split: Split, parts: Parts) -> Iterator[dict[str, object]]:
