@@ -106,7 +106,8 @@ def _stops_at_the_canary(fleet: QuadrantFleet, reason: str) -> None:
 
 def _everything_on(fleet: QuadrantFleet, board: str) -> str:
     """A digest of every file's name under the board's root, with its size and when it was written."""
-    listing = r"find /opt/fleetctl -printf '%p %s %T@ %C@\n' | sort | sha256sum"
+    files = "find /opt/fleetctl ! -path /opt/fleetctl/state ! -name look.sh"  # which a look may keep
+    listing = rf"{files} -printf '%p %s %T@ %C@\n' | sort | sha256sum"
     with client_of_engine() as client:
         return said_on(container_of(client, fleet, board), ["sh", "-c", listing])
 
