@@ -29,7 +29,7 @@ from fleetctl.manifest.schema import Architecture, Training
 from fleetctl.models import carvers, fit, fonts, gardiner, network
 from fleetctl.project import Project
 
-DRAWINGS, ROUNDS = 2400, 3  # a reader of a thousand signs draws twenty of each
+DRAWINGS, ROUNDS = 2400, 3  # as a reader of 120 signs draws them, twenty of each
 STEPS, TURNS = 12, 3
 TRAINING = Training(epochs=1)
 ONE, ALL = "one process", "every processor"

@@ -1,6 +1,5 @@
 """A board at rest is looked at without starting Python: over real ssh, after a real release."""
 
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,7 @@ from contract_worlds import DEADLINE, LabWorld, Releases, observed
 
 from fleetctl.manifest.schema import Board
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash to look"),
-]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture

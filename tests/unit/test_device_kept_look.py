@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,8 +14,6 @@ from tiny_board import TinyBoard, powered, tiny_release
 from fleetctl.device import vitals
 from fleetctl.device.kept_look import devices_of
 from fleetctl.transports import kept_look
-
-pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash to say it")
 
 KEY = "0123456789abcdef"
 PATIENCE = 20.0
