@@ -11,12 +11,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from docker_boards import client_of_engine, container_of
+from msgspec.structs import replace
 
 from benchmarks import unlearnt
 from benchmarks.docker_world import FIRST, fit_board

@@ -9,11 +9,11 @@ what the floor does too.
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from contract_worlds import REPOSITORY, LabWorld, Releases, by_board
+from msgspec.structs import replace
 
 from benchmarks import by_hand, unlearnt
 from benchmarks.docker_world import DockerWorld, docker_world

@@ -16,9 +16,11 @@ import io
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from fleetctl.artifact import CONTRACT_FILE, MODEL_FILE, Contract
 from fleetctl.manifest.schema import (
@@ -130,7 +132,7 @@ def picture(detector: Detector, scene: Scene) -> bytes:
 
 def _facts(measured: DetectionEvaluation) -> dict[str, object]:
     rates = {"recall": measured.recall, "precision": measured.precision, "reading": measured.reading}
-    return {**rates, **asdict(measured)}
+    return {**rates, **to_builtins(measured)}
 
 
 def _row(row: dict[str, object]) -> list[str]:

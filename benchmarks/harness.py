@@ -8,9 +8,11 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 Way = Callable[[], float | None]  # does the work once; its seconds, or None to have the whole call timed
 Samples = dict[str, list[float]]
@@ -21,8 +23,7 @@ class NotMeasured(Exception):
     """A benchmark that cannot run here; the message says what is missing."""
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(Struct, frozen=True):
     """One number that a benchmark states.
 
     `value` (in `unit`) is a median unless the name says otherwise. `peer` names what it is held against in

@@ -15,12 +15,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from contract_worlds import Releases
+from msgspec.structs import replace
 
 from benchmarks.harness import NotMeasured, Result
 from fleetctl.device.edge_report import SCHEMA, SECTION, filled, pack

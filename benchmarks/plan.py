@@ -9,10 +9,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import yaml
+from msgspec.structs import replace
 from toy_build import ToyStages, toy_photos
 
 from benchmarks.harness import NotMeasured, Result, against, interleave, versus

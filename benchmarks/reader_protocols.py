@@ -22,8 +22,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from fleetctl.manifest.schema import (
     Architecture,

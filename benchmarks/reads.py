@@ -12,9 +12,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
+from msgspec.structs import replace
 from quadrant_fleet import QuadrantFleet
 
 from benchmarks.harness import Result, against, demand_memory, interleave, part

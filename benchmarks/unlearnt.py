@@ -5,12 +5,12 @@ Its golden answers are what it says itself, by the board's own code, so that a b
 
 import io
 import json
-from dataclasses import replace
 from enum import Enum
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from fleetctl.artifact import Artifact, BlobRef, Contract, GoldenAnswer, Tensor

@@ -14,11 +14,12 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import bsdiff4
 from contract_worlds import LabWorld, Releases, by_board
+from msgspec.structs import replace
 from tcp_link import Link, Weather, link_to
 
 from benchmarks import unlearnt

@@ -1,8 +1,9 @@
 """What must travel together with a model: the contract, and the artifact that binds it to its bytes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl.checked_json import Malformed, Node, parse
 from fleetctl.device import detection_terms
@@ -20,8 +21,7 @@ CONTRACT_FILE = "contract.json"
 GOLDEN_FILE = "golden.npy"
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(Struct, frozen=True):
     """One end of a model. `real = scale * (stored - zero_point)`; scale 0: the tensor is not quantized."""
 
     shape: tuple[int, ...]
@@ -30,16 +30,14 @@ class Tensor:
     zero_point: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class GoldenAnswer:
+class GoldenAnswer(Struct, frozen=True):
     """What the model said on the build host for one golden sample: the sign, and its dequantized score."""
 
     label: str
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class GoldenDetection:
+class GoldenDetection(Struct, frozen=True):
     """A sign that the model found on the build host in a golden scene.
 
     `box` is x0, y0, x1, y1 in pixels of the sample, `score` dequantized, 0 to 1.
@@ -53,8 +51,7 @@ class GoldenDetection:
 GoldenScene = tuple[GoldenDetection, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Contract:
+class Contract(Struct, frozen=True):
     """Everything a board needs to use a model correctly and to prove that it does.
 
     `labels[i]` names output index `i`. `preprocess` is the argument of `fleetctl.device.preprocess.prepare`.
@@ -206,16 +203,14 @@ def _tensor_json(tensor: Tensor) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class BlobRef:
+class BlobRef(Struct, frozen=True):
     """Bytes by their digest and size."""
 
     sha256: str
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
+class Artifact(Struct, frozen=True):
     """A built variant with its contract: file name -> blob. Its digest is a pure function of those."""
 
     model: str

@@ -7,9 +7,11 @@ boards say what is true of boards.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from fleetctl.errors import FleetError
 from fleetctl.store import Journal
@@ -18,8 +20,7 @@ _SCHEMA = "fleetctl.audit/v1"
 _NAMED = 50  # boards that a line names; all are counted
 
 
-@dataclass(frozen=True, slots=True)
-class Deed:
+class Deed(Struct, frozen=True):
     """What somebody is about to do. `way` is how: `command` or `page`."""
 
     action: str
@@ -33,8 +34,7 @@ class Deed:
         return cls(action, who, way, len(boards), tuple(boards[:_NAMED]))
 
 
-@dataclass(slots=True)
-class Ending:
+class Ending(Struct):
     """How a deed ended that raised nothing; `failed` says what went wrong all the same."""
 
     failed: str = ""

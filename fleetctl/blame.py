@@ -2,9 +2,10 @@
 
 import re
 import subprocess
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from msgspec import Struct
 
 from fleetctl.children import environment
 
@@ -14,8 +15,7 @@ _DECIDES = ("inventory", "model_artifacts/fleet.lock")  # what the releases of b
 _PATIENCE_S = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A commit that changed what boards should run. `when` is ISO 8601, as its author's clock said."""
 
     commit: str

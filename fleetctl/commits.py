@@ -9,8 +9,9 @@ import re
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
 
 from fleetctl.children import environment
 from fleetctl.commit_signers import SIGNERS, trusting
@@ -23,8 +24,7 @@ _LARGEST = 64 << 20  # bytes of one file that is taken out of a commit
 _FETCH = "in CI, check out with the whole history (`fetch-depth: 0`)"
 
 
-@dataclass(frozen=True, slots=True)
-class Commits:
+class Commits(Struct, frozen=True):
     """The repository that a fleet's folder `root` lies in."""
 
     root: Path
@@ -201,8 +201,7 @@ class Commits:
             return subprocess.CompletedProcess(argv, 124, b"", b"no answer in two minutes")
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Struct, frozen=True):
     """A file or a link of a commit."""
 
     path: PurePosixPath

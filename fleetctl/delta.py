@@ -9,8 +9,9 @@ import contextlib
 import lzma
 import struct
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from fleetctl.device.delta import HEADER, MAGIC, MOST, STEP, STREAM
 from fleetctl.errors import BuildError, WriteError
@@ -21,8 +22,7 @@ _PAYS = 0.9  # of the deflated blob, at most
 _XZ = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "pb": 0, "dict_size": 1 << 20}]
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(Struct, frozen=True):
     """The patch that makes a blob of `base`."""
 
     base: str
@@ -33,8 +33,7 @@ class Delta:
         return sha256(self.data)
 
 
-@dataclass(frozen=True, slots=True)
-class Deltas:
+class Deltas(Struct, frozen=True):
     """Patches between blobs of a store, kept beside them: nothing is lost with one but time."""
 
     blobs: BlobStore

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fleetctl import lockfile
 from fleetctl.artifact import Artifact
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
     from fleetctl.render.renderer import Renderer
 
 
-@dataclass(frozen=True, slots=True)
-class Desired:
+class Desired(Struct, frozen=True):
     """The releases of some boards, known by digest; `order` puts their bytes into the store."""
 
     project: Project

@@ -1,9 +1,10 @@
 """What is wrong with one board, and what to do about each thing. Pure: facts in, findings out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl.examination import Examination
 from fleetctl.manifest.schema import Accelerator, Board
@@ -36,8 +37,7 @@ class Remedy(StrEnum):
     REBOOT = "reboot"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One check: what was seen, and what to do where that is not good."""
 
     check: str
@@ -56,8 +56,7 @@ class Finding:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """What the golden samples showed just now; `outcome` is None where they could not be asked."""
 
     outcome: Outcome | None

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fleetctl.blame import Change
 from fleetctl.manifest.schema import Accelerator, Board, DriftKind, DriftPolicy, DriftRule
@@ -15,8 +17,7 @@ _MODEL = "model/model.tflite"
 _CONFIG = "config/serve.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """How a difference came about, as far as git or the board knows. `since` is ISO 8601; empty: unknown."""
 
     since: str = ""
@@ -24,8 +25,7 @@ class Origin:
     how: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
+class Drift(Struct, frozen=True):
     """One difference on one board. A side that does not apply, or that nobody can tell, is None."""
 
     board: str
@@ -56,8 +56,7 @@ class Drift:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class BoardDrift:
+class BoardDrift(Struct, frozen=True):
     """What is different on one board; `unknown` says why nobody can tell."""
 
     board: str

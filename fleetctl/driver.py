@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from fleetctl import smoke
 from fleetctl.events import Emit
@@ -120,8 +121,7 @@ def drive(
     return state
 
 
-@dataclass(frozen=True, slots=True)
-class _Doer:
+class _Doer(Struct, frozen=True):
     """Turns commands into calls of the transport, and replies into happenings."""
 
     orders: Mapping[str, Order]

@@ -24,8 +24,9 @@ FleetError                      70  internal error unless a subclass says otherw
 Exit 1 is not an error: `plan`, `status` and `drift` return it for "differs".
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+from msgspec import Struct
 
 
 class FleetError(Exception):
@@ -52,8 +53,7 @@ class UsageError(FleetError):
     exit_code = 2
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(Struct, frozen=True, order=True):
     """One thing wrong in a file a user wrote.
 
     `line` and `column` count from 1; 0 means the file as a whole. `path` is the place inside

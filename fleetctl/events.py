@@ -1,28 +1,26 @@
 """What happens during a rollout, as frozen values. Workers emit; the journal and the report consume."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
+from msgspec import Struct, to_builtins
 
-@dataclass(frozen=True, slots=True)
-class RolloutStarted:
+
+class RolloutStarted(Struct, frozen=True):
     fleet: str
     commit: str
     plan: str  # its digest
     boards: int
 
 
-@dataclass(frozen=True, slots=True)
-class WaveStarted:
+class WaveStarted(Struct, frozen=True):
     number: int
     name: str
     boards: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BoardSettled:
+class BoardSettled(Struct, frozen=True):
     """A board reached a verdict; a later one for the same board replaces it."""
 
     board: str
@@ -32,14 +30,12 @@ class BoardSettled:
     p95_ms: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SoakStarted:
+class SoakStarted(Struct, frozen=True):
     number: int
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class SoakResumed:
+class SoakResumed(Struct, frozen=True):
     """Boards that an earlier rollout released are watched for the rest of their soak; no `WaveStarted` is
     about them."""
 
@@ -49,38 +45,32 @@ class SoakResumed:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class GateDecided:
+class GateDecided(Struct, frozen=True):
     number: int
     decision: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class RolloutHeld:
+class RolloutHeld(Struct, frozen=True):
     """Somebody paused it: no further wave opens until it is resumed."""
 
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class RolloutResumed:
+class RolloutResumed(Struct, frozen=True):
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class RolloutAborted:
+class RolloutAborted(Struct, frozen=True):
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class RevertStarted:
+class RevertStarted(Struct, frozen=True):
     boards: tuple[str, ...]
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class RolloutFinished:
+class RolloutFinished(Struct, frozen=True):
     outcome: str
     verdicts: dict[str, int]
 
@@ -102,5 +92,7 @@ Emit = Callable[[Event], None]
 
 def event_json(event: Event) -> dict[str, Any]:
     """An event as plain data, named by its type."""
-    data = {key: value.value if isinstance(value, Enum) else value for key, value in asdict(event).items()}
+    data = {
+        key: value.value if isinstance(value, Enum) else value for key, value in to_builtins(event).items()
+    }
     return {"event": type(event).__name__, **data}

@@ -1,22 +1,21 @@
 """What a board said to `examine`, read with suspicion: what has the wrong type counts as not said."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from fleetctl.compatibility.offer import Reported
 from fleetctl.observation import Observed, number, seconds_of
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(Struct, frozen=True):
     name: str
     error_share: float | None  # of received packets
     signal_dbm: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeTpuSeen:
+class EdgeTpuSeen(Struct, frozen=True):
     """An Edge TPU on the board's buses; `firmware` is None where it cannot be told (PCIe)."""
 
     bus: str
@@ -25,8 +24,7 @@ class EdgeTpuSeen:
     temperature_c: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Examination:
+class Examination(Struct, frozen=True):
     """A board in detail. Bytes, Celsius, seconds; None for what the board cannot tell."""
 
     temperature_c: float | None = None

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from fleetctl.manifest.schema import Gate, OnInconclusive
 from fleetctl.smoke import Verdict
@@ -19,8 +20,7 @@ class Decision(StrEnum):
     FAIL = "fail"
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Struct, frozen=True):
     """A decision and the sentence that explains it."""
 
     decision: Decision

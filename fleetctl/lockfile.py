@@ -6,9 +6,11 @@ a change of recipe did to the model's accuracy and size.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, force_setattr
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef
 from fleetctl.checked_json import Malformed, Node, parse
@@ -22,16 +24,14 @@ _ARTIFACT_FILES = {CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE}
 _DECIMALS = 6  # of every fraction: gates judge what reviewers read
 
 
-@dataclass(frozen=True, slots=True)
-class ClassDrop:
+class ClassDrop(Struct, frozen=True):
     """The sign that lost most recall against float32: `drop` is a fraction of 1, negative if all gained."""
 
     label: str
     drop: float
 
 
-@dataclass(frozen=True, slots=True)
-class Metrics:
+class Metrics(Struct, frozen=True):
     """What a variant measured, on the evaluation samples. Accuracies and drops are fractions of 1.
 
     `worst_class` is None where no class has enough samples to be judged (see `fleetctl.models.drops`).
@@ -46,15 +46,14 @@ class Metrics:
     tpu_ops: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "top1", round(self.top1, _DECIMALS))
-        object.__setattr__(self, "drop", round(self.drop, _DECIMALS))
+        force_setattr(self, "top1", round(self.top1, _DECIMALS))
+        force_setattr(self, "drop", round(self.drop, _DECIMALS))
         if self.worst_class:
             rounded = ClassDrop(self.worst_class.label, round(self.worst_class.drop, _DECIMALS))
-            object.__setattr__(self, "worst_class", rounded)
+            force_setattr(self, "worst_class", rounded)
 
 
-@dataclass(frozen=True, slots=True)
-class Compilation:
+class Compilation(Struct, frozen=True):
     """How a variant was compiled for the Edge TPU. `on_chip` and `off_chip` are bytes of parameters.
 
     `predicted` is the share of operations that was expected to be mapped, `disagreements` which kinds of
@@ -69,11 +68,10 @@ class Compilation:
     disagreements: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "predicted", round(self.predicted, _DECIMALS))
+        force_setattr(self, "predicted", round(self.predicted, _DECIMALS))
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Struct, frozen=True):
     """A variant that another machine is to compile: till then its `model.tflite` is the int8 model it will be
     compiled from. `predicted` as in `Compilation`.
     """
@@ -81,11 +79,10 @@ class Pending:
     predicted: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "predicted", round(self.predicted, _DECIMALS))
+        force_setattr(self, "predicted", round(self.predicted, _DECIMALS))
 
 
-@dataclass(frozen=True, slots=True)
-class LockedVariant:
+class LockedVariant(Struct, frozen=True):
     """One built file. `requires` is what loading it takes; None in a lock from before that was recorded."""
 
     artifact: Artifact
@@ -99,8 +96,7 @@ class LockedVariant:
         return isinstance(self.edgetpu, Pending)
 
 
-@dataclass(frozen=True, slots=True)
-class LockedModel:
+class LockedModel(Struct, frozen=True):
     """One model as built: from which inputs, with which tools (name -> version), into which variants."""
 
     input_digest: str
@@ -108,8 +104,7 @@ class LockedModel:
     variants: Mapping[str, LockedVariant]
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleImage:
+class ModuleImage(Struct, frozen=True):
     """An image for boards over IoT Hub, as a registry keeps it.
 
     `content` is the digest of the files of a release that it carries, `digest` the one that pins it; `base`
@@ -125,8 +120,7 @@ class ModuleImage:
 Images = Mapping[str, Mapping[str, Mapping[str, ModuleImage]]]  # by model, variant, and platform: linux/arm64
 
 
-@dataclass(frozen=True, slots=True)
-class FleetLock:
+class FleetLock(Struct, frozen=True):
     """Everything built for a fleet, by model name."""
 
     models: Mapping[str, LockedModel] = field(default_factory=dict)

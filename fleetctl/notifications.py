@@ -1,9 +1,10 @@
 """What is worth telling somebody who is not looking: waves, gates, boards that fall ill or recover. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl import events
 from fleetctl.events import Event
@@ -24,8 +25,7 @@ class Occasion(StrEnum):
     BOARD_RECOVERED = "board-recovered"
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(Struct, frozen=True):
     """One message. `subject` is a wave's number, a board's name or a commit."""
 
     occasion: Occasion
@@ -55,8 +55,7 @@ class Notification:
 _GATES = {"open": Occasion.WAVE_DONE, "pause": Occasion.GATE_PAUSED, "fail": Occasion.GATE_FAILED}
 
 
-@dataclass(frozen=True, slots=True)
-class RolloutTeller:
+class RolloutTeller(Struct, frozen=True):
     """Turns the events of one rollout into notifications."""
 
     fleet: str

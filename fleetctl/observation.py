@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
 
 from fleetctl.compatibility.offer import Reported
 from fleetctl.compatibility.packages import parse_interpreter, parse_library, parse_machine
@@ -27,8 +28,7 @@ class Reach(StrEnum):
     FAILED = "failed"  # answered, but not usefully
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """What the serving process has in memory, by its own account."""
 
     release: str = ""
@@ -37,8 +37,7 @@ class Loaded:
     since: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(Struct, frozen=True):
     """The board's vital signs; None where it has no such sensor. Celsius, bytes, seconds."""
 
     temperature_c: float | None = None
@@ -49,8 +48,7 @@ class Health:
     load1: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Alteration:
+class Alteration(Struct, frozen=True):
     """A file that is not as a release says: when it was written, who owns it, and what it is now."""
 
     since: str = ""
@@ -58,8 +56,7 @@ class Alteration:
     sha256: str | None = None  # of what lies there now; None where nothing does
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(Struct, frozen=True):
     """One board as it is: what it links to, what it has loaded, and what it last proved."""
 
     board: str

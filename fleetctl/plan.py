@@ -3,9 +3,11 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fleetctl.compatibility.rules import Refusal
 from fleetctl.errors import PlanStale
@@ -35,8 +37,7 @@ class Action(StrEnum):
         return self in (Action.INSTALL, Action.UPDATE, Action.REPROVE)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One board's part of a plan.
 
     `send_bytes` counts file bytes that the board's current release lacks; fewer are sent, for blobs are
@@ -53,8 +54,7 @@ class Step:
     fixes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class WaveSteps:
+class WaveSteps(Struct, frozen=True):
     """The boards of one wave, in manifest order. `number` counts from 1; wave 1 is the canary."""
 
     number: int
@@ -71,8 +71,7 @@ class WaveSteps:
         return tuple(step.board for step in self.steps if step.action.touches)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Waves in order. Two plans are the same when they would do the same to the same boards."""
 
     fleet: str

@@ -1,13 +1,13 @@
 """Where things lie in a fleet's repository, all derived from the place of the manifest."""
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 DEFAULT_MANIFEST = Path("inventory/fleet.yaml")
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(Struct, frozen=True):
     """Folders around `inventory/fleet.yaml`. `root` is the folder that holds `inventory/`.
 
     `home` is where store and state lie, if not there: what a `commit` says may be read from elsewhere.

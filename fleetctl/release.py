@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
+
+from msgspec import Struct
 
 from fleetctl.artifact import BlobRef
 from fleetctl.store import sha256
@@ -11,8 +12,7 @@ from fleetctl.store import sha256
 RELEASE_SCHEMA = "fleetctl.release/v1"
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(Struct, frozen=True, dict=True):
     """Files relative to the release folder on the board, such as `model/model.tflite` or `config/serve.json`.
 
     The bytes lie in a `BlobStore`; `manifest` is the text of `release.json`, whose sha256 is the digest.

@@ -14,9 +14,11 @@ watched to the end of its soak begins at soaking, with what is left of it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from fleetctl import events, gate
 from fleetctl.errors import Aborted, FleetError, GatePaused, RollbackFailed, SmokeFailed, TransportError
@@ -45,8 +47,7 @@ class Outcome(StrEnum):
     ABORTED = "aborted"
 
 
-@dataclass(frozen=True, slots=True)
-class Rollout:
+class Rollout(Struct, frozen=True):
     """Where a rollout stands. `verdicts` holds every board of the plan.
 
     `is_shard`: the plan is a share of one wave, and whoever has all of its shares is the gate. `doubt`: why
@@ -78,15 +79,13 @@ class Rollout:
 # What can happen to a rollout.
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """A board that was asked to release or to revert reached a verdict."""
 
     verdict: BoardVerdict
 
 
-@dataclass(frozen=True, slots=True)
-class Soaked:
+class Soaked(Struct, frozen=True):
     """The soak time is over; `fallen` says which watched boards no longer hold, and why; `silent` which of
     them could not be asked whether they do, and why."""
 
@@ -94,22 +93,19 @@ class Soaked:
     silent: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """Somebody paused: the next wave has to wait."""
 
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
+class Allowed(Struct, frozen=True):
     """Nobody holds the rollout. `by` resumed it; empty where nobody had paused it."""
 
     by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(Struct, frozen=True):
     """Somebody aborted."""
 
     by: str
@@ -121,14 +117,12 @@ Happening = Settled | Soaked | Held | Allowed | Stopped
 # What a rollout wants done.
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseBoards:
+class ReleaseBoards(Struct, frozen=True):
     wave: WaveSteps
     boards: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SoakBoards:
+class SoakBoards(Struct, frozen=True):
     """`wanted` holds the release that each board is to serve when the time is over."""
 
     wave: WaveSteps
@@ -136,23 +130,20 @@ class SoakBoards:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class AskLeave:
+class AskLeave(Struct, frozen=True):
     """Whether somebody paused or aborted; `more`: a wave is still to open that could be held."""
 
     more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RevertBoards:
+class RevertBoards(Struct, frozen=True):
     """`to` holds the release each board ran before this rollout; None where it ran none of ours."""
 
     to: Mapping[str, str | None]
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(Struct, frozen=True):
     event: events.Event
 
 

@@ -7,15 +7,15 @@ no board is an error: a typing mistake must not become a smaller or a larger rol
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+from msgspec import Struct
 
 from fleetctl.errors import UsageError
 from fleetctl.manifest.schema import Board, Fleet
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """Names of the selected boards in manifest order, and how many boards there are."""
 
     boards: tuple[str, ...]

@@ -9,8 +9,9 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl.checked_json import Malformed, Node, parse
 from fleetctl.errors import PlanStale, UsageError
@@ -24,8 +25,7 @@ SHARD_SCHEMA = "fleetctl.shard/v1"
 _SHARD = re.compile(r"([1-9]\d{0,3})/([1-9]\d{0,3})")
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
+class Shard(Struct, frozen=True):
     """One of `of` shares of every wave, counted from 1."""
 
     number: int
@@ -80,8 +80,7 @@ def in_shard(fleet: Fleet, number: int, shard: Shard) -> tuple[str, ...]:
     return tuple(name for name in wave_boards(fleet, number) if shard.holds(fleet.boards[name]))
 
 
-@dataclass(frozen=True, slots=True)
-class ShardResult:
+class ShardResult(Struct, frozen=True):
     """What became of one shard of one wave: a verdict for every board of `wave`. No gate has spoken yet."""
 
     fleet: str
@@ -157,8 +156,7 @@ def _verdict(node: Node) -> BoardVerdict:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(Struct, frozen=True):
     """Waves put together again; the last one waits for its gate. `doubt` says why it may not open: what is
     missing. Empty where nothing is.
     """

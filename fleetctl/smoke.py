@@ -6,9 +6,10 @@ rendered here, read from the very blobs that were sent.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
 
 from fleetctl.device import judge as on_board
 from fleetctl.store import BlobStore
@@ -38,8 +39,7 @@ class Verdict(StrEnum):
     UNTOUCHED = "untouched"  # nothing was changed on it
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One thing that was measured, and the limit it was held against."""
 
     name: str
@@ -48,8 +48,7 @@ class Check:
     limit: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """What the evidence shows, why if it is no pass, and every check that was made."""
 
     outcome: Outcome
@@ -61,8 +60,7 @@ class Judgement:
         return self.outcome is Outcome.PASSED
 
 
-@dataclass(frozen=True, slots=True)
-class Ordered:
+class Ordered(Struct, frozen=True):
     """What a board was told to run."""
 
     board: str
@@ -70,8 +68,7 @@ class Ordered:
     model_sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class BoardVerdict:
+class BoardVerdict(Struct, frozen=True):
     """How one board ended, and why; `receipt` is the board's own, untrusted."""
 
     board: str

@@ -1,9 +1,10 @@
 """Whether a board does what git says, how we know, and since when. Pure."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl.manifest.schema import Accelerator, Board
 from fleetctl.observation import Observed, Reach, latency_p95_ms, seconds_of
@@ -36,8 +37,7 @@ class Source(StrEnum):
     NOBODY = "nobody"
 
 
-@dataclass(frozen=True, slots=True)
-class BoardStatus:
+class BoardStatus(Struct, frozen=True):
     """One board held against git. `troubles` and `strains` are empty exactly where all is well."""
 
     board: str

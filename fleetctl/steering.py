@@ -8,11 +8,12 @@ import getpass
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from msgspec import Struct
 
 from fleetctl.errors import UsageError
 from fleetctl.store import Lock, atomic_write, canonical_json, lock_holder
@@ -30,8 +31,7 @@ class Word(StrEnum):
     ABORT = "abort"
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """A word, and who said it."""
 
     word: Word
@@ -41,8 +41,7 @@ class Wish:
 GO_ON = Wish(Word.RESUME)
 
 
-@dataclass(frozen=True, slots=True)
-class UnderWay:
+class UnderWay(Struct, frozen=True):
     """A rollout at work in some process; `since` is seconds since 1970."""
 
     purpose: str

@@ -2,16 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from fleetctl.device.checks import finite
 from fleetctl.smoke import Verdict
 
 
-@dataclass(slots=True)
-class BoardTale:
+class BoardTale(Struct):
     """How a board ended so far; `verdict` is empty while it is at work."""
 
     board: str
@@ -22,8 +22,7 @@ class BoardTale:
     settled: float | None = None  # seconds since 1970
 
 
-@dataclass(slots=True)
-class WaveTale:
+class WaveTale(Struct):
     """A wave: its boards in the order of the manifest, and what its gate said of them."""
 
     number: int
@@ -48,8 +47,7 @@ class WaveTale:
         return self.counts[Verdict.VERIFIED] / judged if judged else None
 
 
-@dataclass(slots=True)
-class Tale:
+class Tale(Struct):
     """A whole rollout. `outcome` is empty while it is under way, or where it was interrupted."""
 
     fleet: str = ""

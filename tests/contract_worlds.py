@@ -9,11 +9,11 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec.structs import replace
 
 from fleetctl.artifact import Artifact, BlobRef, Contract, GoldenAnswer, Tensor
 from fleetctl.lab import control

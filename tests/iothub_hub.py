@@ -5,13 +5,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, MethodResponse
 from azure.iot.hub import IoTHubConfigurationManager, IoTHubRegistryManager
 from azure.iot.hub.models import Configuration, ConfigurationContent, Device, DeviceCapabilities
+from msgspec.structs import replace
 
 from fleetctl.lab.iothub.agent import Place
 from fleetctl.lab.iothub.emulator import Emulator, Settings, running

@@ -1,8 +1,9 @@
 """Keys and statements for tests of boards that take only signed releases."""
 
 import base64
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from fleetctl.signing.keys import PrivateKey, make_key
 from fleetctl.signing.statement import Signed, Statement

@@ -15,11 +15,13 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from fleetctl.artifact import BlobRef, Contract, GoldenAnswer, Tensor
@@ -78,8 +80,7 @@ def tiny_contract(**changes: Any) -> Contract:
     return replace(contract, **changes)
 
 
-@dataclass(frozen=True)
-class TinyRelease:
+class TinyRelease(Struct, frozen=True):
     """A release with its bytes; `with_file` gives a variant of it."""
 
     files: Mapping[str, bytes]

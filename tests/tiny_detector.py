@@ -1,9 +1,9 @@
 """Releases of a tiny detector that finds discs and bars (see tests/cases/device/make_detectors.py)."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from tiny_board import MODELS, TinyRelease, as_npy, tiny_release
 

@@ -5,9 +5,10 @@ What a board says is untrusted: it decides which wheels are fetched, so its word
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl.bootstrap.wheelhouse import Platform, packages_for, request_of
 from fleetctl.manifest.schema import Accelerator, Board, ServiceManager
@@ -23,8 +24,7 @@ MAX_SKEW = 60.0  # seconds between a board's clock and ours
 _PYTHONS = range(7, 20)  # of Python 3
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One thing that has to be so before a board is changed."""
 
     name: str
@@ -43,8 +43,7 @@ def platform_of(said: Mapping[str, Any]) -> Platform | None:
     return Platform(str(machine), python, glibc)
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(Struct, frozen=True):
     """The keys (PEM) whose signature the boards of a fleet are to demand; none: leave whom they trust."""
 
     fleet: str = ""

@@ -6,8 +6,9 @@ pip chooses them, as it would on the board: it is told the board's Python, proce
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from fleetctl.children import environment
 from fleetctl.errors import FleetError, ToolchainMissing
@@ -18,8 +19,7 @@ _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _PATIENCE = 1800.0  # seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(Struct, frozen=True):
     """What decides which wheels load: `machine` as `uname -m` says it, Python and glibc as (major, minor)."""
 
     machine: str
@@ -43,8 +43,7 @@ class Platform:
         return [*tags, f"linux_{self.machine}"]
 
 
-@dataclass(frozen=True, slots=True)
-class Packages:
+class Packages(Struct, frozen=True):
     """What an environment is made of, and the Python statement that shows that it works."""
 
     requirements: tuple[str, ...]

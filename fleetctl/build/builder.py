@@ -10,9 +10,11 @@ import errno
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fleetctl import lockfile
 from fleetctl.artifact import verify_artifact
@@ -37,8 +39,7 @@ _COMPLETED = "what was pending is compiled"
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltModel:
+class BuiltModel(Struct, frozen=True):
     """One model after a build. `reason` says why it was built; empty where the lock already had it.
 
     `note` says what is wrong with its card; empty where nothing is.
@@ -50,8 +51,7 @@ class BuiltModel:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class BuildResult:
+class BuildResult(Struct, frozen=True):
     models: tuple[BuiltModel, ...]
     lock_changed: bool
 

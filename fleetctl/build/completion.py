@@ -5,7 +5,7 @@ int8 model it will be compiled from. So neither data nor training is needed, and
 changes.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from fleetctl.artifact import MODEL_FILE, Artifact, BlobRef
 from fleetctl.lockfile import Compilation, LockedModel, LockedVariant

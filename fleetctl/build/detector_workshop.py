@@ -4,9 +4,11 @@ A detector is measured on scenes, not on samples: its accuracy is recall, the sh
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef, Contract
 from fleetctl.build import drawn_from, trained_record
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
     from fleetctl.models.detector.train import TrainedDetector
 
 
-@dataclass(frozen=True, slots=True)
-class _Built:
+class _Built(Struct, frozen=True):
     """One variant with what was measured of it; `contract` still without golden scenes."""
 
     converted: Converted
@@ -261,11 +262,11 @@ def metrics_of(each: _Built, reference: _Built) -> Metrics:
 def evaluation_json(evaluation: "DetectionEvaluation") -> dict[str, Any]:
     """An evaluation as plain JSON values, shares included."""
     return {
-        **{key: value for key, value in asdict(evaluation).items() if key != "per_class"},
+        **{key: value for key, value in to_builtins(evaluation).items() if key != "per_class"},
         "recall": evaluation.recall,
         "precision": evaluation.precision,
         "reading": evaluation.reading,
-        "per_class": {sign: asdict(result) for sign, result in evaluation.per_class.items()},
+        "per_class": {sign: to_builtins(result) for sign, result in evaluation.per_class.items()},
     }
 
 

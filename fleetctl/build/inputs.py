@@ -4,8 +4,9 @@ Only what changes the bytes counts. Gates and latency budgets do not: a changed 
 numbers in the lock. Imports nothing heavy.
 """
 
-from dataclasses import asdict
 from pathlib import Path
+
+from msgspec import to_builtins
 
 from fleetctl.manifest.schema import Fleet, Model
 from fleetctl.project import Project
@@ -27,8 +28,8 @@ def recipe_digest(model: Model, dataset_digest: str) -> str:
                 "tensorflow": TENSORFLOW,
                 "task": model.task.value,
                 "dataset": dataset_digest,
-                "architecture": asdict(model.architecture),
-                "training": asdict(model.training),
+                "architecture": to_builtins(model.architecture),
+                "training": to_builtins(model.training),
             }
         )
     )
@@ -40,7 +41,7 @@ def input_digest(model: Model, recipe: str) -> str:
         canonical_json(
             {
                 "recipe": recipe,
-                "quantization": asdict(model.quantization),
+                "quantization": to_builtins(model.quantization),
                 "name": model.name,
                 "golden": model.smoke.samples,
             }

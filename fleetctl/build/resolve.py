@@ -1,7 +1,8 @@
 """From the manifest and the lock to artifacts: which built bytes each board should run today."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from fleetctl import lockfile
 from fleetctl.artifact import CONTRACT_FILE, MODEL_FILE, Artifact, Contract, verify_artifact

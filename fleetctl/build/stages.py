@@ -2,12 +2,12 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from fleetctl.artifact import Contract, Tensor
@@ -36,8 +36,7 @@ BUILDABLE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Converted:
+class Converted(Struct, frozen=True):
     """A variant's bytes. `runnable` is what this machine can measure in its place: the int8 model that an
     Edge TPU model was compiled from, otherwise the same bytes. `tpu_ops` as in `fleetctl.lockfile.Metrics`;
     `requires` and `edgetpu` as in `fleetctl.lockfile.LockedVariant`: of a pending variant, `tflite` is the
@@ -51,8 +50,7 @@ class Converted:
     requires: Requirements | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(Struct, frozen=True):
     """What a model answered on the labelled samples: float32 scores (samples, labels), and how good it is."""
 
     input: Tensor

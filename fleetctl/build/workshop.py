@@ -1,10 +1,11 @@
 """One model, from its recipe to artifacts in the store, through the heavy stages."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef, Contract
 from fleetctl.build import drawn_from, trained_record
@@ -26,8 +27,7 @@ from fleetctl.models.samples import Samples, Split
 from fleetctl.store import BlobStore, atomic_write
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
+class _Made(Struct, frozen=True):
     """One variant: what was measured of it, and what is locked; nothing of a float32 that is not listed."""
 
     record: VariantRecord

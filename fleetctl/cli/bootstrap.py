@@ -1,10 +1,11 @@
 """`fleetctl bootstrap`: make fresh boards fit to take releases."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from fleetctl.cli.options import (
     DEFAULT_MANIFEST,
@@ -29,8 +30,7 @@ BOOTSTRAP_SCHEMA = "fleetctl.bootstrap/v1"
 DEADLINE = 1800.0  # seconds for one board: an emulated or slow one unpacks for minutes
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Struct):
     """How it went on one board."""
 
     board: str
@@ -173,7 +173,5 @@ def _row(outcome: Outcome) -> list[str]:
 
 
 def _json(outcome: Outcome) -> dict[str, Any]:
-    from dataclasses import asdict
-
     platform = outcome.platform.name if outcome.platform else None
     return {**asdict(outcome), "platform": platform, "ok": outcome.ok}

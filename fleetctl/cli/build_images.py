@@ -1,15 +1,16 @@
 """The second half of `fleetctl build`: images for boards `via: iothub`, pushed and locked by digest."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from fleetctl.manifest.schema import Fleet, IotHub, Via
 from fleetctl.project import Project
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltImages:
+class BuiltImages(Struct, frozen=True):
     """What became of a fleet's images, as JSON has it: by model, variant and platform."""
 
     images: Mapping[str, Any] = field(default_factory=dict)

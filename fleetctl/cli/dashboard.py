@@ -3,11 +3,11 @@
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import replace
 
 from fleetctl.cli.options import (
     DEFAULT_MANIFEST,

@@ -1,10 +1,10 @@
 """`fleetctl explain`: which file and line set each value of a board?"""
 
 import json
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from msgspec.structs import asdict
 
 from fleetctl.cli import complete
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption

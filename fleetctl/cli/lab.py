@@ -220,7 +220,7 @@ def _edge_rows(edge: Mapping[str, bool]) -> list[list[str]]:
 
 
 def _status_json(files: "LabFiles", state: "LabState | None") -> dict[str, Any]:
-    from dataclasses import asdict
+    from msgspec.structs import asdict
 
     from fleetctl.lab import control
 

@@ -95,7 +95,7 @@ def status(file: FileOption = DEFAULT_MANIFEST, output: OutputOption = Output.TA
 
     Exits 1 when there is none.
     """
-    from dataclasses import asdict
+    from msgspec.structs import asdict
 
     from fleetctl.lab.iothub import control
     from fleetctl.report.console import talk

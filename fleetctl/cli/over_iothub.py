@@ -1,8 +1,9 @@
 """The transport for boards `via: iothub`, made of what the manifest and the environment say."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from fleetctl.errors import SigningError, UsageError
 from fleetctl.manifest.schema import HubTier, IotHub, Signing, Via

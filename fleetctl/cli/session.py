@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fleetctl.cli.options import TransportKind
 from fleetctl.commits import Commits
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
 READ_DEADLINE = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Struct, frozen=True):
     """A fleet with the boards that a verb works on, reachable through `transport`."""
 
     project: Project

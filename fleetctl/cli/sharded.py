@@ -3,11 +3,12 @@
 import json
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fleetctl.cli.options import Output
 from fleetctl.errors import FleetError, UsageError
@@ -33,8 +34,7 @@ JoinOption = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """What of a rollout is done here: a shard of a wave (`result`: its file), or the gate over `results`."""
 
     wave: int

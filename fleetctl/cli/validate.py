@@ -1,7 +1,8 @@
 """`fleetctl validate`: is the manifest valid, and what does it hold?"""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
 
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 

@@ -1,15 +1,15 @@
 """What each kind of board comes with, before anybody says or reports otherwise."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from fleetctl.compatibility.packages import EdgeTpuLibrary, Interpreter, Package, parse_library
 from fleetctl.compatibility.versions import Version
 from fleetctl.manifest.schema import Attached, BoardKind
 
 
-@dataclass(frozen=True, slots=True)
-class Hardware:
+class Hardware(Struct, frozen=True):
     """A kind of board and the system it is taken to run; None: the kind does not decide it.
 
     `fixed` is true where runtime and Python are those of the board's own image, which has no newer.

@@ -1,7 +1,8 @@
 """Every kind of board against one model file: what runs where, as boards come."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from fleetctl.compatibility.hardware import HARDWARE
 from fleetctl.compatibility.offer import offer_of
@@ -10,8 +11,7 @@ from fleetctl.compatibility.rules import Refusal, judge
 from fleetctl.manifest.schema import Accelerator, Attached, Board, BoardKind, VariantName
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A kind of board with what is plugged into it."""
 
     kind: BoardKind

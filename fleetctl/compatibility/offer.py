@@ -1,9 +1,11 @@
 """What a board offers a model: as its kind comes, refined by the manifest, refined by its own report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Generic, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fleetctl.compatibility.hardware import HARDWARE, Hardware
 from fleetctl.compatibility.packages import EdgeTpuLibrary, Interpreter, parse_interpreter, parse_library
@@ -21,16 +23,14 @@ class Source(StrEnum):
     BOARD = "board"
 
 
-@dataclass(frozen=True, slots=True)
-class Known(Generic[T]):
+class Known(Struct, Generic[T], frozen=True):
     """A fact, and who says so."""
 
     value: T
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
-class Reported:
+class Reported(Struct, frozen=True):
     """What a board said of itself; None where it said nothing.
 
     What it says of a Python holds for the one at `python_path`: `has_python` is false where there is none,
@@ -51,8 +51,7 @@ class Reported:
     proved_tpu: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """What is known of a board; None where nobody knows. Hashable, so that verdicts can be kept."""
 
     hardware: Hardware

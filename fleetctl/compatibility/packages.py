@@ -5,8 +5,9 @@ what is not on PyPI is named with the place that has it.
 """
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from fleetctl.compatibility.versions import Version, parse_version
 from fleetctl.manifest.schema import Machine
@@ -31,8 +32,7 @@ _LITERT_IS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Interpreter:
+class Interpreter(Struct, frozen=True):
     """A TFLite runtime: the package it comes in and that package's own version."""
 
     package: Package
@@ -71,8 +71,7 @@ def parse_machine(text: str) -> str | None:
     return name if name in set(Machine) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Wheels:
+class Wheels(Struct, frozen=True):
     """Published wheels: of a package, from version `first` to `last`, for these machines and Pythons."""
 
     package: Package
@@ -144,8 +143,7 @@ WHEELS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeTpuLibrary:
+class EdgeTpuLibrary(Struct, frozen=True):
     """A build of libedgetpu.
 
     `tensorflow` is the release it was built against, `runtime` the number that compiled packages ask for

@@ -1,8 +1,9 @@
 """What a `.tflite` file needs of whoever loads it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl.checked_json import Node
 from fleetctl.compatibility.operations import first_release
@@ -14,8 +15,7 @@ _ANY = Version(0, 0)
 _MOST_VERSIONS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Requirements:
+class Requirements(Struct, frozen=True):
     """Read off a model file. Hashable, so that verdicts can be kept.
 
     `operations` are the built-in operations with the newest version of each, sorted; `custom` the names of

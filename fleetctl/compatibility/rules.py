@@ -1,9 +1,11 @@
 """The verdict: a rule for each way in which a board fails to load a release, and the fix for each."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from fleetctl.compatibility.offer import Offer, Source
 from fleetctl.compatibility.operations import newest_version
@@ -40,8 +42,7 @@ class Rule(StrEnum):
     PAIR = "pair"
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """Why a board cannot load a release: what that needs, what the board has, and what to do.
 
     `settings` are the manifest's keys that have to do with it, the likeliest mistake first.
@@ -65,8 +66,7 @@ class Refusal:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+class _Case(Struct, frozen=True):
     needs: Requirements
     offer: Offer
     accelerator: Accelerator

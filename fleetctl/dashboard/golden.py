@@ -1,8 +1,9 @@
 """The golden samples of a model beside what a board answered: pictures, expectations, answers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, Artifact, Contract, GoldenAnswer
 from fleetctl.dashboard.png import grey_png
@@ -12,8 +13,7 @@ from fleetctl.observation import number
 from fleetctl.store import BlobStore
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """One golden sample: what it is, and what the board said it is. `agrees` is None without an answer."""
 
     index: int

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl import __version__
 from fleetctl.blame import recent_changes
@@ -33,8 +34,7 @@ _REVERTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiptRow:
+class ReceiptRow(Struct, frozen=True):
     """One receipt of a board, its words cut to what a row holds."""
 
     time: str

@@ -3,9 +3,11 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from fleetctl.audit import Audit
 from fleetctl.desired import Desired, desired_fleet
@@ -24,8 +26,7 @@ _DEEDS = 10  # of people that are shown, the newest
 _LOOK_S = 0.5  # seconds between two looks at the journal
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A fleet and a way to ask its boards, as a verb opened them.
 
     `ask` holds every board against git, in the order of the manifest, just as `fleetctl status` does.
@@ -38,8 +39,7 @@ class Source:
     ask: Callable[[], Sequence[BoardStatus]]
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """What is known of the boards at one time. `note` says what is not: the lock is stale, say."""
 
     source: Source

@@ -7,9 +7,10 @@ import json
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from fleetctl.artifact import BlobRef
 from fleetctl.errors import BuildError
@@ -26,8 +27,7 @@ _PACKAGES = "var/lib/dpkg/status"
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(Struct, frozen=True):
     """An image for one processor, whose layers are in a store."""
 
     name: str  # with the digest that its tag had

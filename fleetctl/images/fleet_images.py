@@ -1,8 +1,10 @@
 """Which module images a fleet needs, which of them the lock has, and making the others."""
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fleetctl.errors import LockStale
 from fleetctl.images.module_image import Files
@@ -13,8 +15,7 @@ from fleetctl.transports.iothub_consignment import content_digest, image_files
 from fleetctl.transports.iothub_images import Read, machine_of, platform_of
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """An image that boards need: for whose model, for which machine, and with which files."""
 
     model: str

@@ -5,8 +5,9 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from fleetctl.artifact import BlobRef
 from fleetctl.errors import BuildError
@@ -16,8 +17,7 @@ _EPOCH = 0  # of every file: when it was written is nobody's business
 _LEVEL = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """A packed layer in a store, and the digest of what is in it when it is unpacked."""
 
     ref: BlobRef

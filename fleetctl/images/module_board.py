@@ -1,7 +1,8 @@
 """A board as its module's container is: whatever the manifest says of its interpreter and its services."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from fleetctl.errors import UsageError
 from fleetctl.images.module_image import PYTHON, ROOT

@@ -6,9 +6,10 @@ and one with what a release carries. So an image for a Raspberry Pi is made on a
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl.artifact import BlobRef
 from fleetctl.images.base import DEFAULT, Base, Say, find_base
@@ -36,8 +37,7 @@ _EPOCH = "1970-01-01T00:00:00Z"
 Files = Mapping[str, Mapping[str, Any]]  # {"sha256", "size"} by path
 
 
-@dataclass(frozen=True, slots=True)
-class ImageMaker:
+class ImageMaker(Struct, frozen=True):
     """Makes images and pushes them to one repository.
 
     `folder` keeps what was fetched and made, and may be lost; `wheelhouse` keeps wheels.

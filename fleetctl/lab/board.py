@@ -2,9 +2,10 @@
 
 import asyncio
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from fleetctl.lab import processes, session
 from fleetctl.lab.keys import public_half

@@ -6,7 +6,8 @@ import signal
 import sys
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from fleetctl.errors import FleetError, UsageError
 from fleetctl.lab import detached, processes

@@ -1,8 +1,9 @@
 """The fleet with its boards exchanged for their virtual twins: what `--transport lab` works on."""
 
 from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from fleetctl.lab.control import member, require
 from fleetctl.lab.state import LabFiles, LabState, VirtualBoard

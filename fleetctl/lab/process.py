@@ -9,9 +9,10 @@ import os
 import resource
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import IO
+
+from msgspec.structs import replace
 
 from fleetctl.lab import processes
 from fleetctl.lab.board import PoweredBoard

@@ -11,9 +11,10 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     import asyncssh
@@ -34,8 +35,7 @@ class _Sink(Protocol):
     async def drain(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """Where commands of a board run."""
 
     home: Path

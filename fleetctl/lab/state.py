@@ -6,8 +6,10 @@ written by the daemon, says what there is. `generation` ties an answer to its qu
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from fleetctl.errors import FleetError
 from fleetctl.project import Project
@@ -17,8 +19,7 @@ SCHEMA = "fleetctl.lab/v1"
 DRIVER = "process"
 
 
-@dataclass(frozen=True, slots=True)
-class LabFiles:
+class LabFiles(Struct, frozen=True):
     """The lab's folder, `.fleetctl/lab` in a fleet's repository."""
 
     folder: Path
@@ -65,8 +66,7 @@ class LabFiles:
         return self.folder / "host_keys" / board
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """A virtual board to have: whose twin it is, of what kind, on which processor (Debian's name)."""
 
     name: str
@@ -74,8 +74,7 @@ class Wanted:
     architecture: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class VirtualBoard:
+class VirtualBoard(Struct, frozen=True):
     """How to reach one virtual board, and whether it is switched on."""
 
     host: str
@@ -97,8 +96,7 @@ class VirtualBoard:
         return self.host if self.port == 22 else f"[{self.host}]:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class LabState:
+class LabState(Struct, frozen=True):
     """All virtual boards, by name. `pid` is the daemon's, 0 in a wish and where there is no daemon."""
 
     boards: Mapping[str, VirtualBoard]

@@ -1,15 +1,15 @@
 """What bringing a lab up takes and gives, whatever its boards are made of."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from fleetctl.lab.state import LabState
 
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Up:
+class Up(Struct, frozen=True):
     """How `up` went: the lab as it is, what was new, and whether it had been running."""
 
     state: LabState

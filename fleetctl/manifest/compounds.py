@@ -1,19 +1,19 @@
 """Kinds of values made of values: lists, records with known keys, and mappings whose keys a user chooses."""
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from typing import Any, NamedTuple
+
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields
 
 from fleetctl.manifest.complaints import INVALID, Complaint, unknown
 from fleetctl.manifest.kinds import Complaints, JsonSchema, Kind, Quantity, Text, decode_pairs, refuse, twice
 from fleetctl.manifest.tree import Items, Node, Pairs, Scalar
 
 
-@dataclass(frozen=True)
-class ListOf:
+class ListOf(Struct, frozen=True):
     """A list, by default of at least one item; `exactly` fixes its length."""
 
     item: Kind
@@ -57,8 +57,7 @@ class ListOf:
         return schema
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(Struct, frozen=True):
     """A key of a record. What an absent `derived` key means is worked out, not the default of the type."""
 
     name: str
@@ -68,19 +67,18 @@ class Field:
     derived: bool = False
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(Struct, frozen=True, dict=True):
     """A mapping with known keys.
 
     `build` makes the value from the decoded keys, and is left out for a plain dict (in which a wrong value
-    is `INVALID`). `defaults` is the dataclass whose defaults hold for absent keys: for the manual and the
+    is `INVALID`). `defaults` is the type whose defaults hold for absent keys: for the manual and the
     schema. Of the keys in `one_of`, exactly one must be there.
     """
 
     name: str
     fields: tuple[Field, ...]
     build: Callable[..., Any] | None = None
-    defaults: type | None = None
+    defaults: type[Struct] | None = None
     one_of: tuple[str, ...] = ()
 
     @cached_property
@@ -131,9 +129,9 @@ class Record:
         """What an absent key stands for, as it would be written; None where there is no such value."""
         if self.defaults is None or field.derived:
             return None
-        known = {each.name: each.default for each in dataclasses.fields(self.defaults)}
-        value = known.get(field.name, dataclasses.MISSING)
-        if value in (dataclasses.MISSING, "", ()):
+        known = {each.name: each.default for each in fields(self.defaults)}
+        value = known.get(field.name, NODEFAULT)
+        if value in (NODEFAULT, "", ()):
             return None
         if isinstance(value, tuple):
             return list(value) if isinstance(value[0], int) else None
@@ -175,8 +173,7 @@ class Entry(NamedTuple):
     value: Any
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(Struct, frozen=True):
     """Things under names of the user's choice, each kept with its place: models, groups, boards."""
 
     name: Text
@@ -210,8 +207,7 @@ class Named:
         }
 
 
-@dataclass(frozen=True)
-class MapOf:
+class MapOf(Struct, frozen=True):
     """A mapping of names to values of one kind."""
 
     key: Kind
@@ -234,8 +230,7 @@ class MapOf:
         }
 
 
-@dataclass(frozen=True)
-class Tagged:
+class Tagged(Struct, frozen=True):
     """One of several records; the word under `tag` says which."""
 
     tag: str

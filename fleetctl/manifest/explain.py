@@ -1,9 +1,11 @@
 """`explain`: each setting of a board with its value, and the file and line that set it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from fleetctl.errors import UsageError
 from fleetctl.manifest.complaints import did_you_mean
@@ -15,8 +17,7 @@ from fleetctl.manifest.schema import Board
 _NOT_SETTINGS = ("name", "groups")
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """A value with its origin. `file` is empty and `line` 0 where nobody set it and the default holds."""
 
     key: str  # dotted: `config.threshold`
@@ -57,9 +58,9 @@ def explain(path: Path, board: str, key: str | None = None) -> list[Setting]:
 
 
 def _settings(board: Board, layers: list[Layer]) -> Iterator[Setting]:
-    for field in fields(board):
-        if field.name not in _NOT_SETTINGS:
-            for path, value in leaves(getattr(board, field.name), (field.name,)):
+    for name, setting in asdict(board).items():
+        if name not in _NOT_SETTINGS:
+            for path, value in leaves(setting, (name,)):
                 yield _setting(path, value, layers)
 
 

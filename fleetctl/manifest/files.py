@@ -3,9 +3,10 @@
 import hashlib
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from fleetctl.errors import ManifestError, Problem
 from fleetctl.manifest.complaints import INVALID, Complaint, as_problems
@@ -23,8 +24,7 @@ MAX_FILES = 10_000
 _SECTIONS = ("models", "groups", "boards")
 
 
-@dataclass
-class Manifest:
+class Manifest(Struct):
     """What the files say, before references are followed and layers merged."""
 
     path: Path

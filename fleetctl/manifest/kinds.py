@@ -7,10 +7,11 @@ the one description of the manifest: decoder, schema and reference are three rea
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from fleetctl.manifest.complaints import INVALID, Complaint, unknown
 from fleetctl.manifest.plain import Word, boolean, sort_of
@@ -99,8 +100,7 @@ def text_of(node: Node, wanted: str, complaints: Complaints) -> Any:
     return node.text
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(Struct, frozen=True, dict=True):
     """Text that matches `pattern` whole. `what` is said where it does not, and in the manual."""
 
     what: str
@@ -141,8 +141,7 @@ class Text:
         return {"type": "string", "pattern": rf"^(?:{self.pattern})$(?!\n)"}
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(Struct, frozen=True, dict=True):
     """One of a few words."""
 
     options: type[StrEnum]
@@ -176,8 +175,7 @@ class Choice:
         return {"enum": list(self._values)}
 
 
-@dataclass(frozen=True)
-class Constant:
+class Constant(Struct, frozen=True):
     """Exactly this word."""
 
     value: str
@@ -195,8 +193,7 @@ class Constant:
         return {"const": self.value}
 
 
-@dataclass(frozen=True)
-class Boolean:
+class Boolean(Struct, frozen=True):
     """`true` or `false`, and none of YAML 1.1's other words for them."""
 
     label: str = "`true` or `false`"
@@ -215,8 +212,7 @@ class Boolean:
         return {"type": "boolean"}
 
 
-@dataclass(frozen=True)
-class Integer:
+class Integer(Struct, frozen=True):
     """A whole number, both ends included."""
 
     least: int
@@ -237,8 +233,7 @@ class Integer:
         return {"type": "integer", "minimum": self.least, "maximum": self.most}
 
 
-@dataclass(frozen=True)
-class Number:
+class Number(Struct, frozen=True):
     """A number. `least` is left out of the range where `above` is true; `scale` divides what is written."""
 
     least: float
@@ -289,8 +284,7 @@ def _plain_number_hint(node: Node) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class Quantity:
+class Quantity(Struct, frozen=True, dict=True):
     """A number with a unit, in text such as `1.5s`; decodes to `number * unit`. Zero only with `zero`."""
 
     what: str
@@ -357,8 +351,7 @@ SECONDS = {"s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
 BYTES = {"MiB": 2.0**20, "B": 1.0, "kB": 1e3, "KB": 1e3, "KiB": 2.0**10, "MB": 1e6, "GB": 1e9, "GiB": 2.0**30}
 
 
-@dataclass(frozen=True)
-class Anything:
+class Anything(Struct, frozen=True):
     """Any value that JSON has: what templates get, so all we ask is that every YAML reader sees the same."""
 
     label: str = "any value"

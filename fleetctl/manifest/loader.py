@@ -1,9 +1,10 @@
 """`load`: from a path to a valid `Fleet`, or to every problem at once."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from fleetctl.errors import ManifestError
 from fleetctl.manifest import plain_fleet
@@ -60,7 +61,8 @@ def load_and_keep(path: Path) -> Fleet:
     with collector_paused():
         manifest = read(path)
         fleet = resolve(manifest)[0]
-        remember(str(path), FLEET, manifest.sources, fleet.digest, plain_fleet.to_text(fleet))
+        if (text := plain_fleet.to_text(fleet)) is not None:
+            remember(str(path), FLEET, manifest.sources, fleet.digest, text)
     return fleet
 
 

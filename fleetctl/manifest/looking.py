@@ -3,8 +3,9 @@
 What reads a manifest is not even imported then: with YAML, it is a third of all that such a verb imports.
 """
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from fleetctl.manifest import plain_fleet
 from fleetctl.manifest.collector import collector_paused

@@ -5,10 +5,11 @@ The YAML forms (`60s`, `2MiB`, `25`) are the loader's business.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 API_VERSION = "fleetctl/v1"
 
@@ -124,8 +125,7 @@ class Font(StrEnum):
     AEGYPTUS = "aegyptus"  # Douros', after Hieroglyphica: it has thousands of signs that Unicode lacks
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedDataset:
+class RenderedDataset(Struct, frozen=True, tag=True):
     """Signs drawn from installed hieroglyph fonts."""
 
     samples_per_sign: int = 120
@@ -134,8 +134,7 @@ class RenderedDataset:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FolderDataset:
+class FolderDataset(Struct, frozen=True, tag=True):
     """Photos on disk, `*_CODE.png` or `CODE/*.png`; `path` is relative to the file that says it."""
 
     path: Path
@@ -145,8 +144,7 @@ class FolderDataset:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveDataset:
+class ArchiveDataset(Struct, frozen=True, tag=True):
     """A zip or tar fetched over https and checked before it is opened; same layouts as a folder."""
 
     url: str
@@ -155,8 +153,7 @@ class ArchiveDataset:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class WallsDataset:
+class WallsDataset(Struct, frozen=True, tag=True):
     """Walls to find signs on: composed from sign crops or drawings over stone, and photos of real plates.
 
     `plates` is a folder of photos with a `boxes.csv` (columns plate, sign, x0, y0, x1, y1, in pixels).
@@ -195,8 +192,7 @@ class Head(StrEnum):
     LOGISTIC_REGRESSION = "logistic_regression"
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
+class Architecture(Struct, frozen=True):
     """The network: a name the builder knows, its size, and the input (height, width, channels)."""
 
     name: ArchitectureName = ArchitectureName.MOBILENET_V2
@@ -208,8 +204,7 @@ class Architecture:
     head: Head = Head.DENSE
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
+class Training(Struct, frozen=True):
     epochs: int = 60
     batch_size: int = 64
     learning_rate: float = 0.002
@@ -226,16 +221,14 @@ class RepresentativeSource(StrEnum):
     RENDERED = "rendered"
 
 
-@dataclass(frozen=True, slots=True)
-class Qat:
+class Qat(Struct, frozen=True):
     """Quantization-aware training: the trained network goes on learning with int8 rounding simulated."""
 
     epochs: int = 3
     learning_rate: float = 0.0001
 
 
-@dataclass(frozen=True, slots=True)
-class Quantization:
+class Quantization(Struct, frozen=True):
     """How integer variants come about."""
 
     representative: int = 300  # samples
@@ -251,14 +244,12 @@ class EdgeTpuBuild(StrEnum):
     CI = "ci"
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeTpu:
+class EdgeTpu(Struct, frozen=True):
     compile: EdgeTpuBuild = EdgeTpuBuild.HERE
     timeout: float = 900.0  # seconds; large models take minutes
 
 
-@dataclass(frozen=True, slots=True)
-class Gates:
+class Gates(Struct, frozen=True):
     """What a built model must reach. Accuracies and drops are fractions of 1; drops are against float32.
 
     Of a detector, accuracy is recall: the share of signs found at IoU 0.5 (whatever sign they are taken for).
@@ -271,8 +262,7 @@ class Gates:
     max_size: int | None = None  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Smoke:
+class Smoke(Struct, frozen=True):
     """The proof a board must give: golden samples answered as expected, fast enough."""
 
     samples: int = 16
@@ -280,8 +270,7 @@ class Smoke:
     max_p95_ms: Mapping[BoardKind, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Struct, frozen=True):
     """A named recipe: what to train on, what to build, what it must reach."""
 
     name: str
@@ -296,8 +285,7 @@ class Model:
     smoke: Smoke = field(default_factory=Smoke)
 
 
-@dataclass(frozen=True, slots=True)
-class Board:
+class Board(Struct, frozen=True):
     """One board with every setting resolved (fleet < groups in manifest order < board)."""
 
     name: str
@@ -323,8 +311,7 @@ class Board:
     groups: tuple[str, ...] = ()  # that it is in, in manifest order
 
 
-@dataclass(frozen=True, slots=True)
-class Wave:
+class Wave(Struct, frozen=True):
     """A slice of the fleet: a group, or everything up to a cumulative fraction of all boards."""
 
     group: str | None = None
@@ -332,8 +319,7 @@ class Wave:
     soak: float = 0.0  # seconds to watch before the gate decides
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(Struct, frozen=True):
     """When the next wave may open. `success` is the fraction of a wave's boards that must be verified."""
 
     canary_failures: int = 0
@@ -341,8 +327,7 @@ class Gate:
     inconclusive: OnInconclusive = OnInconclusive.PAUSE
 
 
-@dataclass(frozen=True, slots=True)
-class RolloutPolicy:
+class RolloutPolicy(Struct, frozen=True):
     waves: tuple[Wave, ...] = (Wave(fraction=1.0),)
     gate: Gate = field(default_factory=Gate)
     revert: RevertPolicy = RevertPolicy.WAVE
@@ -363,8 +348,7 @@ class DriftKind(StrEnum):
     SERVICE = "service"  # it does not run, or not on the accelerator that was asked for
 
 
-@dataclass(frozen=True, slots=True)
-class DriftRule:
+class DriftRule(Struct, frozen=True):
     """Differences that `drift` leaves aside, and why. What is not narrowed down holds for everything."""
 
     reason: str
@@ -374,8 +358,7 @@ class DriftRule:
     until: str = ""  # the last day it holds, such as 2026-12-31
 
 
-@dataclass(frozen=True, slots=True)
-class DriftPolicy:
+class DriftPolicy(Struct, frozen=True):
     ignore: tuple[DriftRule, ...] = ()
 
 
@@ -388,8 +371,7 @@ class HubTier(StrEnum):
     S3 = "S3"
 
 
-@dataclass(frozen=True, slots=True)
-class IotHub:
+class IotHub(Struct, frozen=True):
     """The hub that boards `via: iothub` are reached over, and where their module images are kept."""
 
     host: str = ""  # to sign in to with Entra ID; a connection string is a secret, and in the environment
@@ -400,8 +382,7 @@ class IotHub:
     layered: bool = False  # boards have other modules: ours is laid upon their deployment
 
 
-@dataclass(frozen=True, slots=True)
-class Fleet:
+class Fleet(Struct, frozen=True):
     """A whole valid manifest. Mappings keep the order of the file."""
 
     name: str

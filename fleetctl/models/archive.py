@@ -14,9 +14,10 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
+
+from msgspec import Struct
 
 from fleetctl.errors import BuildError
 from fleetctl.models.progress import Progress
@@ -25,13 +26,15 @@ from fleetctl.store import is_out_of_space, naming, sha256_file, unwritable
 _CHUNK = 1 << 18
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """The most an archive may hold. Sizes are bytes."""
 
     download: int = 4 << 30
     members: int = 200_000
     unpacked: int = 8 << 30
+
+
+USUAL = Limits()
 
 
 def fetch(
@@ -40,7 +43,7 @@ def fetch(
     *,
     cache: Path,
     progress: Progress,
-    limits: Limits = Limits(),
+    limits: Limits = USUAL,
     trust: ssl.SSLContext | None = None,
 ) -> Path:
     """The unpacked folder of an archive, downloaded only if the cache has none.
@@ -63,7 +66,7 @@ def fetch(
     return folder
 
 
-def unpack(archive: Path, folder: Path, *, progress: Progress, limits: Limits = Limits()) -> None:
+def unpack(archive: Path, folder: Path, *, progress: Progress, limits: Limits = USUAL) -> None:
     """Unpack a zip or tar into `folder`, which appears whole or not at all.
 
     Raises:
@@ -156,8 +159,7 @@ def _continue_download(
         raise OSError(f"the connection broke off after {done} of {total} bytes")
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
+class _Member(Struct, frozen=True):
     name: str
     stream: IO[bytes]
 

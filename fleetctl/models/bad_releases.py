@@ -7,10 +7,10 @@ What is broken outside the artifact (a slow board, an absent accelerator) is not
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE
@@ -25,8 +25,7 @@ _FLIPPED = 0.01  # of all weight bytes
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
-@dataclass(frozen=True, slots=True)
-class BadRelease:
+class BadRelease(Struct, frozen=True):
     """One kind of bad release. `change` gives the harmed files, or None where the model has no such part."""
 
     name: str
@@ -181,8 +180,7 @@ BAD_RELEASES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Weights:
+class _Weights(Struct, frozen=True):
     """The weights of one layer, flat and writable in place; `scales` likewise, None where not quantized."""
 
     shape: tuple[int, ...]

@@ -10,11 +10,11 @@ import io
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from fleetctl.errors import WriteError
@@ -25,8 +25,7 @@ SUFFIX = ".checkpoint"
 _TRAINING = "training"
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True):
     """The file that one training keeps its state in, and how many seconds of work it may lose."""
 
     path: Path

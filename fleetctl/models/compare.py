@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict
 from numpy.typing import NDArray
 
 from fleetctl.artifact import Contract
@@ -28,8 +29,7 @@ _WARM_UP = 10
 _DIFFERENT = 32  # photos that the timed runs take in turn
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
+class Latency(Struct, frozen=True):
     """Milliseconds of one inference on one thread of this machine, a prepared photo in and scores out."""
 
     mean: float
@@ -37,8 +37,7 @@ class Latency:
     p95: float
 
 
-@dataclass(frozen=True, slots=True)
-class Operations:
+class Operations(Struct, frozen=True):
     """How many operations of a kind a file has, and in which versions (ascending)."""
 
     op: str
@@ -46,8 +45,7 @@ class Operations:
     versions: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Struct, frozen=True):
     """One variant.
 
     `evaluation` and `latency` are None of a file that this machine cannot run: one compiled for the Edge TPU.
@@ -66,8 +64,7 @@ class Compared:
     latency: Latency | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(Struct, frozen=True):
     """A built variant: its contract, and the bytes of its model file."""
 
     contract: Contract

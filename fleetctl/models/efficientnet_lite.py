@@ -6,8 +6,9 @@ or a dense layer, all of which an Edge TPU has.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl.models.tensorflow import tensorflow
 
@@ -16,8 +17,7 @@ HEAD = 1280  # channels of the features behind all sixteen blocks
 BATCHNORM_EPSILON = 1e-3
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """An inverted residual: widen by `expansion`, filter each channel by `kernel`, narrow to `channels`."""
 
     kernel: int

@@ -1,11 +1,12 @@
 """What a built model answers, and how often it is right, by the very path a board takes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 from numpy.typing import NDArray
 
 from fleetctl.artifact import GoldenAnswer, Tensor
@@ -17,8 +18,7 @@ from fleetctl.models.progress import Progress, silent
 from fleetctl.models.samples import Grey, Samples
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(Struct, frozen=True):
     """How a model did on labelled photos.
 
     `top1` counts every labelled photo: a sign the model was never taught is an error. `top1_seen` counts only
@@ -34,8 +34,7 @@ class Evaluation:
     rejection: "Rejection | None" = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(Struct, frozen=True):
     """What becomes of photos where an answer that scores below `threshold` is UNKNOWN, as on a board.
 
     Photos labelled UNKNOWN, which nobody could read, ought to be rejected; labelled ones ought not. `right`

@@ -1,11 +1,12 @@
 """Teaching a classifier: which photos in which order, how varied, at what rate, and when to give up."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any, Self
 
 import numpy as np
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from fleetctl.errors import BuildError
@@ -23,8 +24,7 @@ _BALANCE = 0.5
 _SMALLEST, _MULTIPLE = 32, 16  # pixels, of a side of a shrunk picture
 
 
-@dataclass(frozen=True, slots=True)
-class Emphasis:
+class Emphasis(Struct, frozen=True):
     """What each of M samples counts for.
 
     repeats: how often it comes in one pass over its sign's samples, int32 (M,).
@@ -98,8 +98,7 @@ def fine_tune(
     _learn(network, images, targets, course, progress, emphasis, checkpoint)
 
 
-@dataclass(frozen=True, slots=True)
-class _Course:
+class _Course(Struct, frozen=True):
     """How to learn; what to call it, and which setting of the manifest is too high where it diverges."""
 
     training: Training
@@ -159,7 +158,7 @@ def _identity(
     training: Training,
 ) -> str:
     """Names what every step is a function of, so that no training goes on from another one's state."""
-    digest = sha256(repr((tensorflow().__version__, images.shape, asdict(training))).encode())
+    digest = sha256(repr((tensorflow().__version__, images.shape, to_builtins(training))).encode())
     for array in (images, targets, order, *network.get_weights()):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -8,10 +8,10 @@ is added last. docs/golden.md has the measurements behind the numbers here.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from fleetctl.errors import BuildError
@@ -46,16 +46,14 @@ class Kind(StrEnum):
     FILLER = "most confident"
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A sample that may become golden: its index among all samples, and why."""
 
     index: int
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(Struct, frozen=True):
     """What one bad release does to each candidate: another label, or the same with another score.
 
     `flipped` bool (candidates,); `apart` float32 (candidates,), 0 where flipped.

@@ -8,10 +8,11 @@ on the build host.
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict
 from numpy.typing import NDArray
 
 from fleetctl.artifact import Tensor
@@ -33,8 +34,7 @@ KERNELS = {
 _RUNTIMES = ("tensorflow.lite.python.interpreter", "tflite_runtime.interpreter", "ai_edge_litert.interpreter")
 
 
-@dataclass(frozen=True, slots=True)
-class Noise:
+class Noise(Struct, frozen=True):
     """How far kernels moved each of n samples from the scores it was compared with; float32 (n,) each.
 
     `score`: of the label that was best there. `gap`: by how much that label's lead over the next one shrank.

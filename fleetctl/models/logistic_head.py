@@ -6,10 +6,10 @@ dense layer with a softmax computes the very same, with the scaling folded into 
 """
 
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from fleetctl.errors import BuildError
@@ -23,8 +23,7 @@ _BATCH = 64
 _SMALLEST_DEVIATION = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
-class LogisticHead:
+class LogisticHead(Struct, frozen=True):
     """A fitted `sklearn.linear_model.LogisticRegression` over features minus `mean`, over `deviation`."""
 
     mean: NDArray[np.float64]

@@ -5,10 +5,11 @@ of this host's kernels, and those of bad releases made from the model at hand.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Contract, GoldenAnswer
@@ -26,8 +27,7 @@ from fleetctl.models.trial import Said
 SERVED = "served on this host"
 
 
-@dataclass(frozen=True, slots=True)
-class GoldenSample:
+class GoldenSample(Struct, frozen=True):
     """One golden sample: its index among the samples chosen from, why it is golden, and how safe it is.
 
     `rival` is the label that comes second, `lead` how far the best score lies before it; `score_noise` and
@@ -42,8 +42,7 @@ class GoldenSample:
     lead_noise: float
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """What a good or a bad release answered to the golden samples."""
 
     name: str
@@ -51,8 +50,7 @@ class Trial:
     said: Said
 
 
-@dataclass(frozen=True, slots=True)
-class GoldenSet:
+class GoldenSet(Struct, frozen=True):
     """The golden samples of one variant, the score tolerance they allow, and what they were tried on."""
 
     samples: tuple[GoldenSample, ...]
@@ -60,8 +58,7 @@ class GoldenSet:
     trials: tuple[Trial, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Margin:
+class Margin(Struct, frozen=True):
     """How one trial was judged. `flipped` of `asked` labels differ; `apart` is the largest difference of an
     agreeing score, as a multiple of the tolerance, 0 where none agrees. `reason` is the judge's first, empty
     where it passed.

@@ -1,12 +1,12 @@
 """The outlines that fonts have of signs, turned to look as they do on the wall."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from fleetctl.errors import BuildError
@@ -21,8 +21,7 @@ _NO_CHARACTER = "\U0010ffff"  # Unicode promises that this never is one
 _HINT = "use a font with all Egyptian hieroglyphs, such as Noto Sans Egyptian Hieroglyphs"
 
 
-@dataclass(frozen=True, slots=True)
-class Outline:
+class Outline(Struct, frozen=True):
     """A sign as the font has it, but facing right as on the wall.
 
     `solid` is its area, `open` its area without inner holes, `lines` what the font draws; greys in 0..255.

@@ -6,8 +6,9 @@ Nothing is opened and nothing heavy imported: a plan looks here too.
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from fleetctl.errors import BuildError
 from fleetctl.models import gardiner
@@ -19,8 +20,7 @@ _LAYOUTS = "photos are named *_CODE.png, or lie in folders named by their sign"
 _OTHER_KINDS = (".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 
 
-@dataclass(frozen=True, slots=True)
-class Photo:
+class Photo(Struct, frozen=True):
     """A photo that is there: its path, its label, and its name relative to the dataset's folder."""
 
     path: Path

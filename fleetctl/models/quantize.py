@@ -1,9 +1,9 @@
 """A trained sign reader as the TFLite bytes of one variant."""
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from msgspec import to_builtins
 from numpy.typing import NDArray
 
 from fleetctl.manifest.schema import Model, VariantName
@@ -98,5 +98,5 @@ def _quantization_aware(
 
 def _checkpoint(model: Model, trained: Trained) -> Checkpoint:
     """Where fine-tuning keeps its state, which depends on the samples that the first ranges come from."""
-    recipe = sha256(canonical_json(asdict(model.quantization)))
+    recipe = sha256(canonical_json(to_builtins(model.quantization)))
     return Checkpoint(trained.weights.with_name(f"int8-qat-{recipe[:16]}.resume"))

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from fleetctl.device.preprocess import prepare
@@ -22,8 +23,7 @@ _DRAWINGS = 20  # of a sign, that weigh as much as photos
 _SEEDS = 2**32  # that there are
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
+class Trained(Struct, frozen=True):
     """A network that has learnt: `weights` is a Keras file whose network takes float32 (N, H, W, C) in 0..1
     and gives logits (N, signs) in the order of `labels`.
     """
@@ -76,8 +76,7 @@ def train(model: Model, split: Split, *, workdir: Path, progress: Progress = sil
     return Trained(lessons.labels, weights, preprocess_spec(model.architecture))
 
 
-@dataclass(frozen=True, slots=True)
-class _Lessons:
+class _Lessons(Struct, frozen=True):
     """What there is to learn.
 
     images: prepared samples, uint8 (M, H, W, C).

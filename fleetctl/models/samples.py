@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 Grey = NDArray[np.uint8]
@@ -12,8 +12,7 @@ Grey = NDArray[np.uint8]
 _DRAWN = "rendered:"
 
 
-@dataclass(frozen=True, slots=True)
-class Samples:
+class Samples(Struct, frozen=True):
     """Three parallel lists: grey uint8 (H, W) images of any size, labels, and names to report them by."""
 
     images: list[Grey]
@@ -51,8 +50,7 @@ def is_drawn(name: str) -> bool:
     return name.startswith(_DRAWN)
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(Struct, frozen=True):
     """What a model learns from, and what it never sees until it is measured."""
 
     train: Samples

@@ -4,17 +4,16 @@ Everything works on float32 arrays of grey levels or of depths in [0, 1], at the
 """
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 Field = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Carving:
+class Carving(Struct, frozen=True):
     """A sign's shape on the canvas: the area it covers, and the lines drawn inside it; both in [0, 1]."""
 
     area: Field

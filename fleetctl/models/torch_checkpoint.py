@@ -15,10 +15,10 @@ import pickle
 import struct
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from fleetctl.errors import BuildError
@@ -40,8 +40,7 @@ _DAMAGE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Shaped:
+class _Shaped(Struct, frozen=True):
     """Where a tensor lies: in which storage, from which element on; shape, and strides in elements."""
 
     key: str
@@ -51,8 +50,7 @@ class _Shaped:
     strides: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Storage:
+class _Storage(Struct, frozen=True):
     key: str
     dtype: np.dtype[Any]
 

@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE
 from fleetctl.children import environment
@@ -25,8 +26,7 @@ from fleetctl.models.progress import Progress, silent
 _SECONDS = 300.0  # for one artifact: a large model and a few dozen samples on a busy machine
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """What came of one artifact: an answer for each golden sample as in a receipt, or why there is none."""
 
     answers: list[dict[str, Any]] = field(default_factory=list)

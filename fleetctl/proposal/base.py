@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fleetctl.commits import project_at
 from fleetctl.errors import ManifestError
@@ -14,8 +16,7 @@ from fleetctl.proposal.dangers import Finding, dangers
 from fleetctl.proposal.side import Side, read_side
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(Struct, frozen=True):
     """What a change starts from. `unreadable` is why it cannot be compared with; then `side` is empty."""
 
     commit: str

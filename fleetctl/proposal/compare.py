@@ -1,8 +1,10 @@
 """A change of the fleet's repository, held against what it starts from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fleetctl.commits import Commits
 from fleetctl.desired import desired_fleet
@@ -19,8 +21,7 @@ from fleetctl.proposal.settings import Setting, setting_changes
 from fleetctl.proposal.side import Side, observed_at, read_side, same_release
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(Struct, frozen=True):
     """What a change would do. `plan` holds the boards whose release differs; `error` is why there is none.
 
     `leaving` are boards that would no longer be managed; `unchanged` counts those that keep their release.

@@ -1,7 +1,9 @@
 """What a change does that is seldom meant: told loudly, and refused unless the change allows it. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fleetctl.lockfile import LockedModel, model_json
 from fleetctl.manifest.schema import Danger, Model
@@ -13,8 +15,7 @@ MANY = 1000  # new boards, that a change may bring unasked
 _NAMED = 5  # boards, models or numbers that a sentence lists
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One danger of a change. `reason` is why its manifest says that it is meant; None where it does not.
 
     `about` is the thing it happens to, which later commits may do more to: a model, a setting; empty where

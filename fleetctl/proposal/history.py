@@ -6,9 +6,11 @@ reasons count; and what one commit brought unasked stays unasked, whatever comes
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from fleetctl.commits import Commits, project_at
 from fleetctl.errors import ManifestError
@@ -33,8 +35,7 @@ def commit_by_commit(found: Sequence[Finding], base: Base, head: Side) -> Sequen
     return [walk.judged(finding) for finding in found]
 
 
-@dataclass(slots=True)
-class _Walk:
+class _Walk(Struct):
     """What commits brought unasked (danger and thing, with the first that did), and what they allowed."""
 
     unasked: dict[tuple[Danger, str], str] = field(default_factory=dict)

@@ -1,16 +1,16 @@
 """What a change does to models, by the numbers in the two locks. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl.lockfile import Compilation, LockedVariant
 from fleetctl.proposal.side import Side
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(Struct, frozen=True):
     """What a lock says of a variant. Fractions of 1, bytes; None where it does not say."""
 
     artifact: str
@@ -33,8 +33,7 @@ class Figures:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class ModelChange:
+class ModelChange(Struct, frozen=True):
     """One variant that differs. `before` or `after` is None where the lock of that side does not have it."""
 
     model: str

@@ -4,8 +4,9 @@ Reckoned before anything is written, over all waves, so that a rollout does not 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl.errors import OverQuota
 from fleetctl.manifest.schema import Board, BoardKind, Fleet, IotHub, Via
@@ -15,8 +16,7 @@ from fleetctl.store import canonical_json
 Sort = tuple[object, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class HubCost:
+class HubCost(Struct, frozen=True):
     """Over all waves. `deployments` is how many there have to be at least."""
 
     boards: int

@@ -1,8 +1,10 @@
 """Settings that a change edits and no release holds: how boards are reached, rollout policy, demands."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from fleetctl.manifest.schema import Fleet, Wave
 
@@ -31,14 +33,14 @@ def setting_changes(base: Fleet, head: Fleet) -> Iterator[Setting]:
                 yield from _difference(f"boards.{name}.{key}", getattr(was, key), getattr(board, key))
 
 
-def _values(place: str, old: Any, new: Any) -> Iterator[Setting]:
-    """The fields of two dataclasses, those of dataclasses in them too."""
-    for field in fields(old):
-        before, after = getattr(old, field.name), getattr(new, field.name)
-        if hasattr(before, "__dataclass_fields__"):
-            yield from _values(f"{place}.{field.name}", before, after)
+def _values(place: str, old: Struct, new: Struct) -> Iterator[Setting]:
+    """The fields of two records of one type, those of records in them too."""
+    for name, before in asdict(old).items():
+        after = getattr(new, name)
+        if isinstance(before, Struct):
+            yield from _values(f"{place}.{name}", before, after)
         else:
-            yield from _difference(f"{place}.{field.name}", before, after)
+            yield from _difference(f"{place}.{name}", before, after)
 
 
 def _difference(place: str, before: Any, after: Any) -> Iterator[Setting]:

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from fleetctl import lockfile
 from fleetctl.lockfile import FleetLock, LockedModel, LockedVariant
@@ -16,8 +17,7 @@ from fleetctl.render.renderer import SERVE_CONFIG, Renderer
 from fleetctl.render.sources import read_templates
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(Struct, frozen=True):
     """A manifest with its lock and templates. `name` is how a person calls it: a commit, the working tree."""
 
     name: str

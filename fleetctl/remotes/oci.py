@@ -9,9 +9,10 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from fleetctl.artifact import Artifact, BlobRef
 from fleetctl.errors import UsageError
@@ -39,8 +40,7 @@ _ADDRESS = re.compile(r"oci://([A-Za-z0-9.-]+(?::[0-9]{1,5})?)/([a-z0-9]+(?:[._/
 _LOOPBACK = re.compile(r"(localhost|127\.[0-9.]+)(:|\Z)")
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """What a registry keeps under a tag or a digest, as it is."""
 
     body: bytes

@@ -1,8 +1,9 @@
 """Artifacts of the lock to a remote and back: only what is missing moves, and whatever moved is checked."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from fleetctl.artifact import Artifact, BlobRef, verify_artifact
 from fleetctl.errors import BuildError
@@ -13,8 +14,7 @@ from fleetctl.store import BlobStore, naming, sha256_file
 Moved = Callable[[int], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(Struct, frozen=True):
     """What became of one artifact: files that moved, and their bytes; the others were there already."""
 
     artifact: Artifact

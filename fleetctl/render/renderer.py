@@ -5,10 +5,11 @@ thousand boards cost what differs between them, which is the rendered files.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from fleetctl.artifact import Artifact, BlobRef, verify_artifact
 from fleetctl.checked_json import Malformed, parse

@@ -8,7 +8,6 @@ by their rounds, arithmetic by magnitude, text by length.
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +15,7 @@ from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes, pass_c
 from jinja2.exceptions import UndefinedError
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from msgspec import Struct
 
 from fleetctl.errors import ManifestError, Problem
 from fleetctl.render.filters import FILTERS, MAX_TEXT, Json, Refusal
@@ -53,8 +53,7 @@ _WHY_NOT: Mapping[type[nodes.Node], tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledTemplate:
+class CompiledTemplate(Struct, frozen=True):
     """A template that was found harmless; `render` may be called many times."""
 
     file: str  # as problems name it

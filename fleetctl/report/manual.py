@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from fleetctl import errors
 from fleetctl.report.console import Markup, markdown_table
@@ -11,8 +12,7 @@ from fleetctl.report.schemas import schema_markdown
 from fleetctl.schemas import SCHEMAS
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterDoc:
+class ParameterDoc(Struct, frozen=True):
     """An option or an argument: how it is written, what it takes, and what it is for."""
 
     names: tuple[str, ...]
@@ -22,8 +22,7 @@ class ParameterDoc:
     environment: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CommandDoc:
+class CommandDoc(Struct, frozen=True):
     """One verb, with what its `--help` says."""
 
     name: str  # such as `lab up`

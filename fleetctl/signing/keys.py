@@ -5,9 +5,10 @@ The private half comes from the environment and goes nowhere: neither into argum
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl.children import SIGNING_KEY, SIGNING_PASSPHRASE
 from fleetctl.errors import SigningError
@@ -16,20 +17,21 @@ _HINT = f"set {SIGNING_KEY} to the path of a private key in PEM, or to the PEM i
 _MAKE_HINT = "make a pair with `fleetctl keys new`"
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(Struct, frozen=True):
     """`fingerprint` is the sha256 of the key's DER form, and the name that boards know it by."""
 
     pem: str
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
 class PrivateKey:
     """A key that can sign; it shows nothing of itself."""
 
-    public: PublicKey
-    _key: Any = field(repr=False, compare=False)
+    __slots__ = ("_key", "public")
+
+    def __init__(self, public: PublicKey, key: Any) -> None:
+        self.public = public
+        self._key = key
 
     def sign(self, message: bytes) -> bytes:
         """ECDSA over SHA-256, in DER."""

@@ -2,8 +2,9 @@
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from fleetctl.children import SIGNING_KEY
 from fleetctl.errors import SigningError
@@ -16,8 +17,7 @@ from fleetctl.signing.statement import Signed, Statement
 from fleetctl.signing.trusted_keys import trusted_keys
 
 
-@dataclass(frozen=True, slots=True)
-class BoardTrust:
+class BoardTrust(Struct, frozen=True):
     """Whom a board trusts, by its own account: itself, fingerprints, and what it confirmed last."""
 
     fleet: str
@@ -26,8 +26,7 @@ class BoardTrust:
     serial: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Barred:
+class Barred(Struct, frozen=True):
     """Why a board would refuse what is signed here, and what to do about it."""
 
     why: str
@@ -45,8 +44,7 @@ class Seen(Protocol):
     def trust(self) -> BoardTrust | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Signing:
+class Signing(Struct, frozen=True):
     """One commit of one fleet, about to be signed for boards.
 
     `back` says that boards may be taken back to what is older than what they confirmed. `refusal` is why

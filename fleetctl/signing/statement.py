@@ -1,14 +1,14 @@
 """What is signed: one board of one fleet is to run one release, as of one place in git's history."""
 
-from dataclasses import asdict, dataclass
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from fleetctl.store import canonical_json
 
 STATEMENT_SCHEMA = "fleetctl.statement/v1"
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """Every word is signed, and a board takes it for nothing else.
 
     `serial` grows with the history of the fleet's repository: a board refuses what is older than what it
@@ -28,8 +28,7 @@ class Statement:
         return canonical_json({"schema": STATEMENT_SCHEMA, **asdict(self)})
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(Struct, frozen=True):
     """A statement on its way to a board: its text, and a DER signature in base64."""
 
     statement: str

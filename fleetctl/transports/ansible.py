@@ -17,10 +17,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 import fleetctl
 from fleetctl.errors import TransportError
@@ -286,8 +287,7 @@ def _work_file(folder: Path, work: Mapping[str, Work], identity: Path | None) ->
     return path
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(Struct):
     """One playbook under ansible-runner, in a thread of its own."""
 
     folder: Path

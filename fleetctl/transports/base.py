@@ -5,11 +5,12 @@ A transport never raises for the sake of one board; it raises `FleetError` only 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
+
+from msgspec import Struct, field
 
 from fleetctl.manifest.schema import Board
 from fleetctl.release import Release
@@ -26,8 +27,7 @@ class ReplyStatus(StrEnum):
     TIMED_OUT = "timed_out"  # reached, and silent past the deadline
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """One board's answer. `data` is what the board said, parsed: untrusted, of limited size."""
 
     board: str
@@ -41,16 +41,14 @@ class Reply:
         return self.status is ReplyStatus.OK
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(Struct, frozen=True):
     """What a board was seen to have: it saves asking. A board that has less by now says so."""
 
     release: str | None  # that it runs
     files: Mapping[str, str]  # of that release, as they are on the board: sha256 by path
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """Put this release on this board, prove it, and confirm it if the proof holds."""
 
     board: Board

@@ -6,11 +6,12 @@ The words are those of real boards and the dialogue is the very same; what is si
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from msgspec import Struct, field, to_builtins
 
 from fleetctl.errors import TransportError
 from fleetctl.manifest.schema import Board
@@ -27,8 +28,7 @@ RECORD_SCHEMA = "fleetctl.fake-board/v1"
 _NO_KEYS = Path("known_hosts")  # simulated boards have no host keys
 
 
-@dataclass(slots=True)
-class FakeTransport:
+class FakeTransport(Struct):
     """Simulated boards.
 
     Args:
@@ -41,7 +41,7 @@ class FakeTransport:
     faults: Faults = field(default_factory=Faults)
     clock: Callable[[], float] = time.time
     _records: dict[str, Record] = field(default_factory=dict)
-    name: str = field(default="fake", init=False)
+    name: str = "fake"
 
     def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:  # noqa: ARG002 - answers at once
         return self._read(boards, "observe", {})
@@ -120,7 +120,7 @@ class FakeTransport:
     def _talk(self, board: Board, conversation: Callable[[FakeBoard], Reply]) -> Reply:
         """One conversation with a board; what it remembers of it is kept, however it ended."""
         record = self._recall(board.name)
-        before = asdict(record)
+        before = to_builtins(record)
         fake = FakeBoard(board, record, self.faults.of(board.name), self.clock)
         try:
             fake.connect()
@@ -128,7 +128,7 @@ class FakeTransport:
         except BoardFault as fault:
             return fault.reply(board.name)
         finally:
-            if asdict(record) != before:
+            if to_builtins(record) != before:
                 self._keep(board.name, record)
 
     def _recall(self, board: str) -> Record:
@@ -150,7 +150,7 @@ class FakeTransport:
 
     def _keep(self, board: str, record: Record) -> None:
         if self.state is not None:
-            document = {"schema": RECORD_SCHEMA, "record": asdict(record)}
+            document = {"schema": RECORD_SCHEMA, "record": to_builtins(record)}
             atomic_write(self._path(self.state, board), json.dumps(document))
 
     @staticmethod

@@ -12,8 +12,9 @@ import math
 import tarfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from fleetctl.device.bundle import Part
 from fleetctl.device.delta import patched, size_made
@@ -31,8 +32,7 @@ _HOT_C, _COOL_C = 86.0, 48.5
 _UNBUDGETED_MS = 5.0
 
 
-@dataclass(slots=True)
-class Record:
+class Record(Struct):
     """What a simulated board remembers; plain JSON values, so that it can lie on disk."""
 
     calls: int = 0

@@ -7,11 +7,13 @@ Keys are board names or globs; a later match adds to an earlier one.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 
 class Stage(StrEnum):
@@ -27,8 +29,7 @@ class Stage(StrEnum):
     HISTORY = "history"
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """What one simulated board does wrong; the default is a board without fault.
 
     The documentation of each field in `docs/fake-transport.md` is checked against this list.
@@ -49,8 +50,7 @@ class Fault:
     revert_fails: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Faults:
+class Faults(Struct, frozen=True):
     """Faults by glob, in the order of the file."""
 
     by_glob: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,7 @@ class _Reader:
         return node.pairs
 
     def _settings(self, node: Node) -> dict[str, Any]:
-        known = {f.name: _READERS[f.name] for f in fields(Fault)}
+        known = {name: _READERS[name] for name in Fault.__struct_fields__}
         found = {}
         for key, value in self._pairs(node):
             reader = known.get(key.text)

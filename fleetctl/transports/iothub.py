@@ -9,8 +9,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from fleetctl.device.edge_report import unpack
 from fleetctl.device.judge import PASSED, judge
@@ -35,16 +36,14 @@ _AT_ONCE = 16  # direct methods under way
 _LOOK_ANYWAY = 5  # polls after which answers are read though their number is the same
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """How often a hub is asked, and how long a board may take to fetch an image. Seconds."""
 
     poll: float = 5.0
     fetch: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
+class _Sent(Struct, frozen=True):
     """An order that is on its way, with how its board stood before."""
 
     order: Order
@@ -67,8 +66,7 @@ class _Sent:
         return image + twin_size(self.consignment.desired())
 
 
-@dataclass(slots=True)
-class IotHubTransport:
+class IotHubTransport(Struct):
     """Reaches boards through a hub.
 
     Raises, from every method: TransportError, Refused, OverQuota, where the hub itself cannot be worked with.
@@ -81,7 +79,7 @@ class IotHubTransport:
     pace: Pace = field(default_factory=Pace)
     sleep: Callable[[float], None] = time.sleep
     say: Callable[[str], None] = lambda _: None  # hears what a wave will cost
-    name: str = field(default="iothub", init=False)
+    name: str = "iothub"
 
     def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:  # noqa: ARG002 - the hub answers
         for name, standing in standings(self.hub, [board.name for board in boards]).items():

@@ -5,8 +5,9 @@ This is why the cost of a rollout does not grow with its boards. Pure, but for r
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl.artifact import BlobRef
 from fleetctl.device.edge_report import NAME, SCHEMA, filled
@@ -17,8 +18,7 @@ from fleetctl.transports.base import Order
 _SMALL = ("config/", "unit/")  # rendered for a board; everything else goes into the image
 
 
-@dataclass(frozen=True, slots=True)
-class Consignment:
+class Consignment(Struct, frozen=True):
     """An image's files by path, the texts by path, and the terms that go with them."""
 
     files: Mapping[str, Mapping[str, Any]]  # {"sha256", "size"}

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from fleetctl.manifest.schema import Attached, Board
 from fleetctl.transports.iothub_consignment import Consignment
@@ -20,8 +21,7 @@ _RUNTIME_IMAGES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What else a deployment says: it is whole where boards have no other modules, else a layer."""
 
     is_layered: bool = False

@@ -9,8 +9,10 @@ import copy
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fleetctl.errors import TransportError
 from fleetctl.manifest.schema import Board
@@ -28,8 +30,7 @@ _DESIRED = "properties.desired"
 _OURS = re.compile(r"fleetctl-[0-9a-f]{24}\.[0-9]{1,9}\Z")  # names of our deployments
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """A deployment to have; its name tells its content."""
 
     consignment: Consignment

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from fleetctl.device.edge_report import SECTION, unpack
 from fleetctl.transports.base import Reply, ReplyStatus
@@ -16,8 +17,7 @@ _CONNECTED = "Connected"
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """One board, as the hub knows it. What its module and agent say is untrusted."""
 
     board: str

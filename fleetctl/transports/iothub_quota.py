@@ -5,8 +5,9 @@ The rates are those that Microsoft publishes for one unit of each tier.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl.errors import OverQuota
 from fleetctl.transports.iothub_client import BULK, PAGE
@@ -21,8 +22,7 @@ _NAMES_A_QUERY = 300  # about as many as fit
 _POLLS = 12  # of a wave
 
 
-@dataclass(frozen=True, slots=True)
-class Hub:
+class Hub(Struct, frozen=True):
     """How large a hub is, and how many deployments it has that are not ours to collect."""
 
     tier: str = "S1"
@@ -30,8 +30,7 @@ class Hub:
     deployments: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(Struct, frozen=True):
     """What a wave asks of it."""
 
     boards: int
@@ -40,8 +39,7 @@ class Need:
     contents: tuple[Mapping[str, Any], ...] = ()  # modulesContent of each
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(Struct, frozen=True):
     """Calls of each kind, and how long the hub makes them take at least."""
 
     queries: int

@@ -9,22 +9,21 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from fleetctl.errors import TransportError
 
 
-@dataclass(frozen=True, slots=True)
-class HostKey:
+class HostKey(Struct, frozen=True):
     """A public key: its type, such as `ssh-ed25519`, and its bytes on the wire."""
 
     kind: str
     blob: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(Struct, frozen=True):
     marker: str
     patterns: tuple[str, ...]
     key: HostKey

@@ -2,20 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, convert
+from msgspec.structs import asdict
+
 from fleetctl.artifact import BlobRef
 from fleetctl.manifest.schema import (
-    Accelerator,
-    Attached,
     Board,
-    BoardKind,
-    ServiceManager,
-    VariantName,
-    Via,
 )
 from fleetctl.release import Release
 from fleetctl.signing.statement import Signed
@@ -32,16 +28,14 @@ class Goal(StrEnum):
     LEFT = "left"
 
 
-@dataclass(frozen=True, slots=True)
-class Preparation:
+class Preparation(Struct, frozen=True):
     """What makes a board fit to take releases: the request of the board verb `prepare`, and its wheels."""
 
     request: Mapping[str, Any]
     wheels: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True):
     """One board's share of a run.
 
     `order` comes with `RELEASED`, `preparation` with `PREPARED`.
@@ -139,10 +133,8 @@ def _holding_to_json(holding: Holding | None) -> dict[str, Any] | None:
 
 def board_to_json(board: Board) -> dict[str, Any]:
     """`board` as plain JSON values."""
-    # asdict copies field by field and would stumble over read-only mappings.
-    fields = {name: getattr(board, name) for name in Board.__slots__}
     return {
-        **fields,
+        **asdict(board),
         "runtime": dict(board.runtime),
         "labels": dict(board.labels),
         "config": dict(board.config),
@@ -152,18 +144,7 @@ def board_to_json(board: Board) -> dict[str, Any]:
 
 def board_from_json(data: Mapping[str, Any]) -> Board:
     """The board that `board_to_json` wrote."""
-    return Board(
-        **{
-            **data,
-            "board": BoardKind(data["board"]),
-            "variant": VariantName(data["variant"]),
-            "via": Via(data["via"]),
-            "service": ServiceManager(data["service"]),
-            "accelerator": Accelerator(data["accelerator"]),
-            "attached": Attached(data["attached"]),
-            "groups": tuple(data["groups"]),
-        }
-    )
+    return convert(data, Board)
 
 
 def reply_to_json(reply: Reply) -> str:

@@ -10,10 +10,11 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
+
+from msgspec import Struct, field
 
 from fleetctl.delta import Delta, Deltas
 from fleetctl.errors import BuildError
@@ -24,8 +25,7 @@ Member = tuple[str, bytes]
 NOTHING_BEGUN: Mapping[str, int] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Lacking:
+class Lacking(Struct, frozen=True):
     """What a board does not have of a release, and of what patches are for; bytes that came, by digest."""
 
     blobs: Collection[str]

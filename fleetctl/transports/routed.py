@@ -1,7 +1,8 @@
 """Boards of one fleet that are reached in different ways: each is asked over its own."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from fleetctl.errors import TransportError
 from fleetctl.manifest.schema import Board, Via
@@ -9,12 +10,11 @@ from fleetctl.signing.statement import Signed
 from fleetctl.transports.base import NOTHING_SIGNED, Order, Reply, ReplyStatus, Transport
 
 
-@dataclass(slots=True)
-class RoutedTransport:
+class RoutedTransport(Struct):
     """One transport for each `via`; one is done before the next begins."""
 
     routes: Mapping[Via, Transport]
-    name: str = field(default="manifest", init=False)
+    name: str = "manifest"
 
     def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
         return self._each(boards, lambda way, share: way.observe(share, deadline=deadline))

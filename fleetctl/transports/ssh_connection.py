@@ -11,9 +11,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
 
 from fleetctl.errors import Refused, TransportError
 from fleetctl.manifest.schema import Board
@@ -56,8 +57,7 @@ class Deadline:
         return max(0.001, min(at_most, self._at - time.monotonic()))
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """How a command ended. `status` is None where it has no exit status: a signal ended it."""
 
     status: int | None
@@ -65,8 +65,7 @@ class Outcome:
     stderr: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(Struct, frozen=True):
     """Who we are to boards, and which file says who they are to us."""
 
     known_hosts: Path

@@ -10,12 +10,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from contract_worlds import DEADLINE, LabWorld, Releases, by_board
+from msgspec.structs import replace
 from process_tree import descendants
 
 from fleetctl.manifest.schema import Board

@@ -3,11 +3,11 @@
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from contract_worlds import LabWorld
+from msgspec.structs import replace
 
 from fleetctl.lab import control
 from fleetctl.manifest.schema import Board

@@ -1,12 +1,12 @@
 """What every transport carries to boards that demand signatures, held against each of them in turn."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from contract_worlds import DEADLINE, FakeWorld, LabWorld, Releases, World, observed
+from msgspec.structs import replace
 from signatures import KEY, STRANGER, signed, trust_in
 
 from fleetctl.bootstrap.boards import Trust

@@ -2,11 +2,11 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from contract_worlds import LabWorld, Releases, World, observed
+from msgspec.structs import replace
 from tcp_link import Link, link_to
 
 from fleetctl.artifact import BlobRef

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,8 @@ from typing import Any
 
 import pytest
 from docker_boards import client_of_engine, container_of, lab_of, said_on
+from msgspec import Struct
+from msgspec.structs import replace
 from quadrant_fleet import QuadrantFleet
 
 from fleetctl.artifact import BlobRef
@@ -70,8 +72,7 @@ class Fault(StrEnum):
     CONTROLLER = "controller killed"
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(Struct, frozen=True):
     """One fault on one board: how long until it served a whole release again, and what was wrong then."""
 
     fault: str

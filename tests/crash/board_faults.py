@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from board_crashes import CONFIRM_TIMEOUT, KEPT, Case, CrashLab
+from msgspec.structs import replace
 
 from fleetctl.lab.docker.driver import ROOT
 

@@ -7,12 +7,12 @@ a small reader trained and tries all of them. docs/crashes.md has the table.
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from bad_releases import REFUSED_WITH
 from docker_boards import client_of_engine, container_of, lab_of, said_on
+from msgspec.structs import replace
 from quadrant_fleet import QuadrantFleet
 
 from fleetctl.manifest.schema import VariantName

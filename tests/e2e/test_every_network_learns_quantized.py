@@ -1,11 +1,11 @@
 """Every network that readers are built from, through quantization-aware training to an int8 file."""
 
 import os
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from fleetctl.manifest.schema import Architecture, ArchitectureName, Qat, Training, VariantName
 from fleetctl.models import converter, fit, network, qat, runtime

@@ -1,12 +1,12 @@
 """Ten thousand boards in one list, in a real Chromium: scrolled, by keyboard, by ear, without script."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from browsing import chromium, nothing_to_object_to, window
 from dashboards import Served, serving
 from many_boards import fleet_of, statuses
+from msgspec.structs import replace
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from fleetctl.dashboard.snapshot import Snapshot, Source, Watch

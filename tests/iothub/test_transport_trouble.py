@@ -4,7 +4,6 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from azure.iot.hub.models import Twin
 from contract_worlds import DEADLINE, Releases, observed
 from iothub_hub import Clients, deployment, eventually, hub_with_clients, settings
 from iothub_world import IotHubWorld, iothub_world
+from msgspec.structs import replace
 
 from fleetctl.errors import OverQuota, Refused, TransportError
 from fleetctl.lab.iothub.runners import ProcessRunner

@@ -1,9 +1,8 @@
 """Verdicts on any board and any model: fixes are always named, and newer is never worse but for pairs."""
 
-from dataclasses import replace
-
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fleetctl.checked_json import parse
 from fleetctl.compatibility.offer import Reported, offer_of

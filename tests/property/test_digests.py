@@ -2,13 +2,13 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fleetctl.artifact import Artifact, BlobRef, Contract, GoldenAnswer, Tensor
 from fleetctl.build.inputs import input_digest, recipe_digest

@@ -1,7 +1,6 @@
 """Whole fleets: what is written is what is loaded, whatever the style of the YAML."""
 
 import fnmatch
-from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import to_builtins
 from strategies import documents, to_yaml
 
 from fleetctl.manifest import plain_fleet
@@ -71,9 +71,9 @@ def test_a_board_is_the_sum_of_its_layers(tmp_path: Path, document: dict[str, An
     assert list(fleet.boards) == list(document["boards"])
     for name, board in fleet.boards.items():
         expected = merged(document, name)
-        actual = asdict(board)
+        actual = to_builtins(board)
         assert {key: actual[key] for key in expected} == expected
-        defaults = asdict(Board(name=name, board=board.board, model=board.model, variant=board.variant))
+        defaults = to_builtins(Board(name=name, board=board.board, model=board.model, variant=board.variant))
         untouched = actual.keys() - expected.keys() - {"groups", "variant", "accelerator"}
         assert {key: actual[key] for key in untouched} == {key: defaults[key] for key in untouched}
 
@@ -129,14 +129,14 @@ def test_explain_names_the_line_that_says_it(
     lines = text.splitlines()
     for name, board in fleet.boards.items():
         explained = explain(tmp_path / "fleet.yaml", name)
-        assert {s.key.split(".")[0] for s in explained} == asdict(board).keys() - {"name", "groups"}
+        assert {s.key.split(".")[0] for s in explained} == to_builtins(board).keys() - {"name", "groups"}
         for setting in explained:
             if setting.line and setting.key.isascii() and setting.key.replace("_", "").isalpha():
                 assert setting.key in lines[setting.line - 1]
 
 
 def settings_of(fleet: Fleet) -> list[Any]:
-    boards = [getattr(board, name) for board in fleet.boards.values() for name in Board.__slots__]
+    boards = [getattr(board, name) for board in fleet.boards.values() for name in Board.__struct_fields__]
     return [*boards, *(value for board in fleet.boards.values() for value in board.config.values())]
 
 
@@ -146,6 +146,7 @@ def test_a_fleet_survives_being_kept(tmp_path: Path, document: dict[str, Any], r
     """What `load_to_look` keeps of an unchanged manifest is the fleet to the last type: 60 is not 60.0."""
     fleet = load_text(tmp_path, to_yaml(document, random))
     text = plain_fleet.to_text(fleet)
+    assert text is not None
     kept = plain_fleet.from_text(text)
 
     assert fleet == kept

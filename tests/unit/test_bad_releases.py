@@ -2,12 +2,12 @@
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import bad_releases
 import pytest
+from msgspec.structs import replace
 from small_reader import SMALL, SmallReader, train
 
 from fleetctl.artifact import Contract

@@ -6,12 +6,12 @@ import subprocess
 import sys
 import tarfile
 import threading
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from contract_worlds import Releases, generic_board
+from msgspec.structs import replace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 

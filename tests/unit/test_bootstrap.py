@@ -2,13 +2,13 @@
 
 import subprocess
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fleetctl.bootstrap.boards import checks, exposure_of, platform_of, preparation
 from fleetctl.bootstrap.units import unit_of

@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from toy_build import SIGNS, ToyStages, lose_local_state, toy_fleet, toy_model
 
 from fleetctl import lockfile

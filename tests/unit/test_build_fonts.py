@@ -1,9 +1,9 @@
 """Fonts in a build: named by its recipe, known by their bytes to the machine that draws."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from toy_build import ToyStages, toy_fleet
 
 from fleetctl.build.builder import build, check

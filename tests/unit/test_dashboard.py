@@ -3,12 +3,12 @@
 import base64
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from dashboards import Served, serving
 from many_boards import fleet_of, statuses
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 from quadrant_fleet import QuadrantFleet
 from test_report_html import parsed

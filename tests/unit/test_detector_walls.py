@@ -1,10 +1,10 @@
 """Walls are composed the same way each time, and nothing that is held out gets into them."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from PIL import Image, ImageDraw
 
 from fleetctl.errors import BuildError

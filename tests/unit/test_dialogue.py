@@ -4,11 +4,12 @@ import io
 import random
 import tarfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from contract_worlds import Releases, generic_board
+from msgspec.structs import replace
 
 from fleetctl.artifact import BlobRef
 from fleetctl.release import Release

@@ -1,11 +1,11 @@
 """Each check of `fleetctl doctor`: what is seen, how bad it is, and what to do."""
 
-from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fleetctl.compatibility.offer import Reported
 from fleetctl.compatibility.versions import Version
@@ -184,7 +184,6 @@ def test_whatever_a_board_says_is_a_finding(data: dict[str, Any]) -> None:
     found = findings(Examination.parse(data))
 
     assert 12 == len(found)
-    assert fields(Examination)
 
 
 def test_how_it_is_shown() -> None:

@@ -1,12 +1,12 @@
 """What differs between git, a board's files and its process: each difference once, with its origin."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fleetctl.artifact import BlobRef
 from fleetctl.blame import Change

@@ -1,11 +1,12 @@
 """Variants that another machine compiles: pending in the lock, fit for no board, completed by a compiler."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import fake_edgetpu_compiler as fake
 import pytest
+from msgspec.structs import replace
 from toy_build import ToyStages, toy_fleet, toy_model
 
 from fleetctl import lockfile

@@ -5,7 +5,6 @@ cosign is played by a program that writes down how it was called; what it says y
 
 import os
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 from git_fleet import GitFleet, say
+from msgspec.structs import replace
 from step_outputs import outputs
 from workflow_expressions import Expressions
 from workflow_runner import FOLDER

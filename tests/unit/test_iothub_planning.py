@@ -2,12 +2,12 @@
 
 import json
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from msgspec.structs import replace
 
 from fleetctl.artifact import BlobRef
 from fleetctl.device.edge_report import filled, pack, unpack

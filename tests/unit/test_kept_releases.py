@@ -2,10 +2,10 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from test_render import ARTIFACT, BOARD, SMOKE
 
 from fleetctl.artifact import BlobRef

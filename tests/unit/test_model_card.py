@@ -1,12 +1,12 @@
 """The model card: its numbers, its plots, and when it is written."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from toy_build import SIGNS, ToyStages, lose_local_state, toy_fleet, toy_model
 
 from fleetctl.build.builder import build, check

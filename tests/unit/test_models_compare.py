@@ -1,9 +1,9 @@
 """`fleetctl models compare`, from built variants to tables, numbers and a picture."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from published import published
 from test_models_cli import MANIFEST, QUADRANTS, SIGNS, QuadrantStages, write_photos
 from tiny_compiled import compiled_model

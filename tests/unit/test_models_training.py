@@ -1,13 +1,14 @@
 """A small reader from drawing to int8: slow for a unit test, and real."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from fleetctl.artifact import Tensor

@@ -1,11 +1,11 @@
 """Boards via iothub on the command line: what manifest and environment say, and which verbs refuse."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from fleetctl.cli import main
 from fleetctl.cli.over_iothub import settings

@@ -1,6 +1,5 @@
 """Plans: which boards change and why, which wave they are in, and when a saved plan is stale."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fleetctl.artifact import BlobRef
 from fleetctl.errors import PlanStale

@@ -1,9 +1,9 @@
 """Ways to ask less that no number tells: each is a lowered gate."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from fleetctl.manifest.schema import (
     Accelerator,

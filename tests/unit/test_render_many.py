@@ -2,12 +2,12 @@
 
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from contract_worlds import Releases
+from msgspec.structs import replace
 
 from fleetctl.artifact import Artifact
 from fleetctl.errors import ManifestError

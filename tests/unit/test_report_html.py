@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 from many_boards import NEW, fleet_of, statuses
+from msgspec.structs import replace
 from quadrant_fleet import QuadrantFleet
 
 from fleetctl.observation import Observed, Reach

@@ -1,11 +1,11 @@
 """Rollouts on simulated boards: waves, gates, reverts, and what is left when they end."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from little_fleet import CANARY_THEN_ALL, LittleFleet
+from msgspec.structs import replace
 
 from fleetctl.driver import run
 from fleetctl.errors import GatePaused, RollbackFailed, SmokeFailed, TransportError

@@ -1,9 +1,9 @@
 """Rollouts to boards that demand signatures: the way back is signed before it is needed."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from little_fleet import LittleFleet
+from msgspec.structs import replace
 from signatures import KEY, trust_in
 
 from fleetctl.desired import sealed_by

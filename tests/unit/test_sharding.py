@@ -1,12 +1,12 @@
 """A wave split over machines: who is whose, what a result is, and which results are refused."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 from little_fleet import LittleFleet
+from msgspec.structs import replace
 
 from fleetctl.errors import FleetError, PlanStale, UsageError
 from fleetctl.manifest.schema import Board, BoardKind, VariantName, Via

@@ -3,10 +3,10 @@
 import base64
 import json
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from signatures import KEY, OTHER_KEY, STRANGER
 
 from fleetctl.children import SIGNING_KEY, SIGNING_PASSPHRASE

@@ -23,7 +23,7 @@ models:
 boards:
   luxor-01: {board: raspberrypi4, model: toy, host: 192.0.2.1}
 """
-TYPER = {"typer", "annotated_doc", "shellingham"}
+TYPER = {"typer", "annotated_doc", "shellingham", "msgspec", "typing_extensions"}
 YAML = {*TYPER, "yaml"}
 
 # Runs a command line in an interpreter of its own, and says on standard error what that imported.

@@ -1,9 +1,9 @@
 """Whether a board does what git says: each doubt is a trouble with its own words."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from fleetctl.manifest.schema import Accelerator, Board, BoardKind, VariantName
 from fleetctl.observation import Health, Loaded, Observed, Reach

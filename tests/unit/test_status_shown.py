@@ -1,10 +1,9 @@
 """How the status of a fleet is written: for people in 80 columns, for a log, for Prometheus."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from fleetctl.manifest.schema import Board, BoardKind, VariantName

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from tiny_training import SHORT, STEPS, Weights, fitted, tiny_network
 
 from fleetctl.errors import BuildError, WriteError

@@ -70,7 +70,7 @@ def _compared(model: "Model", fleet: "Fleet", project: "Project", data: Path | N
 
 
 def _samples(model: "Model", fleet: "Fleet", project: "Project", data: Path | None) -> "Samples":
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from fleetctl.build.inputs import cache_folder
     from fleetctl.manifest.schema import FolderDataset

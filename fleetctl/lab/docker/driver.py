@@ -3,10 +3,11 @@
 import contextlib
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from fleetctl.errors import FleetError
 from fleetctl.lab.docker import containers, images

@@ -11,9 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from fleetctl.lab.iothub.identities import EDGE_AGENT
 from fleetctl.transports.iothub_content import MODULE
@@ -42,8 +43,7 @@ class Runner(Protocol):
         """End the module; what it keeps on the board stays."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """The board, and how it reaches its hub."""
 
     device: str
@@ -63,8 +63,7 @@ class Place:
         return ";".join(f"{name}={value}" for name, value in names.items())
 
 
-@dataclass(slots=True)
-class _Running:
+class _Running(Struct):
     """The module as it was last started."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)

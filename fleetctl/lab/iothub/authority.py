@@ -2,9 +2,10 @@
 
 import datetime
 import ipaddress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from fleetctl.store import atomic_write
 
@@ -16,8 +17,7 @@ _YEARS = datetime.timedelta(days=3 * 365)
 _SKEW = datetime.timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Struct, frozen=True):
     """A certificate and its key, both as PEM files."""
 
     certificate: Path

@@ -2,8 +2,9 @@
 
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from fleetctl.lab.iothub.identities import EDGE_AGENT, EDGE_HUB
 from fleetctl.lab.iothub.language import Document, parse_condition, parse_query
@@ -20,8 +21,7 @@ Content = Mapping[str, Mapping[str, Any]]  # module: {"properties.desired[.path]
 Json = Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class Configuration:
+class Configuration(Struct):
     """A deployment for edge devices, or a configuration of devices or modules."""
 
     id: str
@@ -139,8 +139,7 @@ def module_names(content: Content) -> set[str]:
     return (set(content) | set(whole) | layered) - set(_SYSTEM)
 
 
-@dataclass(frozen=True, slots=True)
-class Followed:
+class Followed(Struct, frozen=True):
     """What a board is to follow: the deployments that are in force, and what they come to."""
 
     ids: tuple[str, ...]

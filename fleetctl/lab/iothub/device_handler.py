@@ -2,8 +2,9 @@
 
 import asyncio
 import functools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
 _GRACE = 1.5  # times the keep-alive that a client asked for, until it counts as gone
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """Somebody who wants in: `session` holds the user name, the password and the TLS connection."""
 
     handler: "BrokerProtocolHandler"

@@ -12,8 +12,9 @@ import json
 import secrets
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from fleetctl.lab.iothub import device_topics as topics
 from fleetctl.lab.iothub.authority import Authority
@@ -33,8 +34,7 @@ _MOST_SECONDS = 300
 _METHOD_LIMIT = 128 * 1024  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """What a device or module sent as telemetry."""
 
     client: str
@@ -42,8 +42,7 @@ class Event:
     payload: bytes
 
 
-@dataclass(slots=True, eq=False)
-class _Connection:
+class _Connection(Struct, eq=False):
     """One client that is signed in."""
 
     handler: "BrokerProtocolHandler"

@@ -2,8 +2,9 @@
 
 import contextlib
 import math
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from fleetctl.lab.iothub.authority import thumbprint
 from fleetctl.lab.iothub.device_topics import Username
@@ -22,8 +23,7 @@ class Session(Protocol):
     ssl_object: Any
 
 
-@dataclass(frozen=True, slots=True)
-class SignedIn:
+class SignedIn(Struct, frozen=True):
     """Who it is, and until when (on the hub's clock)."""
 
     identity: Identity

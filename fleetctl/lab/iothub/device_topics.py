@@ -2,8 +2,9 @@
 
 import re
 import urllib.parse
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 TWIN_ANSWERS = "$iothub/twin/res/"
 TWIN_PATCHES = "$iothub/twin/PATCH/properties/desired/"
@@ -24,8 +25,7 @@ class Topic(Enum):
     EVENT = _EVENT
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(Struct, frozen=True):
     """A topic, understood. `fields` as they stood in it."""
 
     topic: Topic
@@ -59,8 +59,7 @@ def method_call(name: str, rid: str) -> str:
     return f"{METHODS}{urllib.parse.quote(name, safe='')}/?$rid={rid}"
 
 
-@dataclass(frozen=True, slots=True)
-class Username:
+class Username(Struct, frozen=True):
     """`{host}/{device}[/{module}]/?api-version=...`, as a client signs in."""
 
     host: str

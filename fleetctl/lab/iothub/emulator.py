@@ -8,9 +8,10 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from fleetctl.lab.iothub import service_configurations, service_registry, service_twins
 from fleetctl.lab.iothub.authority import Authority
@@ -38,8 +39,7 @@ class HubClock:
         return time.time() + self.ahead
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Where a hub listens and what it is. Its folder holds the CA and, unless `keeps` is false, its state."""
 
     folder: Path

@@ -1,14 +1,15 @@
 """How a hub misbehaves on demand: each fault hits the next calls, so many of them, and is then spent."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from fleetctl.lab.iothub.refusal import bad_argument
 
 
-@dataclass(slots=True)
-class Faults:
+class Faults(Struct):
     """How many calls to come are hit. `slow` is in seconds, and lasts."""
 
     throttle: int = 0  # answered 429 with Retry-After: 1
@@ -31,15 +32,16 @@ class Faults:
         Raises:
             HubRefusal: there is no such fault, or the number is none.
         """
-        known = {each.name for each in fields(self)}
         for name, value in wishes.items():
             if (
-                name not in known
+                name not in self.__struct_fields__
                 or not isinstance(value, int | float)
                 or isinstance(value, bool)
                 or value < 0
             ):
-                raise bad_argument(f"{name}: {value!r} is no fault; there are {', '.join(sorted(known))}")
+                raise bad_argument(
+                    f"{name}: {value!r} is no fault; there are {', '.join(sorted(self.__struct_fields__))}"
+                )
             setattr(self, name, float(value) if name == "slow" else int(value))
 
     def document(self) -> dict[str, float]:

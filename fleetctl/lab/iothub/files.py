@@ -1,9 +1,11 @@
 """Where a lab's hub lies, and the record by which others find it."""
 
 import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from fleetctl.errors import FleetError
 from fleetctl.lab.state import LabFiles
@@ -13,8 +15,7 @@ SCHEMA = "fleetctl.lab-hub/v1"
 T = TypeVar("T", "WantedHub", "RunningHub")
 
 
-@dataclass(frozen=True, slots=True)
-class HubFiles:
+class HubFiles(Struct, frozen=True):
     """The hub's folder, `iothub` in the lab's."""
 
     folder: Path
@@ -72,8 +73,7 @@ class HubFiles:
         return self.folder / "boards.log"
 
 
-@dataclass(frozen=True, slots=True)
-class WantedHub:
+class WantedHub(Struct, frozen=True):
     """A hub to have."""
 
     address: str = "127.0.0.1"
@@ -92,8 +92,7 @@ class WantedHub:
         return None if record is None else _made(cls, record, path)
 
 
-@dataclass(frozen=True, slots=True)
-class RunningHub:
+class RunningHub(Struct, frozen=True):
     """A hub that listens."""
 
     pid: int

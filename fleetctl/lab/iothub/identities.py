@@ -4,8 +4,9 @@ import base64
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from fleetctl.lab.iothub.refusal import bad_argument
 from fleetctl.lab.iothub.twins import Section, Twin, etag_of
@@ -20,8 +21,7 @@ _WAYS = ("sas", "selfSigned", "certificateAuthority", "none")
 Json = Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class Identity:
+class Identity(Struct):
     """A device, or a module of one where `module` is given."""
 
     device: str

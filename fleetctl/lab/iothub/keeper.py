@@ -1,9 +1,10 @@
 """The hub's state on disk: one file a device, so that a change is one small write; one of deployments."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from msgspec import to_builtins
 
 from fleetctl.errors import FleetError
 from fleetctl.lab.iothub.deployments import Configuration
@@ -54,7 +55,7 @@ class Keeper:
         self._save_configurations(hub)
 
     def _save_configurations(self, hub: Hub) -> None:
-        text = json.dumps([asdict(each) for each in hub.configurations.values()])
+        text = json.dumps([to_builtins(each) for each in hub.configurations.values()])
         if text != self._kept_configurations:
             atomic_write(self._configurations, f'{{"schema": "{SCHEMA}", "configurations": {text}}}\n')
             self._kept_configurations = text

@@ -7,8 +7,9 @@ nothing.
 import functools
 import operator
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from fleetctl.lab.iothub.refusal import bad_argument
 
@@ -78,16 +79,14 @@ _TEXT_TESTS: Mapping[str, Callable[[str, str], bool]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """One thing asked for: a value under a name, or how many rows there are."""
 
     name: str
     value: Value | None  # None: the count
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Struct, frozen=True):
     """A query, understood."""
 
     of_modules: bool

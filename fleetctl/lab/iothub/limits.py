@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fleetctl.lab.iothub.refusal import THROTTLED, HubRefusal
 
@@ -21,16 +23,14 @@ class Operation(StrEnum):
     METHOD = "direct methods"
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True):
     """So many calls in so many seconds."""
 
     calls: float
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Tier:
+class Tier(Struct, frozen=True):
     """What one unit of a hub allows."""
 
     deployments: int

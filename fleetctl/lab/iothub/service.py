@@ -4,8 +4,9 @@ import asyncio
 import email.utils
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct, field
 
 from fleetctl.lab.iothub.faults import Faults
 from fleetctl.lab.iothub.hub import Hub
@@ -28,8 +29,7 @@ class Methods(Protocol):
     async def invoke(self, identity: Identity, request: Mapping[str, Any]) -> dict[str, Any]: ...
 
 
-@dataclass(slots=True)
-class Service:
+class Service(Struct):
     """What handlers work with."""
 
     hub: Hub
@@ -43,8 +43,7 @@ class Service:
     set_clock: Callable[[float], None] = lambda _: None  # by how many seconds the hub's clock goes ahead
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One request."""
 
     service: Service
@@ -87,8 +86,7 @@ class Call:
         return min(int(text), most)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What a handler has to say; None is no body."""
 
     data: Any = None
@@ -96,8 +94,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """A method and a path, what it counts as, and who answers."""
 
     method: str

@@ -5,15 +5,15 @@ import binascii
 import hashlib
 import hmac
 import urllib.parse
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from fleetctl.lab.iothub.refusal import HubRefusal
 
 _PREFIX = "SharedAccessSignature "
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(Struct, frozen=True):
     """A token taken apart; `resource` as it was quoted, `expiry` in seconds since the epoch."""
 
     resource: str

@@ -2,15 +2,15 @@
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from fleetctl.lab.iothub.refusal import HubRefusal, bad_argument
 from fleetctl.transports.iothub_twin import PROPERTIES_LIMIT, TAGS_LIMIT, faults, merged, twin_size
 
 
-@dataclass(slots=True)
-class Section:
+class Section(Struct):
     """Desired or reported properties: the values, and when each was last written."""
 
     name: str
@@ -45,8 +45,7 @@ class Section:
         return {**self.values, "$version": self.version}
 
 
-@dataclass(slots=True)
-class Twin:
+class Twin(Struct):
     """The twin of a device or of a module."""
 
     tags: dict[str, Any] = field(default_factory=dict)

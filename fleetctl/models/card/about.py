@@ -1,8 +1,9 @@
 """What a model is and what it was made of: its use, data, recipe, files and sources."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
+
+from msgspec import to_builtins
 
 from fleetctl.manifest.schema import (
     ArchiveDataset,
@@ -97,9 +98,9 @@ def data(subject: Subject) -> list[str]:
 def recipe(subject: Subject) -> list[str]:
     model = subject.model
     settings: dict[str, Any] = {
-        "architecture": _plain(asdict(model.architecture)),
-        "training": _plain(asdict(model.training)),
-        "quantization": _plain(asdict(model.quantization)),
+        "architecture": _plain(to_builtins(model.architecture)),
+        "training": _plain(to_builtins(model.training)),
+        "quantization": _plain(to_builtins(model.quantization)),
         "dataset seed": model.dataset.seed,
         "input digest": subject.locked.input_digest,
     }

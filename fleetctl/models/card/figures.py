@@ -3,9 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from fleetctl.models.card.record import Answers
@@ -16,8 +16,7 @@ THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _CODE = re.compile(r"([A-Za-z]+)(\d+)(.*)")
 
 
-@dataclass(frozen=True, slots=True)
-class ClassFigures:
+class ClassFigures(Struct, frozen=True):
     """One sign: how many samples, how many of them read rightly, and how many answers named it."""
 
     sign: str
@@ -36,8 +35,7 @@ class ClassFigures:
         return self.right / self.answered if self.answered else None
 
 
-@dataclass(frozen=True, slots=True)
-class Bin:
+class Bin(Struct, frozen=True):
     """Answers with a score in [low, high): how many, their mean score, and the fraction that is right."""
 
     low: float
@@ -47,8 +45,7 @@ class Bin:
     accuracy: float
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(Struct, frozen=True):
     """What remains at a threshold: the fraction still answered, and how many of those are right (0 to 1).
 
     `wrong_rejected` is the fraction of wrong answers that the threshold keeps back.

@@ -5,10 +5,10 @@ only: no photo, no time, no path.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field, to_builtins
 from numpy.typing import NDArray
 
 from fleetctl.checked_json import Node, parse
@@ -22,8 +22,7 @@ SCHEMA = "fleetctl.measurements/v1"
 _DECIMALS = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Struct, frozen=True):
     """How many samples of a sign there are: photos and drawings learnt from, and samples kept out."""
 
     photos: int
@@ -31,8 +30,7 @@ class Counts:
     evaluation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(Struct, frozen=True):
     """The split: a digest over names, labels and pixels of each part, and counts by sign."""
 
     train: str
@@ -40,20 +38,18 @@ class Data:
     counts: Mapping[str, Counts]
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(Struct, frozen=True):
     """What one variant said of each evaluation sample: its best label (an index) and that label's score."""
 
     best: tuple[int, ...]
     score: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class VariantRecord:
+class VariantRecord(Struct, frozen=True):
     """What was measured of one variant. `size` is in bytes.
 
-    `names` are those of the golden samples. `detection` is `dataclasses.asdict` of a detector's
-    `fleetctl.models.detector.measure.DetectionEvaluation`.
+    `names` are those of the golden samples. `detection` is what a detector's
+    `fleetctl.models.detector.measure.DetectionEvaluation` says, as plain data.
     """
 
     size: int
@@ -63,8 +59,7 @@ class VariantRecord:
     detection: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Measurements:
+class Measurements(Struct, frozen=True):
     """What a build measured of a model. `truth` is the label of each evaluation sample."""
 
     inputs: str
@@ -96,7 +91,7 @@ def answers_of(scores: NDArray[np.float32]) -> Answers:
 
 def dumps(measured: Measurements) -> bytes:
     """The bytes of `measurements.json`: a pure function of what was measured."""
-    return canonical_json({"schema": SCHEMA, **asdict(measured)})
+    return canonical_json({"schema": SCHEMA, **to_builtins(measured)})
 
 
 def loads(data: bytes) -> Measurements:

@@ -1,8 +1,9 @@
 """What a card is about: one model as the manifest describes it, as it is locked, and as it was measured."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl.lockfile import LockedModel
 from fleetctl.manifest.schema import Model, VariantName
@@ -12,8 +13,7 @@ from fleetctl.models.card.record import Measurements, VariantRecord
 _MAIN = (VariantName.INT8, VariantName.INT8_QAT, VariantName.EDGETPU)
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """`contracts` are parsed `contract.json` and `models` are `model.tflite`, by locked variant."""
 
     model: Model

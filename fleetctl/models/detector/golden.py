@@ -1,9 +1,9 @@
 """Choosing the golden scenes of a detector: pieces of walls whose signs a healthy board cannot miss."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from fleetctl.artifact import GOLDEN_DETECTIONS, GoldenDetection, GoldenScene
@@ -18,8 +18,7 @@ PIECE = 160  # pixels of a side: a few signs each, so that one that is hard to r
 _CANDIDATES = 200
 
 
-@dataclass(frozen=True, slots=True)
-class GoldenScenes:
+class GoldenScenes(Struct, frozen=True):
     """`samples` uint8 (K, H, W), grey, before preprocessing, and what the model finds on each.
 
     `shared` of them were answered alike by every model that was asked; the others are the next best.

@@ -1,10 +1,11 @@
 """Running a built detector on the build host, by the very path a board takes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict
 from numpy.typing import NDArray
 
 from fleetctl.artifact import Contract, Tensor
@@ -18,8 +19,7 @@ _REBUILD = "run `fleetctl build --force`"
 _ENDS = "a detector has one input and two outputs: scores (1, N, labels) and boxes (1, N, 4)"
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
+class Detection(Struct, frozen=True):
     """A sign that was found: its box as x0, y0, x1, y1 in pixels of the picture, and a score of 0..1."""
 
     box: tuple[float, float, float, float]
@@ -27,8 +27,7 @@ class Detection:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
+class Ends(Struct, frozen=True):
     """The tensors of a detector, as its contract describes them."""
 
     input: Tensor

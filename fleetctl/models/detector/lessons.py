@@ -1,10 +1,10 @@
 """Tiles cut out of scenes at random for a detector to learn from, with the answers it should give."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from fleetctl.device import boxes as device_boxes
@@ -25,8 +25,7 @@ _COVERED = 0.75  # of an anchor lies on boxes: nothing unknown is in it
 _SAME = 0.5  # IoU from which two boxes contradict each other
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """B tiles: pixels uint8 (B, H, W, C), and `Targets`: int32 (B, N), float32 (B, N, 4)."""
 
     pixels: NDArray[np.uint8]
@@ -34,8 +33,7 @@ class Batch:
     offsets: NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class _Site:
+class _Site(Struct, frozen=True):
     image: Grey
     boxes: Boxes
     classes: NDArray[np.int32]

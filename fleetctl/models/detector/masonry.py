@@ -1,9 +1,9 @@
 """Composing a wall: signs in columns between carved lines, as in the pyramid of Unas."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from fleetctl.models.detector.relief import Relief
@@ -25,8 +25,7 @@ _RUINED = 0.4  # of the walls end within the picture, in rough stone
 _BALANCE = 0.5  # a sign with n samples comes in proportion to n**0.5
 
 
-@dataclass(frozen=True, slots=True)
-class _Laid:
+class _Laid(Struct, frozen=True):
     """A relief at its size on the wall, and where its upper left corner lies."""
 
     sign: str

@@ -14,9 +14,9 @@ the signs that the scenes have boxes of, signs never taught included.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from fleetctl.errors import BuildError
@@ -34,8 +34,7 @@ FAINT = 0.05  # score down to which detections are looked at for average precisi
 _COVERED = 0.75
 
 
-@dataclass(frozen=True, slots=True)
-class SignResult:
+class SignResult(Struct, frozen=True):
     """Of one sign: how many boxes there are, how many were found, and how many of those read rightly."""
 
     n: int
@@ -44,8 +43,7 @@ class SignResult:
     average_precision: float
 
 
-@dataclass(frozen=True, slots=True)
-class DetectionEvaluation:
+class DetectionEvaluation(Struct, frozen=True):
     """How a detector did, at the contract's `min_score`; the terms are the module's.
 
     `n` boxes, of which `found`; `wrong` and `unjudged` detections beside them. `named` of the found boxes
@@ -75,8 +73,7 @@ class DetectionEvaluation:
         return self.read / max(1, self.named)
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Struct, frozen=True):
     """The detections of one scene, by falling score: `box[i]` is the index of the box that i finds, -1 where
     it is wrong and -2 where nobody knows.
     """

@@ -8,10 +8,10 @@ is the one photo in the folder whose name, less its suffix, is `3` or ends with 
 import csv
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
 
 from fleetctl.errors import BuildError
 from fleetctl.models.detector import pictures
@@ -24,8 +24,7 @@ _MAX_ROWS = 1_000_000
 _MAX_SIZE = 256 * 1024 * 1024  # bytes; a line of that many would be read as one
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(Struct, frozen=True):
     line: int
     plate: str
     sign: str

@@ -1,8 +1,7 @@
 """What a sign does to the stone it is cut into, taken from a photo of it, to be cut into another stone."""
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from fleetctl.models.samples import Grey, Samples
@@ -17,8 +16,7 @@ _LARGEST = 300  # pixels of a photo's longer side that are made use of
 _STRAY = 2  # pixels of ink in a line of the photo that are still dirt
 
 
-@dataclass(frozen=True, slots=True)
-class Relief:
+class Relief(Struct, frozen=True):
     """A sign: `tone` float32 (H, W) is what the stone's grey level is multiplied by, 1 at the edges.
 
     `margin` pixels on each side are stone around it; `shrunk` says that the sign may be larger on a wall.

@@ -1,17 +1,16 @@
 """Walls with the signs that are known to be on them, as every later step of the detector takes them."""
 
 from collections import Counter
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from fleetctl.models.detector.geometry import Boxes
 from fleetctl.models.gardiner import UNKNOWN
 from fleetctl.models.samples import Grey
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Struct, frozen=True):
     """A picture of a wall: grey uint8 (H, W), boxes float32 (n, 4) as x0, y0, x1, y1, and each box's sign.
 
     A sign is `UNKNOWN` where only its place is known. `complete` says that every sign is boxed: what no box
@@ -25,8 +24,7 @@ class Scene:
     complete: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Scenes:
+class Scenes(Struct, frozen=True):
     """What a detector learns from, and what it never sees until it is measured."""
 
     train: tuple[Scene, ...]

@@ -1,9 +1,9 @@
 """What a detector should answer on a tile: for each anchor a sign, background, or nobody knows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from fleetctl.models.detector.geometry import Boxes, areas, corners, encode, iou, overlaps
@@ -19,8 +19,7 @@ _TOLD = 0.6  # fraction of a sign that a tile must show for it to be asked for
 _HINTED = 0.25  # fraction from which it is not called background either
 
 
-@dataclass(frozen=True, slots=True)
-class Targets:
+class Targets(Struct, frozen=True):
     """For N anchors: int32 (N,) index of a label, or one of the constants above; float32 (N, 4) offsets."""
 
     classes: NDArray[np.int32]

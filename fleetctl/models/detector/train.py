@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, to_builtins
 
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import Architecture, ArchitectureName, Model, Training
@@ -29,8 +29,7 @@ _MULTIPLE = 32  # pixels: the backbone halves its input five times, and cells ar
 _SMALLEST = 2 * anchors.OVERLAP  # pixels: neighbouring tiles share at most half a side
 
 
-@dataclass(frozen=True, slots=True)
-class TrainedDetector:
+class TrainedDetector(Struct, frozen=True):
     """A network that has learnt: `weights` is a Keras file whose network takes float32 (N, H, W, C) in 0..1
     and gives logits (N, anchors, labels) and offsets (N, anchors, 4).
 
@@ -159,8 +158,8 @@ def _identity(scenes: tuple[Scene, ...], model: Model, detection: Mapping[str, A
     """Names what every step is a function of, so that no training goes on from another one's state."""
     facts = {
         "tensorflow": tensorflow().__version__,
-        "architecture": asdict(model.architecture),
-        "training": asdict(model.training),
+        "architecture": to_builtins(model.architecture),
+        "training": to_builtins(model.training),
         "detection": dict(detection),
     }
     digest = sha256(canonical_json(facts))

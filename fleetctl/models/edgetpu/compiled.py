@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from fleetctl.errors import BuildError
 from fleetctl.models.edgetpu.flatbuffer import read
@@ -14,8 +15,7 @@ CUSTOM_OP = "CUSTOM:edgetpu-custom-op"
 _RENEW = "compile the model again"
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(Struct, frozen=True):
     """A model file. Of one that is not compiled, `custom_ops` is 0 and everything about packages is None.
 
     `on_chip` and `off_chip` are bytes of parameters: kept in the Edge TPU's memory, and sent with every

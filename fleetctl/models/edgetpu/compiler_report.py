@@ -6,7 +6,8 @@ say "Model compiled successfully" and have mapped nothing: only counts are belie
 """
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from fleetctl.errors import BuildError
 
@@ -26,8 +27,7 @@ _ON_CHIP = re.compile(r"^On-chip memory used for caching model parameters: (\S+)
 _OFF_CHIP = re.compile(r"^Off-chip memory used for streaming uncached model parameters: (\S+)", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """Operations of one kind that share a fate."""
 
     op: str
@@ -35,8 +35,7 @@ class Row:
     status: str
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """A successful run. Sizes are bytes as far as the compiler's two decimals tell; None where not said."""
 
     version: str | None

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from fleetctl.errors import BuildError
 from fleetctl.models.edgetpu.compiled import inspect
@@ -10,8 +11,7 @@ from fleetctl.models.edgetpu.compiler_report import MAPPED, Report, parse
 from fleetctl.models.edgetpu.prediction import Prediction, predict
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(Struct, frozen=True):
     """A model for the Edge TPU, and what its compiler said of it.
 
     `on_chip` and `off_chip` are bytes of parameters, exact: read from the model. `predicted` is the share of

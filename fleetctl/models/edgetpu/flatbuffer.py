@@ -7,11 +7,11 @@ can share one long vector.
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from fleetctl.errors import BuildError
 from fleetctl.models import build_tools
@@ -39,8 +39,7 @@ _OPTIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFile:
+class ModelFile(Struct, frozen=True):
     """What a `.tflite` file holds: its subgraphs, the first of which is the model."""
 
     graphs: tuple[Graph, ...]

@@ -6,9 +6,10 @@ fields that matter are read here by their place in the schema: field `n` of a ta
 """
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
+
+from msgspec import Struct
 
 from fleetctl.errors import BuildError
 
@@ -31,14 +32,12 @@ class ExecutableType(IntEnum):
     EXECUTION_ONLY = 2  # computes with those, and sends the ones that did not fit
 
 
-@dataclass(frozen=True, slots=True)
-class Executable:
+class Executable(Struct, frozen=True):
     type: ExecutableType
     parameters: int  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(Struct, frozen=True):
     """What one custom operation carries. `compiler` is the change it was built at; most leave it empty."""
 
     min_runtime: int

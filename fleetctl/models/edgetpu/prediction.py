@@ -4,7 +4,8 @@ The rules are the compiler's documented ones, checked against models it has comp
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from fleetctl.errors import BuildError
 from fleetctl.models.edgetpu import refusal, support
@@ -15,8 +16,7 @@ from fleetctl.models.edgetpu.reason import Reason
 from fleetctl.models.edgetpu.region import Place, places
 
 
-@dataclass(frozen=True, slots=True)
-class OpPrediction:
+class OpPrediction(Struct, frozen=True):
     """One operation. `index` is its place in the file; `reason` is None where it is mapped."""
 
     index: int
@@ -30,8 +30,7 @@ class OpPrediction:
         return self.reason is None
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Struct, frozen=True):
     """A whole model. `refusal` says why the compiler rejects it as it is; empty where it does not."""
 
     ops: tuple[OpPrediction, ...]

@@ -6,7 +6,8 @@ import selectors
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from fleetctl.children import environment
 
@@ -15,8 +16,7 @@ MAX_OUTPUT = 4 * 1024 * 1024  # bytes; the compiler prints a few kilobytes
 TIMEOUT = "time-out"
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """How a run ended. `code` is None where it was stopped, and `cause` says why; negative: a signal."""
 
     code: int | None

@@ -1,10 +1,9 @@
 """Why an operation stays on the processor: what is wrong, in which layer, and what to change."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Struct, frozen=True):
     """`what` names no tensor, so that equal reasons can be counted; `layer` is the tensor that causes it."""
 
     what: str

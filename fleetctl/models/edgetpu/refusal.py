@@ -1,7 +1,8 @@
 """What makes the compiler reject a model whole, before it looks for operations to map."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from fleetctl.models.edgetpu import roles, support
 from fleetctl.models.edgetpu.graph import Graph, Operation
@@ -14,8 +15,7 @@ _DATA_DEPENDENT = frozenset(["UNIQUE", "WHERE"])
 _STATIC = "fix batch to 1 and every other size"
 
 
-@dataclass(frozen=True, slots=True)
-class Culprit:
+class Culprit(Struct, frozen=True):
     """An operation that the compiler rejects the model for."""
 
     index: int

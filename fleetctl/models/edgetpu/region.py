@@ -10,13 +10,13 @@ turns, and the compiler takes the first part that is its own.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from fleetctl.models.edgetpu.graph import Graph
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where an operation comes to lie. `cut` is the operation that ended the region before it, if one did."""
 
     mapped: bool

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+from msgspec import Struct
 
 from fleetctl.manifest.schema import Board, Fleet
 from fleetctl.plan import wave_name, waves_of
@@ -16,8 +17,7 @@ _SITES = 30  # rows of the grid; the rest are counted
 NO_SITE = "no site"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """Which boards the table shows; empty: any."""
 
     standing: str = ""
@@ -50,8 +50,7 @@ class Choice:
         return urlencode({key: value for key, value in values.items() if value})
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One board with its place in the fleet."""
 
     status: BoardStatus
@@ -60,8 +59,7 @@ class Row:
     site: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(Struct, frozen=True):
     """The boards of one site in one wave: `dots` are standings, worst first, of as many as are drawn."""
 
     counts: Counter[str]
@@ -81,8 +79,7 @@ class Cell:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class FleetView:
+class FleetView(Struct, frozen=True):
     """Everything that the page of the fleet shows."""
 
     name: str

@@ -1,13 +1,13 @@
 """Numbers over time as a small line: SVG without script, its meaning as text for who cannot see it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _WIDTH, _HEIGHT, _PAD = 240.0, 44.0, 4.0
 
 
-@dataclass(frozen=True, slots=True)
-class Sparkline:
+class Sparkline(Struct, frozen=True):
     """`points` is what an SVG polyline takes; `label` says it in words."""
 
     points: str
