@@ -10,6 +10,9 @@ INSTALLED := tests/contract/test_contract.py tests/contract/test_contract_trust.
   tests/property/test_shards.py $(addprefix tests/unit/test_,$(addsuffix .py,git_source golden manifest_problems plan \
   preprocess proposal remotes render rollout rollout_shards signing store))
 
+# Thousands of processes are started below: without bytecode, each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo test test-full test-azure test-installed boards lint audit format bench lock docs clean
 
 help: ## say what can be made
