@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from msgspec import Struct, field
-from msgspec.structs import asdict
+from msgspec import Struct, field, to_builtins
 
 from fleetctl.cli.options import (
     DEFAULT_MANIFEST,
@@ -174,4 +173,4 @@ def _row(outcome: Outcome) -> list[str]:
 
 def _json(outcome: Outcome) -> dict[str, Any]:
     platform = outcome.platform.name if outcome.platform else None
-    return {**asdict(outcome), "platform": platform, "ok": outcome.ok}
+    return {**to_builtins(outcome), "platform": platform, "ok": outcome.ok}

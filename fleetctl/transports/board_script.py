@@ -50,7 +50,9 @@ def by_digest(root: str) -> bytes:
     """
     call = f"codes = kept({root!r}, {runtime_digest()!r})\n"
     run = "exec(codes['loader'][1])\nrun({}, codes)\n"
-    return _bare(_loader(), only=_KEPT) + f"\n\n{call}{run}".encode()
+    with _PARSING:
+        keeper = _bare(_loader(), only=_KEPT)
+    return keeper + f"\n\n{call}{run}".encode()
 
 
 def runtime_digest() -> str:

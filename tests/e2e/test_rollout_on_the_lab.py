@@ -107,7 +107,7 @@ def kill_while_it_watches(fleet: QuadrantFleet, transport: str) -> None:
     """Begin a rollout of something new, and end it by SIGKILL as soon as it watches the canary."""
     assert fleet.run("rollout", "--yes", transport=transport).status == 0
     fleet.edit("defaults: {", "defaults: {config: {threads: 2}, ")
-    fleet.edit("{group: canary}", "{group: canary, soak: 30s}")
+    fleet.edit("{group: canary}", "{group: canary, soak: 20s}")
     with fleet.start("rollout", "--yes", transport=transport) as rollout:
         try:
             until_journalled(fleet, "SoakStarted")
@@ -152,7 +152,7 @@ def test_a_canary_that_stops_in_the_rest_of_its_soak_keeps_the_others_waiting(fl
         after[n]["loaded"] for n in ("luxor-02", "karnak-01")
     ]
 
-    fleet.edit("soak: 30s", "soak: 1s")
+    fleet.edit("soak: 20s", "soak: 1s")
     assert fleet.run("rollout", "--yes").status == 0
     assert fleet.run("status").status == 0
 

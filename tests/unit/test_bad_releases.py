@@ -26,6 +26,7 @@ BUDGET = {"min_agreement": 0.98, "max_p95_ms": None, "accelerator": "none"}
 
 # TensorFlow 2.15 and its Keras use what later Pythons and libraries deprecate.
 pytestmark = [
+    pytest.mark.xdist_group("models that misbehave"),  # which one worker trains, not each
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning:keras"),

@@ -67,6 +67,39 @@ def test_a_look_is_sent_no_more_than_it_needs() -> None:
     assert 2 * len(wire.deflated(board_script.whole("observe"))) < len(wire.deflated(board_script.whole()))
 
 
+AT_ONCE = """
+import ast, time
+from concurrent.futures import ThreadPoolExecutor
+from fleetctl.transports import board_script
+
+parse, busy, most = ast.parse, [], []
+
+def slowly(source):
+    busy.append(source)
+    most.append(len(busy))
+    time.sleep(0.01)
+    try:
+        return parse(source)
+    finally:
+        busy.pop()
+
+def ask(number):
+    return board_script.whole("observe") if number == 0 else board_script.by_digest("/")
+
+ast.parse = slowly
+with ThreadPoolExecutor(8) as boards:
+    scripts = set(boards.map(ask, range(8)))
+print(len(scripts), max(most))
+"""
+
+
+def test_one_thread_parses_at_a_time() -> None:
+    """All boards are asked at once, and Python before 3.11.9 fails now and then where two threads parse."""
+    done = subprocess.run([sys.executable, "-c", AT_ONCE], capture_output=True, text=True, check=False)
+
+    assert ("2 1\n", "") == (done.stdout, done.stderr)
+
+
 def test_modules_that_are_kept_are_run(tmp_path: Path) -> None:
     """A board that keeps every module answers with them, and is sent no more than their digest."""
     keep_modules(tmp_path)

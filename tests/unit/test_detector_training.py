@@ -30,6 +30,7 @@ from fleetctl.models.edgetpu import flatbuffer
 
 # TensorFlow 2.15 and its Keras use what later Pythons and libraries deprecate.
 pytestmark = [
+    pytest.mark.xdist_group("a detector in training"),  # which one worker trains, not each
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning:keras"),
 ]

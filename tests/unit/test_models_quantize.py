@@ -28,7 +28,11 @@ from fleetctl.models.samples import Samples
 from fleetctl.models.tensorflow import tensorflow
 
 # TensorFlow 2.15 and its Keras use what later Pythons and libraries deprecate.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = [
+    pytest.mark.xdist_group("a network to quantize"),  # which one worker trains, not each
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 SIGNS = ("D21", "N5", "N35")
 MODEL = Model(

@@ -32,6 +32,7 @@ from fleetctl.models.tensorflow import tensorflow
 
 # TensorFlow 2.15 and its Keras use what later Pythons and libraries deprecate.
 pytestmark = [
+    pytest.mark.xdist_group("a reader in training"),  # which one worker trains, not each
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning:keras"),
 ]
@@ -43,6 +44,9 @@ SMALL = Model(
     Architecture(alpha=0.35, input=(48, 32, 1)),
     Training(epochs=3, batch_size=16, learning_rate=0.002),
 )
+
+
+TINY = Architecture(ArchitectureName.EFFICIENTNET_LITE0, input=(32, 32, 1), blocks=1)
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,7 @@ def test_training_tells_of_every_step(built: Built) -> None:
 @pytest.mark.slow
 def test_members_that_have_learnt_are_not_taught_again(built: Built, tmp_path: Path) -> None:
     """Stopped in the second of two, a training goes on there, and ends as one that nobody stopped."""
-    tiny = replace(
-        SMALL,
-        architecture=Architecture(
-            ArchitectureName.EFFICIENTNET_LITE0, input=(32, 32, 1), blocks=1, members=2
-        ),
-        training=Training(epochs=1, batch_size=64),
-    )
+    tiny = replace(SMALL, architecture=replace(TINY, members=2), training=Training(epochs=1, batch_size=64))
     steps = 128 // 64
     told: list[tuple[str, int, int]] = []
 
@@ -120,7 +118,7 @@ def test_the_first_epochs_see_smaller_pictures(built: Built, tmp_path: Path) -> 
     """Interrupted among the small ones or after them, a training ends as one that nobody stopped."""
     tiny = replace(
         SMALL,
-        architecture=Architecture(ArchitectureName.EFFICIENTNET_LITE0, input=(64, 48, 1), blocks=1),
+        architecture=replace(TINY, input=(64, 48, 1)),
         training=Training(epochs=2, small_epochs=1, batch_size=64),
     )
 
@@ -176,9 +174,10 @@ def test_signs_that_only_drawings_show_are_favoured(built: Built, tmp_path: Path
         for number, (label, name) in enumerate(zip(seen.labels, seen.names, strict=True))
     ]
     split = Split(Samples(seen.images, seen.labels, names), built.split.evaluation)
+    tiny = replace(SMALL, architecture=TINY)
     heads = []
     for by in (0.0, 1.25):
-        model = replace(SMALL, training=Training(epochs=1, batch_size=64, drawn_only=by))
+        model = replace(tiny, training=Training(epochs=1, batch_size=64, drawn_only=by))
         (folder := tmp_path / str(by)).mkdir()
         trained = train(model, split, workdir=folder)
         network = tensorflow().keras.models.load_model(trained.weights, compile=False)
