@@ -12,10 +12,10 @@ from fleetctl.manifest.schema import Fleet
 
 
 def to_text(fleet: Fleet) -> str | None:
-    """The fleet for `from_text`; None where a setting is a number or a text that JSON does not carry."""
+    """The fleet for `from_text`; None where it has half a character, as only slow PyYAML lets in."""
     try:
         return json.encode(fleet, enc_hook=_to_plain).decode()
-    except (OverflowError, UnicodeEncodeError):
+    except UnicodeEncodeError:
         return None
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fleetctl.cli import main
 from fleetctl.cli.help_page import typer_page
 from fleetctl.cli.quick import HELP, MANIFEST, answered
 from fleetctl.cli.root import app
 from fleetctl.errors import ManifestError
+from fleetctl.manifest import plain_fleet
 from fleetctl.manifest.loader import load, load_and_remember
 from fleetctl.manifest.looking import load_to_look
 from fleetctl.manifest.remembered import FLEET, VALID, recall
@@ -234,6 +236,13 @@ def test_a_fleet_is_read_once() -> None:
     assert repr(first) == repr(again)
     Path("inventory/groups/luxor.yaml").write_text(many(20).replace("h7,", "h7777,"))
     assert load_to_look(path).boards["b7"].host == "h7777"
+
+
+def test_what_cannot_be_written_is_not_kept() -> None:
+    """PyYAML without libyaml lets half a character in; such a fleet is read anew each time."""
+    fleet = load(Path(MANIFEST))
+
+    assert plain_fleet.to_text(replace(fleet, name="\ud800")) is None
 
 
 def test_no_fleet_is_kept_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
