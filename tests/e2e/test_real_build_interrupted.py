@@ -105,7 +105,7 @@ def test_a_training_that_was_stopped_says_where_it_goes_on(tmp_path: Path) -> No
         while not re.search(r"tiny: train +\d", process.stderr.readline()):  # some steps are behind it
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-    (checkpoint,) = root.glob(".fleetctl/build/*/train.checkpoint")
+    (checkpoint,) = root.glob(".fleetctl/build/*/train-0.checkpoint")
     assert process.returncode == 130
 
     again = subprocess.run([*BUILD, "--output", "json"], cwd=root, check=True, capture_output=True, text=True)
