@@ -1,7 +1,6 @@
 """What happens during a rollout, as frozen values. Workers emit; the journal and the report consume."""
 
 from collections.abc import Callable
-from enum import Enum
 from typing import Any
 
 from msgspec import Struct, to_builtins
@@ -92,7 +91,4 @@ Emit = Callable[[Event], None]
 
 def event_json(event: Event) -> dict[str, Any]:
     """An event as plain data, named by its type."""
-    data = {
-        key: value.value if isinstance(value, Enum) else value for key, value in to_builtins(event).items()
-    }
-    return {"event": type(event).__name__, **data}
+    return {"event": type(event).__name__, **to_builtins(event)}

@@ -10,9 +10,7 @@ from msgspec import Struct, convert
 from msgspec.structs import asdict
 
 from fleetctl.artifact import BlobRef
-from fleetctl.manifest.schema import (
-    Board,
-)
+from fleetctl.manifest.schema import Board
 from fleetctl.release import Release
 from fleetctl.signing.statement import Signed
 from fleetctl.transports.base import Holding, Order, Reply, ReplyStatus

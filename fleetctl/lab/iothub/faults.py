@@ -39,9 +39,8 @@ class Faults(Struct):
                 or isinstance(value, bool)
                 or value < 0
             ):
-                raise bad_argument(
-                    f"{name}: {value!r} is no fault; there are {', '.join(sorted(self.__struct_fields__))}"
-                )
+                known = ", ".join(sorted(self.__struct_fields__))
+                raise bad_argument(f"{name}: {value!r} is no fault; there are {known}")
             setattr(self, name, float(value) if name == "slow" else int(value))
 
     def document(self) -> dict[str, float]:
