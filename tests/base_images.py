@@ -103,9 +103,10 @@ def little_wheelhouse(folder: Path, machines: Sequence[str] = ("x86_64", "aarch6
 
 
 def write_wheel(path: Path, files: Mapping[str, bytes]) -> None:
+    """A wheel of these files: the same bytes whenever it is written, as an index gives them."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in files.items():
-            archive.writestr(name, data)
+            archive.writestr(zipfile.ZipInfo(name), data)  # by its name alone, it would bear the time
 
 
 def engine_rootfs(client: Any, name: str) -> bytes:
