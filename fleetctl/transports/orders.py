@@ -1,4 +1,4 @@
-"""Orders, work and replies as JSON: what fleetctl and an Ansible worker say to each other."""
+"""Work and replies as JSON: what fleetctl and an Ansible worker say to each other."""
 
 import json
 from collections.abc import Mapping
@@ -6,14 +6,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct, convert
-from msgspec.structs import asdict
+from msgspec import Struct, convert, to_builtins
+from msgspec.structs import asdict, replace
 
-from fleetctl.artifact import BlobRef
 from fleetctl.manifest.schema import Board
-from fleetctl.release import Release
 from fleetctl.signing.statement import Signed
-from fleetctl.transports.base import Holding, Order, Reply, ReplyStatus
+from fleetctl.transports.base import Order, Reply, ReplyStatus
 
 
 class Goal(StrEnum):
@@ -52,97 +50,26 @@ class Work(Struct, frozen=True):
 
 
 def work_to_json(work: Work) -> dict[str, Any]:
-    """`work` as plain JSON values."""
-    return {
-        "board": board_to_json(work.board),
-        "goal": work.goal.value,
-        "deadline": work.deadline,
-        "known_hosts": str(work.known_hosts),
-        "order": order_to_json(work.order) if work.order else None,
-        "release": work.release,
-        "reason": work.reason,
-        "preparation": _preparation_to_json(work.preparation) if work.preparation else None,
-        "signed": _signed_to_json(work.signed),
-    }
+    """`work` as plain JSON values; without an order's `undo`, for no board hears of it with an order."""
+    if work.order and work.order.undo:
+        work = replace(work, order=replace(work.order, undo=None))
+    plain: dict[str, Any] = to_builtins(work, enc_hook=_to_plain)
+    return plain
 
 
 def work_from_json(data: Mapping[str, Any]) -> Work:
     """The work that `work_to_json` wrote."""
-    return Work(
-        board=board_from_json(data["board"]),
-        goal=Goal(data["goal"]),
-        deadline=data["deadline"],
-        known_hosts=Path(data["known_hosts"]),
-        order=order_from_json(data["order"]) if data["order"] else None,
-        release=data["release"],
-        reason=data["reason"],
-        preparation=_preparation_from_json(data["preparation"]) if data["preparation"] else None,
-        signed=_signed_from_json(data["signed"]),
-    )
+    return convert(data, Work, dec_hook=_from_plain)
 
 
-def _signed_to_json(signed: Signed | None) -> dict[str, str] | None:
-    return signed.request if signed else None
+def _to_plain(value: Any) -> str:
+    assert isinstance(value, Path), value
+    return str(value)
 
 
-def _signed_from_json(data: Mapping[str, str] | None) -> Signed | None:
-    return Signed(data["statement"], data["signature"]) if data else None
-
-
-def _preparation_to_json(preparation: Preparation) -> dict[str, Any]:
-    return {"request": dict(preparation.request), "wheels": [str(path) for path in preparation.wheels]}
-
-
-def _preparation_from_json(data: Mapping[str, Any]) -> Preparation:
-    return Preparation(data["request"], tuple(Path(path) for path in data["wheels"]))
-
-
-def order_to_json(order: Order) -> dict[str, Any]:
-    """`order` as plain JSON values; `undo` is no part of it, for no board hears of it with an order."""
-    return {
-        "board": board_to_json(order.board),
-        "release": {path: [ref.sha256, ref.size] for path, ref in order.release.files.items()},
-        "blobs": str(order.blobs),
-        "commit": order.commit,
-        "confirm_timeout": order.confirm_timeout,
-        "deadline": order.deadline,
-        "signed": _signed_to_json(order.signed),
-        "holding": _holding_to_json(order.holding),
-    }
-
-
-def order_from_json(data: Mapping[str, Any]) -> Order:
-    """The order that `order_to_json` wrote."""
-    return Order(
-        board=board_from_json(data["board"]),
-        release=Release({path: BlobRef(sha256, size) for path, (sha256, size) in data["release"].items()}),
-        blobs=Path(data["blobs"]),
-        commit=data["commit"],
-        confirm_timeout=data["confirm_timeout"],
-        deadline=data["deadline"],
-        signed=_signed_from_json(data["signed"]),
-        holding=Holding(**data["holding"]) if data["holding"] else None,
-    )
-
-
-def _holding_to_json(holding: Holding | None) -> dict[str, Any] | None:
-    return {"release": holding.release, "files": dict(holding.files)} if holding else None
-
-
-def board_to_json(board: Board) -> dict[str, Any]:
-    """`board` as plain JSON values."""
-    return {
-        **asdict(board),
-        "runtime": dict(board.runtime),
-        "labels": dict(board.labels),
-        "config": dict(board.config),
-        "groups": list(board.groups),
-    }
-
-
-def board_from_json(data: Mapping[str, Any]) -> Board:
-    """The board that `board_to_json` wrote."""
-    return convert(data, Board)
+def _from_plain(kind: type, value: Any) -> Path:
+    assert kind is Path, kind
+    return Path(value)
 
 
 def reply_to_json(reply: Reply) -> str:

@@ -73,16 +73,16 @@ class InventoryModule(BaseInventoryPlugin):
     def _add_work(self, run: dict) -> None:
         from fleetctl.transports.ansible_inventory import host_vars
         from fleetctl.transports.ansible_preload import preload
-        from fleetctl.transports.orders import board_from_json, order_from_json
+        from fleetctl.transports.orders import work_from_json
 
         _end_with_fleetctl()
-        preload([order_from_json(work["order"]) for work in run["work"].values() if work["order"]])
+        works = {name: work_from_json(plain) for name, plain in run["work"].items()}
+        preload([work.order for work in works.values() if work.order])
         identity = Path(run["identity"]) if run["identity"] else None
-        for name, work in run["work"].items():
-            variables = host_vars(board_from_json(work["board"]), Path(work["known_hosts"]), identity)
-            self._add_host(
-                name, {**variables, "fleetctl_work": json.dumps(work), "fleetctl_ansible": os.getpid()}
-            )
+        for name, work in works.items():
+            variables = host_vars(work.board, work.known_hosts, identity)
+            ours = {"fleetctl_work": json.dumps(run["work"][name]), "fleetctl_ansible": os.getpid()}
+            self._add_host(name, {**variables, **ours})
 
     def _add_host(self, name: str, variables: dict) -> None:
         # Plain strings are data to Ansible: whatever they hold, they are never templated.

@@ -16,6 +16,7 @@ from fleetctl.artifact import BlobRef
 from fleetctl.device.loader import WORTH_FOLDING, folded
 from fleetctl.manifest.schema import Accelerator, Board, BoardKind, ServiceManager, VariantName, Via
 from fleetctl.release import Release
+from fleetctl.signing.statement import Signed
 from fleetctl.transports import wire
 from fleetctl.transports.ansible import reply_of
 from fleetctl.transports.ansible_inventory import group_name, host_key_options, host_vars
@@ -23,6 +24,7 @@ from fleetctl.transports.base import Holding, Order, Reply, ReplyStatus
 from fleetctl.transports.hostkeys import fault_of
 from fleetctl.transports.orders import (
     Goal,
+    Preparation,
     Work,
     reply_from_json,
     reply_to_json,
@@ -59,6 +61,7 @@ digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 releases = st.builds(
     Release, st.dictionaries(st.text(), st.builds(BlobRef, sha256=digests, size=st.integers(0, 1 << 40)))
 )
+signed = st.none() | st.builds(Signed, st.text(), st.text())
 orders = st.builds(
     Order,
     board=boards,
@@ -67,6 +70,7 @@ orders = st.builds(
     commit=st.text(),
     confirm_timeout=st.floats(0, 1e6),
     deadline=st.floats(0, 1e6),
+    signed=signed,
     holding=st.none() | st.builds(Holding, st.none() | digests, st.dictionaries(st.text(), digests)),
 )
 works = st.builds(
@@ -78,6 +82,9 @@ works = st.builds(
     order=st.none() | orders,
     release=st.none() | digests,
     reason=st.text(),
+    preparation=st.none()
+    | st.builds(Preparation, st.dictionaries(st.text(), json_values), st.just((Path("a.whl"),))),
+    signed=signed,
 )
 
 
@@ -85,6 +92,23 @@ works = st.builds(
 def test_work_survives_json(work: Work) -> None:
     """What an Ansible worker reads is what was written for it, whatever names and settings hold."""
     assert work == work_from_json(json.loads(json.dumps(work_to_json(work))))
+
+
+def test_half_a_character_in_work_survives_json() -> None:
+    """A board is told why it goes back in words that another board may have chosen."""
+    work = Work(BOARD, Goal.REVERTED, 300.0, KNOWN_HOSTS, reason="it said \ud800")
+
+    assert work == work_from_json(json.loads(json.dumps(work_to_json(work))))
+
+
+def test_an_order_leaves_without_the_way_back() -> None:
+    """That a board may go back is for whoever sends it back, and no worker is told before."""
+    release = Release({"a": BlobRef("0" * 64, 1)})
+    order = Order(BOARD, release, Path("store"), "c0ffee", 60.0, 300.0, undo=Signed("may go back", ""))
+
+    plain = work_to_json(Work(BOARD, Goal.RELEASED, 300.0, KNOWN_HOSTS, order=order))
+
+    assert "may go back" not in json.dumps(plain)
 
 
 def test_half_a_surrogate_pair_survives_ascii() -> None:
