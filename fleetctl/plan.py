@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, convert, to_builtins
 from msgspec.structs import replace
 
 from fleetctl.compatibility.rules import Refusal
@@ -54,7 +54,7 @@ class Step(Struct, frozen=True):
     fixes: tuple[str, ...] = ()
 
 
-class WaveSteps(Struct, frozen=True):
+class WaveSteps(Struct, frozen=True, rename={"steps": "boards"}):
     """The boards of one wave, in manifest order. `number` counts from 1; wave 1 is the canary."""
 
     number: int
@@ -101,29 +101,8 @@ class Plan(Struct, frozen=True):
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `--output json` and for saved plans."""
-        return {
-            "fleet": self.fleet,
-            "waves": [
-                {
-                    "number": wave.number,
-                    "name": wave.name,
-                    "soak": wave.soak,
-                    "boards": [
-                        {
-                            "board": step.board,
-                            "action": step.action.value,
-                            "reasons": list(step.reasons),
-                            "current": step.current,
-                            "desired": step.desired,
-                            "send_bytes": step.send_bytes,
-                            "fixes": list(step.fixes),
-                        }
-                        for step in wave.steps
-                    ],
-                }
-                for wave in self.waves
-            ],
-        }
+        plain: dict[str, Any] = to_builtins(self)
+        return plain
 
     @property
     def digest(self) -> str:
@@ -204,31 +183,9 @@ def refuse_if_stale(saved: Plan, now: Plan) -> None:
     )
 
 
-def plan_from_json(data: Mapping[str, Any]) -> Plan:
-    """Read what `Plan.to_json` wrote; raises KeyError, TypeError or ValueError on anything else."""
-    waves = tuple(
-        WaveSteps(
-            number=int(wave["number"]),
-            name=str(wave["name"]),
-            soak=float(wave["soak"]),
-            steps=tuple(_step_from_json(step) for step in wave["boards"]),
-        )
-        for wave in data["waves"]
-    )
-    return Plan(str(data["fleet"]), waves)
-
-
-def _step_from_json(data: Mapping[str, Any]) -> Step:
-    current = data["current"]
-    return Step(
-        board=str(data["board"]),
-        action=Action(data["action"]),
-        reasons=tuple(str(reason) for reason in data["reasons"]),
-        current=None if current is None else str(current),
-        desired=str(data["desired"]),
-        send_bytes=int(data["send_bytes"]),
-        fixes=tuple(str(fix) for fix in data.get("fixes", ())),
-    )
+def plan_from_json(data: object) -> Plan:
+    """Read what `Plan.to_json` wrote; raises `msgspec.ValidationError` on anything else."""
+    return convert(data, Plan)
 
 
 def _step(

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError
 
 from fleetctl.checked_json import Malformed, Node, parse
 from fleetctl.errors import PlanStale, UsageError
@@ -125,7 +125,7 @@ def read_result(name: str, data: bytes) -> ShardResult:
     """
     try:
         return _result(parse(data))
-    except (Malformed, KeyError, TypeError, ValueError) as error:
+    except (Malformed, ValidationError, ValueError) as error:
         what = f"{name} is no result of a shard: {error}"
         raise UsageError(
             what, hint="`fleetctl rollout --wave 2 --shard 3/8 --result FILE` writes one"

@@ -1,6 +1,5 @@
 """`fleetctl rollout`: bring boards to what git says, wave by wave."""
 
-import json
 import os
 import sys
 import time
@@ -9,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import ValidationError
 
+from fleetctl.checked_json import Malformed, parse
 from fleetctl.cli.committed import (
     AdoptOption,
     AllowDirtyOption,
@@ -43,7 +44,7 @@ from fleetctl.cli.sharded import (
 )
 from fleetctl.errors import Incompatible, Refused, SigningError, TransportError, UsageError
 from fleetctl.observation import Observed, Reach
-from fleetctl.plan import Action, Plan, plan_from_json, refuse_if_stale
+from fleetctl.plan import PLAN_SCHEMA, Action, Plan, plan_from_json, refuse_if_stale
 from fleetctl.transports.base import Order
 
 if TYPE_CHECKING:
@@ -234,14 +235,15 @@ def tell_github(state: "Rollout", commit: str, part: str) -> None:
 
 
 def _read_plan(path: Path) -> Plan:
+    hint = "make one with `fleetctl plan --save`"
     try:
-        return plan_from_json(json.loads(path.read_bytes()))
+        node = parse(path.read_bytes())
+        node.key("schema").exactly(PLAN_SCHEMA)
+        return plan_from_json(node.value)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", hint="make one with `fleetctl plan --save`") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{path} is not a saved plan", hint="make one with `fleetctl plan --save`"
-        ) from error
+        raise UsageError(f"{path}: {error.strerror}", hint=hint) from error
+    except (Malformed, ValidationError) as error:
+        raise UsageError(f"{path} is not a saved plan: {error}", hint=hint) from error
 
 
 def _refuse_incompatible(made: Plan) -> None:

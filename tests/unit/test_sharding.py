@@ -1,5 +1,6 @@
 """A wave split over machines: who is whose, what a result is, and which results are refused."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_a_result_survives_its_file(world: LittleFleet) -> None:
     written = canonical_json(found.to_json())
 
     assert found == read_result("shard.json", written)
-    jsonschema.validate(found.to_json(), SCHEMAS[SHARD_SCHEMA])
+    jsonschema.validate(json.loads(written), SCHEMAS[SHARD_SCHEMA])
 
 
 def test_a_receipt_that_json_cannot_hold_spoils_nothing(world: LittleFleet) -> None:

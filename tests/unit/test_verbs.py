@@ -282,14 +282,26 @@ def test_a_saved_plan_is_done_or_refused(fleetctl: Fleetctl) -> None:
     assert "the saved plan no longer holds for luxor-01, luxor-02, karnak-01" in stale.err
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"fleet": 1, "waves": [{}]}', "\x00"])
+NO_PLANS = {
+    "": "not JSON",
+    "[]": "expected an object",
+    "{}": "'schema' is missing",
+    '{"schema": "fleetctl.plan/v2"}': "schema: expected 'fleetctl.plan/v1'",
+    '{"schema": "fleetctl.plan/v1", "fleet": "f", "waves": [{}]}': "missing required field `number`",
+    "\x00": "not JSON",
+    "[" * 100_000: "nested too deeply",
+}
+
+
+@pytest.mark.parametrize("content", NO_PLANS, ids=range(len(NO_PLANS)))
 def test_what_is_no_plan_is_refused(fleetctl: Fleetctl, content: str) -> None:
-    """A file that `plan --save` did not write is a usage error, whatever is in it."""
+    """A file that `plan --save` did not write is a usage error that says why, whatever is in it."""
     Path("plan.json").write_text(content)
     said = fleetctl("rollout", "--yes", "--plan", "plan.json")
 
     assert said.status == 2
-    assert "plan.json is not a saved plan" in said.err
+    assert "plan.json is not a saved plan: " in said.err
+    assert NO_PLANS[content] in said.err
 
 
 def test_nobody_is_asked_without_a_terminal(fleetctl: Fleetctl) -> None:
