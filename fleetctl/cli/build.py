@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,7 +70,7 @@ def build(
     if check:
         result = library.check(fleet, project, models=names)
     else:
-        with ExitStack() as stack:
+        with ExitStack() as stack, _told_if_interrupted(force=force):
             bars = Bars(stack)
             result = library.build(fleet, project, models=names, force=force, progress=bars)
             took = bars.took()
@@ -94,6 +94,19 @@ def build(
     data = {**_json(result), "lock_changed": lock_changed, "images": modules.images}
     show(output, schema=BUILD_SCHEMA, data=data, columns=COLUMNS, rows=rows)
     _tell_github(result, rows, lock_changed=lock_changed)
+
+
+@contextmanager
+def _told_if_interrupted(*, force: bool) -> Iterator[None]:
+    """Say what became of the work, and how to go on; what is forced begins anew."""
+    from fleetctl.report.console import talk
+
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        kept = "" if force else "; what was finished is kept: run this again to go on"
+        talk.warn(f"interrupted: the lock is as it was{kept}")
+        raise
 
 
 def _show_changed(file: Path, names: list[str], output: Output) -> None:

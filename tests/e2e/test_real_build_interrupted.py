@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif("FLEETCTL_TEST_FULL" not in os.environ, reason="trains for minutes: make test-full"),
-]
+pytestmark = pytest.mark.e2e
+long = pytest.mark.skipif("FLEETCTL_TEST_FULL" not in os.environ, reason="trains for minutes: make test-full")
 
 MANIFEST = """\
 apiVersion: fleetctl/v1
@@ -74,6 +72,18 @@ def stopped(root: Path, sent: signal.Signals, after: float) -> tuple[int, str, s
     return process.returncode, out, first + err
 
 
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_build_that_is_stopped_says_what_became_of_it(
+    tmp_path: Path, sent: signal.Signals, status: int
+) -> None:
+    """Nothing is locked, nothing is lost, and the same command goes on."""
+    ended, out, err = stopped(fleet(tmp_path), sent, after=0.0)
+
+    assert (status, "") == (ended, out)
+    assert "interrupted: the lock is as it was; what was finished is kept: run this again to go on" in err
+
+
+@long
 def test_a_build_interrupted_anywhere_ends_as_if_it_was_not(tmp_path: Path) -> None:
     """Ctrl-C, SIGTERM and SIGKILL at every stage: exit 130, 143, -9, no traceback, and the same lock at last.
 
@@ -97,6 +107,7 @@ def test_a_build_interrupted_anywhere_ends_as_if_it_was_not(tmp_path: Path) -> N
     assert expected == built(root)[0]
 
 
+@long
 def test_a_training_that_was_stopped_says_where_it_goes_on(tmp_path: Path) -> None:
     """The step it had reached, and the same artifacts as without the interruption."""
     root = fleet(tmp_path / "interrupted")
