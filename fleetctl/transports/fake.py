@@ -19,7 +19,8 @@ from fleetctl.signing.statement import Signed
 from fleetctl.store import atomic_write
 from fleetctl.transports.base import NOTHING_SIGNED, Order, Reply, ReplyStatus
 from fleetctl.transports.dialogue import carry_out
-from fleetctl.transports.fake_board import FakeBoard, Record
+from fleetctl.transports.fake_board import FakeBoard
+from fleetctl.transports.fake_record import Record
 from fleetctl.transports.faults import Faults
 from fleetctl.transports.orders import Goal, Work
 from fleetctl.transports.wire import BoardFault

@@ -8,46 +8,24 @@ asks.
 import hashlib
 import io
 import json
-import math
 import tarfile
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from msgspec import Struct, field
-
 from fleetctl.device.bundle import Part
 from fleetctl.device.delta import patched, size_made
-from fleetctl.device.judge import FAILED, judge, quantile
+from fleetctl.device.judge import FAILED
 from fleetctl.manifest.schema import Accelerator, Board
 from fleetctl.store import canonical_json, sha256
 from fleetctl.transports import fake_trust as trust
 from fleetctl.transports.base import ReplyStatus
+from fleetctl.transports.fake_evidence import Evidence
+from fleetctl.transports.fake_record import Record
 from fleetctl.transports.faults import Fault, Stage
 from fleetctl.transports.wire import BoardFault, BoardSaidNo
 
 _TEXT_LIMIT = 1 << 20  # bytes of a blob that is kept whole: configs and contracts, not models
 _HISTORY = 50  # receipts kept
-_HOT_C, _COOL_C = 86.0, 48.5
-_UNBUDGETED_MS = 5.0
-
-
-class Record(Struct):
-    """What a simulated board remembers; plain JSON values, so that it can lie on disk."""
-
-    calls: int = 0
-    current: str | None = None
-    good: str | None = None
-    pending: dict[str, Any] | None = None  # release, previous, confirm_by
-    started: float = 0.0
-    booted: float = 0.0
-    pid: int = 1000
-    releases: dict[str, dict[str, str]] = field(default_factory=dict)  # digest -> path -> blob digest
-    sizes: dict[str, int] = field(default_factory=dict)  # blobs that are here
-    texts: dict[str, str] = field(default_factory=dict)  # those that are small JSON documents
-    receipts: list[dict[str, Any]] = field(default_factory=list)  # oldest first
-    trust: dict[str, Any] | None = None  # fleet, board, keys: PEM; None: it takes what it is brought
-    serial: int | None = None  # the latest place in history that it confirmed
 
 
 class FakeBoard:
@@ -58,6 +36,7 @@ class FakeBoard:
         self.record = record
         self.fault = fault
         self._clock = clock
+        self._evidence = Evidence(board, record, fault, clock)
         self._is_dead = False
 
     def connect(self) -> None:
@@ -126,25 +105,25 @@ class FakeBoard:
                 path: {"sha256": digest, "size": self.record.sizes[digest]}
                 for path, digest in self.record.releases.get(current or "", {}).items()
             },
-            "config": self._document(current, "config/serve.json"),
-            "service": {"state": "running", "loaded": self._loaded()}
+            "config": self._evidence.document(current, "config/serve.json"),
+            "service": {"state": "running", "loaded": self._evidence.loaded()}
             if current
             else {"state": "absent", "loaded": None},
             "receipt": self.record.receipts[-1] if self.record.receipts else None,
-            "health": self._health(),
+            "health": self._evidence.health(),
             "trust": trust.described(self.record.trust, self.record.serial),
-            "time": self._now(),
+            "time": self._evidence.now(),
         }
 
     def examination(self) -> dict[str, Any]:
         """The reply to `examine`: a board without a fault, but for those that it is told to have."""
         has_tpu = self.board.accelerator is not Accelerator.NONE and not self.fault.no_accelerator
         return {
-            "health": {**self._health(), "throttled_flags": 0x40004 if self.fault.hot else 0},
+            "health": {**self._evidence.health(), "throttled_flags": 0x40004 if self.fault.hot else 0},
             "disk": {"total_bytes": 16 << 30, "free_bytes": 8 << 30, "read_only": False},
             "memory": {"total_bytes": 2 << 30, "free_bytes": 1 << 30},
             "cpus": 4,
-            "clock": {"time": self._now(), "synchronized": True},
+            "clock": {"time": self._evidence.now(), "synchronized": True},
             "network": {"interfaces": [{"name": "eth0", "packets": 9, "errors": 0}], "default_route": True},
             "edge_tpus": [{"bus": "usb", "port": "1-1", "firmware": True}] if has_tpu else [],
             "service": {"manager": "simulated", "state": "active" if self.record.current else "inactive"},
@@ -173,9 +152,9 @@ class FakeBoard:
             raise BoardSaidNo("activate", "missing-blobs", f"{len(absent)} blobs of the release are not here")
         record.releases[release] = {path: ref["sha256"] for path, ref in files.items()}
         if record.pending is None and record.current == record.good == release:
-            receipt = self._prove(release, record.current, request, "confirmed")
+            receipt = self._evidence.prove(release, record.current, request, "confirmed")
             self._note(signed)
-            return self._told("unchanged", self._keep(receipt))
+            return self._evidence.told("unchanged", self._keep(receipt))
         previous = record.pending["previous"] if record.pending else record.current
         self._serve(release)
         record.pending = {
@@ -184,11 +163,11 @@ class FakeBoard:
             "confirm_by": self._clock() + float(request["confirm_timeout"]),
             "signed": signed,
         }
-        receipt = self._keep(self._prove(release, previous, request, "pending"))
+        receipt = self._keep(self._evidence.prove(release, previous, request, "pending"))
         if receipt["outcome"] == FAILED:
-            return self._told(*self._go_back(""))
+            return self._evidence.told(*self._go_back(""))
         self._is_dead = self.fault.dies_after_activate
-        return self._told("pending", receipt)
+        return self._evidence.told("pending", receipt)
 
     def _confirm(self, release: str) -> dict[str, Any]:
         record = self.record
@@ -229,7 +208,7 @@ class FakeBoard:
         left, self.record.pending = self.record.current, None
         self._serve(target)
         self.record.good = target
-        receipt = self._prove(
+        receipt = self._evidence.prove(
             target,
             left,
             {"board": self.board.name, "commit": self._commit_of(target), "signed": signed},
@@ -248,7 +227,7 @@ class FakeBoard:
             raise BoardSaidNo("probe", "nothing-active", "this board has no release")
         state = "confirmed" if self.record.good == current else "pending"
         order = {"board": self.board.name, "commit": self._commit_of(current)}
-        return self._told(state, self._prove(current, None, order, state))
+        return self._evidence.told(state, self._evidence.prove(current, None, order, state))
 
     def _log(self) -> list[str]:
         return [f"{r['time']} serving {r['release'][:12]}, {r['outcome']}" for r in self.record.receipts]
@@ -326,131 +305,9 @@ class FakeBoard:
         commits = [r["commit"] for r in self.record.receipts if r["release"] == release]
         return commits[-1] if commits else None
 
-    def _document(self, release: str | None, path: str) -> dict[str, Any]:
-        digest = self.record.releases.get(release or "", {}).get(path, "")
-        return dict(json.loads(self.record.texts.get(digest, "{}")))
-
-    # evidence
-
-    def _told(self, state: str, receipt: dict[str, Any]) -> dict[str, Any]:
-        release = receipt["release"]
-        terms = {
-            "contract": self._document(release, "model/contract.json"),
-            "smoke": self._document(release, "config/smoke.json"),
-        }
-        shown = {**receipt, "board": f"not-{self.board.name}"} if self.fault.lies else receipt
-        return {"state": state, "current": self.record.current, "receipt": shown, **terms}
-
-    def _prove(
-        self, release: str, previous: str | None, order: Mapping[str, Any], state: str
-    ) -> dict[str, Any]:
-        contract, smoke = (
-            self._document(release, "model/contract.json"),
-            self._document(release, "config/smoke.json"),
-        )
-        answers = self._answers(contract, smoke)
-        receipt = {
-            "schema": "fleetctl.receipt/v1",
-            "board": order["board"],
-            "release": release,
-            "previous": previous,
-            "commit": order["commit"],
-            "signed": order.get("signed"),
-            "time": self._now(),
-            "loaded": self._loaded(),
-            "accelerator": self._accelerator(smoke),
-            "runtime": {
-                "python": "3.11.2",
-                "tflite": "simulated",
-                "numpy": "simulated",
-                "machine": "simulated",
-            },
-            "answers": answers,
-            "latency_ms": _latencies([answer["elapsed_ms"] for answer in answers]),
-            "health": self._health(),
-            "state": state,
-        }
-        ordered = {"board": order["board"], "release": release, "model_sha256": self._model(release)}
-        judgement = judge(contract, smoke, receipt, ordered)
-        return {**receipt, "outcome": judgement["outcome"], "reasons": judgement["reasons"]}
-
-    def _answers(self, contract: Mapping[str, Any], smoke: Mapping[str, Any]) -> list[dict[str, Any]]:
-        golden = contract.get("golden", [])
-        wrong = math.ceil(self.fault.bad_answers * len(golden))
-        elapsed = self._elapsed_ms(smoke)
-        return [
-            {**(_wrong(answer) if index < wrong else _right(answer)), "elapsed_ms": elapsed}
-            for index, answer in enumerate(golden)
-        ]
-
-    def _elapsed_ms(self, smoke: Mapping[str, Any]) -> float:
-        budget = smoke.get("max_p95_ms")
-        if self.fault.slow is not None:
-            return self.fault.slow
-        if self.fault.hot:
-            return 2.0 * (budget or _UNBUDGETED_MS)
-        return budget / 2.0 if budget else _UNBUDGETED_MS
-
-    def _accelerator(self, smoke: Mapping[str, Any]) -> dict[str, Any]:
-        wanted = smoke.get("accelerator", "none")
-        present = not self.fault.no_accelerator and (self.board.board.has_edge_tpu or wanted == "required")
-        used = "edgetpu" if wanted != "none" and present else "cpu"
-        if self.fault.wrong_accelerator:
-            used = "cpu" if wanted == "required" else "none"
-        return {"wanted": wanted, "used": used, "present": present}
-
-    def _loaded(self) -> dict[str, Any]:
-        current = self.record.current or ""
-        return {
-            "release": current,
-            "model_sha256": self._model(current),
-            "accelerator": self._accelerator(self._document(current, "config/smoke.json"))["used"],
-            "pid": self.record.pid,
-            "started": _utc(self.record.started),
-        }
-
-    def _model(self, release: str) -> str:
-        return self.record.releases.get(release, {}).get("model/model.tflite", "")
-
-    def _health(self) -> dict[str, Any]:
-        return {
-            "temperature_c": _HOT_C if self.fault.hot else _COOL_C,
-            "throttled": self.fault.hot,
-            "disk_free_bytes": 8 << 30,
-            "memory_free_bytes": 1 << 30,
-            "uptime_s": min(3600.0, self._clock() - self.record.booted),
-            "load1": 0.1,
-        }
-
     def _keep(self, receipt: dict[str, Any]) -> dict[str, Any]:
         self.record.receipts = [*self.record.receipts, receipt][-_HISTORY:]
         return receipt
 
     def _last_receipt(self) -> dict[str, Any]:
         return self.record.receipts[-1] if self.record.receipts else {}
-
-    def _now(self) -> str:
-        return _utc(self._clock())
-
-
-def _right(golden: Any) -> dict[str, Any]:
-    """What the serving process says where it agrees: a sign and its score, or a detector's whole scene."""
-    if isinstance(golden, list):
-        return {"detections": golden}
-    return {"label": golden["label"], "score": golden["score"]}
-
-
-def _wrong(golden: Any) -> dict[str, Any]:
-    if isinstance(golden, list):
-        return {"detections": [{"label": "WRONG", "score": 1.0, "box": [0.0, 0.0, 8.0, 8.0]}]}
-    return {"label": "WRONG", "score": golden["score"]}
-
-
-def _latencies(values: list[float]) -> dict[str, float] | None:
-    if not values:
-        return None
-    return {"p50": quantile(values, 0.5), "p95": quantile(values, 0.95), "max": max(values)}
-
-
-def _utc(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
