@@ -12,6 +12,7 @@ from .board_error import BoardError
 from .clock import POLL_S
 from .durable import shorten
 from .locks import is_flocked, locked, try_flock
+from .login_session import leave_session
 from .pending import must_revert
 from .recovery import recover
 from .talk import complain, say
@@ -56,6 +57,7 @@ def become_watcher(activation: Activation, ready: int) -> None:
             if handle != ready:
                 with contextlib.suppress(OSError):
                     os.close(handle)
+        outlive_session()
         watch(activation, ready)
         status = 0
     except BaseException:  # noqa: BLE001 - nobody is left to catch it; the log says why
@@ -64,6 +66,14 @@ def become_watcher(activation: Activation, ready: int) -> None:
         os.write(2, traceback.format_exc().encode())
     finally:
         os._exit(status)
+
+
+def outlive_session() -> None:
+    """Where that cannot be had, watching goes on all the same: most boards end nothing with a session."""
+    try:
+        leave_session()
+    except BoardError as error:
+        complain("watch: still in the login session: %s" % error)
 
 
 def watch(activation: Activation, ready: int) -> None:

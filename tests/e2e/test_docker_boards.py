@@ -62,6 +62,19 @@ def answer_of_before(fleet: QuadrantFleet, board: str) -> str:
         return str(asked.output.decode()).strip() if asked.exit_code == 0 else ""
 
 
+# As pam_systemd does it: sshd runs this before the command, in a process of the one that becomes the command.
+BEGIN_SESSION = """
+login=$(awk '/^PPid/ {print $2}' /proc/$PPID/status)
+sudo busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager \\
+  StartTransientUnit 'ssa(sv)a(sa(sv))' session-$login.scope fail 2 \\
+  PIDs au 1 $login Slice s user-1000.slice 0 > /dev/null
+until grep -q session- /proc/$login/cgroup; do sleep 0.05; done
+"""
+END_SESSIONS = (
+    "rm /etc/ssh/sshrc; systemctl stop 'session-*.scope'"  # as logind does for KillUserProcesses=yes
+)
+
+
 def kill_when_pending(fleet: QuadrantFleet, board: str) -> None:
     """Begin a rollout to a board, and end its machine as soon as the board has the release on probation."""
     rollout = fleet.start("rollout", "--yes", "--on", board)
@@ -142,6 +155,28 @@ def test_a_board_whose_power_fails_before_it_is_confirmed_comes_back_on_the_last
     assert (good, good, "running") == (board["loaded"], board["current"], board["service"])
     print(f"back on the last good release {time.monotonic() - begun:.1f} s after its power was")
     assert fleet.run("rollout", "--yes", "--on", "luxor-01").status == 0
+
+
+def test_what_watches_a_board_outlives_the_login_that_began_it(fleet: QuadrantFleet) -> None:
+    """Where logind ends all processes of a session with it, a board still goes back by itself."""
+    good = fleet.boards()["karnak-01"]["loaded"]
+    fleet.edit("karnak-01: {", "karnak-01: {config: {threshold: 0.2}, ")
+    fleet.edit("confirm_timeout: 30s", "confirm_timeout: 8s")
+    with client_of_engine() as client:
+        container = container_of(client, fleet, "karnak-01")
+        assert (
+            container.exec_run(["sh", "-c", f"cat > /etc/ssh/sshrc <<'END'\n{BEGIN_SESSION}END"]).exit_code
+            == 0
+        )
+        kill_when_pending(fleet, "karnak-01")
+        assert container.exec_run(["sh", "-c", END_SESSIONS]).exit_code == 0
+
+        give_up = time.monotonic() + 60
+        while container.exec_run(["test", "-e", "/opt/fleetctl/state/pending.json"]).exit_code == 0:
+            assert time.monotonic() < give_up
+
+    board = fleet.boards("karnak-01")["karnak-01"]
+    assert (good, good, "running") == (board["loaded"], board["current"], board["service"])
 
 
 def test_a_board_that_is_left_runs_what_it_ran_before_us(fleet: QuadrantFleet) -> None:
