@@ -110,11 +110,10 @@ class Line:
         watch = threading.Thread(target=self._watch, args=(self.process,))
         watch.start()
         said = wire.standard_input(script, request, self.spoil(payload))
-        with contextlib.suppress(BrokenPipeError):
-            assert self.process.stdin
-            self.process.stdin.write(said)
-            self.process.stdin.close()
+        assert self.process.stdin
         assert self.process.stdout
+        with contextlib.suppress(BrokenPipeError), self.process.stdin as stdin:
+            stdin.write(said)
         stdout = self.process.stdout.read()
         status = self.process.wait(timeout=DEADLINE)
         watch.join()
