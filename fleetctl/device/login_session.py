@@ -21,12 +21,14 @@ _PATIENCE_S = 5.0
 
 
 def leave_session() -> None:
-    """Have systemd move this process into a scope of its own; nothing happens outside a user's session.
+    """Have systemd move this process into a scope of its own.
+
+    Nothing happens outside a user's session, nor without root's rights: systemd would ask for a password.
 
     Raises:
         BoardError: `watcher-failed`; there is no systemd to ask, or it did not do so.
     """
-    if not _is_in_session():
+    if os.geteuid() or not _is_in_session():
         return
     pid = str(os.getpid())
     properties = ["1", "PIDs", "au", "1", pid]  # one property: an array of one process
