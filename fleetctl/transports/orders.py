@@ -10,6 +10,7 @@ from msgspec import Struct, convert, to_builtins
 from msgspec.structs import asdict, replace
 
 from fleetctl.manifest.schema import Board
+from fleetctl.paths_as_text import path_to_text, text_to_path
 from fleetctl.signing.statement import Signed
 from fleetctl.transports.base import Order, Reply, ReplyStatus
 
@@ -53,23 +54,13 @@ def work_to_json(work: Work) -> dict[str, Any]:
     """`work` as plain JSON values; without an order's `undo`, for no board hears of it with an order."""
     if work.order and work.order.undo:
         work = replace(work, order=replace(work.order, undo=None))
-    plain: dict[str, Any] = to_builtins(work, enc_hook=_to_plain)
+    plain: dict[str, Any] = to_builtins(work, enc_hook=path_to_text)
     return plain
 
 
 def work_from_json(data: Mapping[str, Any]) -> Work:
     """The work that `work_to_json` wrote."""
-    return convert(data, Work, dec_hook=_from_plain)
-
-
-def _to_plain(value: Any) -> str:
-    assert isinstance(value, Path), value
-    return str(value)
-
-
-def _from_plain(kind: type, value: Any) -> Path:
-    assert kind is Path, kind
-    return Path(value)
+    return convert(data, Work, dec_hook=text_to_path)
 
 
 def reply_to_json(reply: Reply) -> str:
