@@ -13,6 +13,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # the board
 BENCHMARKS = (
     "startup",
     "plan",
+    "state_machine",
     "serve",
     "activation",
     "build",

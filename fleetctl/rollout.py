@@ -13,12 +13,14 @@ so running the rollout again goes on from wherever a killed one stopped. A wave 
 watched to the end of its soak begins at soaking, with what is left of it.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
 from msgspec import Struct, field
 from msgspec.structs import replace
+from rpds import HashTrieMap
 
 from fleetctl import events, gate
 from fleetctl.errors import Aborted, FleetError, GatePaused, RollbackFailed, SmokeFailed, TransportError
@@ -48,7 +50,11 @@ class Outcome(StrEnum):
 
 
 class Rollout(Struct, frozen=True):
-    """Where a rollout stands. `verdicts` holds every board of the plan.
+    """Where a rollout stands.
+
+    `at_first` holds every board of the plan, in its order, and `settled` those that have another verdict
+    since; `waiting` the boards that were asked and have not answered, with the release each is to run. The
+    latter two are persistent maps: each of many thousand boards costs a few of their nodes, not a copy.
 
     `is_shard`: the plan is a share of one wave, and whoever has all of its shares is the gate. `doubt`: why
     no gate may open, whatever the verdicts say. `soak_left`: seconds for which boards that an earlier rollout
@@ -59,8 +65,9 @@ class Rollout(Struct, frozen=True):
     policy: RolloutPolicy
     index: int = 0  # of the wave at hand in plan.waves
     phase: Phase = Phase.RELEASING
-    waiting: frozenset[str] = frozenset()
-    verdicts: Mapping[str, BoardVerdict] = field(default_factory=dict)
+    waiting: "HashTrieMap[str, str]" = field(default_factory=HashTrieMap)
+    at_first: Mapping[str, BoardVerdict] = field(default_factory=dict)
+    settled: "HashTrieMap[str, BoardVerdict]" = field(default_factory=HashTrieMap)
     outcome: Outcome | None = None
     reason: str = ""
     is_shard: bool = False
@@ -72,8 +79,17 @@ class Rollout(Struct, frozen=True):
     def wave(self) -> WaveSteps:
         return self.plan.waves[self.index]
 
-    def count(self, verdict: Verdict) -> int:
-        return sum(v.verdict is verdict for v in self.verdicts.values())
+    @property
+    def verdicts(self) -> dict[str, BoardVerdict]:
+        """Of every board, in the plan's order."""
+        return {board: self.settled.get(board, first) for board, first in self.at_first.items()}
+
+    def verdict(self, board: str) -> BoardVerdict:
+        return self.settled.get(board) or self.at_first[board]
+
+    def counts(self) -> Counter[Verdict]:
+        """How many boards have each verdict."""
+        return Counter(said.verdict for said in self.verdicts.values())
 
 
 # What can happen to a rollout.
@@ -163,8 +179,8 @@ def start(
     Args:
         soak_left: by board, what `fleetctl.soak` found that an earlier rollout left to be watched.
     """
-    verdicts = {step.board: _untouched(step) for step in plan.steps}
-    return _open_wave(Rollout(plan, policy, verdicts=verdicts, is_shard=is_shard, soak_left=soak_left), 0)
+    at_first = {step.board: _untouched(step) for step in plan.steps}
+    return _open_wave(Rollout(plan, policy, at_first=at_first, is_shard=is_shard, soak_left=soak_left), 0)
 
 
 def at_gate(
@@ -177,7 +193,7 @@ def at_gate(
 ) -> tuple[Rollout, list[Command]]:
     """A rollout whose last wave was released elsewhere and waits for its gate, and what to do first."""
     last = len(plan.waves) - 1
-    state = Rollout(plan, policy, last, verdicts=verdicts, doubt=doubt, soak_left=soak_left)
+    state = Rollout(plan, policy, last, at_first=verdicts, doubt=doubt, soak_left=soak_left)
     if not (doubt or _is_at_work(state, state.wave)):
         if _is_away(state.wave):
             return _pause_without_canary(state)
@@ -223,7 +239,9 @@ def _open_wave(state: Rollout, index: int) -> tuple[Rollout, list[Command]]:
     wave = state.plan.waves[number]
     if not wave.touched:
         return _after_release(replace(state, index=number))
-    opened = replace(state, index=number, phase=Phase.RELEASING, waiting=frozenset(wave.touched))
+    opened = replace(
+        state, index=number, phase=Phase.RELEASING, waiting=_waiting_for(wave.steps, wave.touched)
+    )
     announced = Announce(events.WaveStarted(wave.number, wave.name, wave.touched))
     return opened, [announced, ReleaseBoards(wave, wave.touched)]
 
@@ -256,24 +274,29 @@ def _next_wave(state: Rollout, index: int) -> int | None:
 
 
 def _settle(state: Rollout, verdict: BoardVerdict) -> tuple[Rollout, list[Command]]:
-    if verdict.board not in state.waiting:
+    release = state.waiting.get(verdict.board)
+    if release is None:
         return state, []  # a second answer from the same board changes nothing
     state = replace(
         state,
-        waiting=state.waiting - {verdict.board},
-        verdicts={**state.verdicts, verdict.board: verdict},
+        waiting=state.waiting.remove(verdict.board),
+        settled=state.settled.insert(verdict.board, verdict),
     )
-    commands: list[Command] = [Announce(_settled_event(state, verdict))]
+    commands: list[Command] = [Announce(_settled_event(verdict, release))]
     if state.waiting:
         return state, commands
     state, more = _after_revert(state) if state.phase is Phase.REVERTING else _after_release(state)
     return state, commands + more
 
 
-def _settled_event(state: Rollout, verdict: BoardVerdict) -> events.BoardSettled:
-    desired = next(step.desired for step in state.plan.steps if step.board == verdict.board)
+def _settled_event(verdict: BoardVerdict, release: str) -> events.BoardSettled:
     p95 = latency_p95_ms(verdict.receipt)
-    return events.BoardSettled(verdict.board, verdict.verdict.value, tuple(verdict.reasons), desired, p95)
+    return events.BoardSettled(verdict.board, verdict.verdict.value, tuple(verdict.reasons), release, p95)
+
+
+def _waiting_for(steps: Iterable[Step], boards: Collection[str]) -> "HashTrieMap[str, str]":
+    asked = frozenset(boards)
+    return HashTrieMap((step.board, step.desired) for step in steps if step.board in asked)
 
 
 def _after_release(state: Rollout) -> tuple[Rollout, list[Command]]:
@@ -337,17 +360,21 @@ def _doubt(state: Rollout, watched: Mapping[str, str]) -> tuple[Rollout, list[Co
     blame."""
     doubted = {
         board: replace(
-            state.verdicts[board], verdict=Verdict.INCONCLUSIVE, reasons=(f"while being watched: {why}",)
+            state.verdict(board), verdict=Verdict.INCONCLUSIVE, reasons=(f"while being watched: {why}",)
         )
         for board, why in watched.items()
     }
-    state = replace(state, verdicts={**state.verdicts, **doubted})
-    return state, [Announce(_settled_event(state, verdict)) for verdict in doubted.values()]
+    desired = _waiting_for(state.wave.steps, doubted)
+    state = replace(state, settled=state.settled.update(doubted))
+    return state, [Announce(_settled_event(said, desired[board])) for board, said in doubted.items()]
 
 
 def _revert(state: Rollout, boards: tuple[str, ...], reason: str) -> tuple[Rollout, list[Command]]:
     reverting = replace(
-        state, phase=Phase.REVERTING, waiting=frozenset(boards), reason=state.reason or reason
+        state,
+        phase=Phase.REVERTING,
+        waiting=_waiting_for(state.plan.steps, boards),
+        reason=state.reason or reason,
     )
     before = {step.board: step.current for step in state.plan.steps}
     to = {board: before[board] for board in boards}
@@ -366,7 +393,7 @@ def _gate(state: Rollout) -> gate.Judged:
     if _half_watched(state, state.wave) and all(step.action is Action.DEFER for step in steps):
         judged = gate.Judged(gate.Decision.OPEN, "it holds what an earlier rollout released")
     else:
-        verdicts = [state.verdicts[step.board].verdict for step in steps]
+        verdicts = [state.verdict(step.board).verdict for step in steps]
         judged = gate.decide(state.policy.gate, verdicts, canary=state.wave.is_canary)
     if state.doubt and judged.decision is gate.Decision.OPEN:
         return gate.Judged(gate.Decision.PAUSE, state.doubt)
@@ -414,7 +441,7 @@ def _also_reverted(state: Rollout) -> tuple[str, ...]:
 
 
 def _verified(state: Rollout, wave: WaveSteps) -> tuple[str, ...]:
-    return tuple(board for board in wave.touched if state.verdicts[board].verdict is Verdict.VERIFIED)
+    return tuple(board for board in wave.touched if state.verdict(board).verdict is Verdict.VERIFIED)
 
 
 def _revertible(state: Rollout, wave: WaveSteps) -> tuple[str, ...]:
@@ -424,22 +451,24 @@ def _revertible(state: Rollout, wave: WaveSteps) -> tuple[str, ...]:
 
 
 def _finish(state: Rollout, outcome: Outcome, reason: str) -> tuple[Rollout, list[Command]]:
-    finished = replace(state, phase=Phase.FINISHED, outcome=outcome, reason=reason, waiting=frozenset())
-    counts = {verdict.value: finished.count(verdict) for verdict in Verdict if finished.count(verdict)}
-    return finished, [Announce(events.RolloutFinished(outcome.value, counts))]
+    finished = replace(state, phase=Phase.FINISHED, outcome=outcome, reason=reason, waiting=HashTrieMap())
+    counts = finished.counts()
+    told = {verdict.value: counts[verdict] for verdict in Verdict if verdict in counts}
+    return finished, [Announce(events.RolloutFinished(outcome.value, told))]
 
 
 def failure(state: Rollout) -> FleetError | None:
     """The error that a finished rollout ends in, or None: a rollback is never a success."""
-    stuck, back = state.count(Verdict.ROLLBACK_FAILED), state.count(Verdict.ROLLED_BACK)
+    counts, boards = state.counts(), len(state.at_first)
+    stuck, back = counts[Verdict.ROLLBACK_FAILED], counts[Verdict.ROLLED_BACK]
     if stuck:
         return RollbackFailed(
-            f"{stuck} of {len(state.verdicts)} boards could not be rolled back",
+            f"{stuck} of {boards} boards could not be rolled back",
             hint="`fleetctl status` says what they run; `fleetctl logs BOARD` says why",
         )
     if state.outcome is Outcome.ABORTED:
         return Aborted(
-            f"{state.reason}: {back} of {len(state.verdicts)} boards went back",
+            f"{state.reason}: {back} of {boards} boards went back",
             hint="`fleetctl status` says what they run; the manifest's `revert` says who goes back",
         )
     if back or state.outcome is Outcome.FAILED:
@@ -460,7 +489,7 @@ def failure(state: Rollout) -> FleetError | None:
             f"paused: {state.reason}",
             hint=f"see to those boards{instead}, then run the rollout again: it goes on from here",
         )
-    if state.verdicts and state.count(Verdict.DEFERRED) == len(state.verdicts):
+    if boards and counts[Verdict.DEFERRED] == boards:
         return TransportError(
             "every board is offline: nothing could be done",
             hint="they take the release when the rollout is run again and they are back",

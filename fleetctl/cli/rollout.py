@@ -228,10 +228,8 @@ def tell_github(state: "Rollout", commit: str, part: str) -> None:
     from fleetctl.smoke import Verdict
 
     github.summarize(rollout_markdown(state, commit, part))
-    outcome = state.outcome.value if state.outcome else "done"
-    github.set_outputs(
-        {"outcome": outcome, **{verdict.value: state.count(verdict) for verdict in Verdict}},
-    )
+    outcome, counts = state.outcome.value if state.outcome else "done", state.counts()
+    github.set_outputs({"outcome": outcome, **{verdict.value: counts[verdict] for verdict in Verdict}})
 
 
 def _read_plan(path: Path) -> Plan:

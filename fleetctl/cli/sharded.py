@@ -200,6 +200,6 @@ def _ending(session: "Session", part: Part, joined: "Joined", state: "Rollout") 
     now_back = [b for b, said in state.verdicts.items() if said.verdict is not joined.verdicts[b].verdict]
     if not is_open or now_back:
         return failure(state)
-    if gone := state.count(Verdict.ROLLED_BACK):
-        talk.warn(f"the gate allows for {gone} of {len(state.verdicts)} boards that went back")
+    if gone := state.counts()[Verdict.ROLLED_BACK]:
+        talk.warn(f"the gate allows for {gone} of {len(state.at_first)} boards that went back")
     return None

@@ -87,11 +87,8 @@ def rollout_markdown(state: Rollout, commit: str, part: str = "") -> str:
 
     `part` says what of a rollout it was; empty: all of it.
     """
-    counts = ", ".join(
-        f"{state.count(verdict)} {verdict.value.replace('_', ' ')}"
-        for verdict in Verdict
-        if state.count(verdict)
-    )
+    count = state.counts()
+    counts = ", ".join(f"{count[each]} {each.value.replace('_', ' ')}" for each in Verdict if count[each])
     reason = f": {markdown_text(state.reason)}" if state.reason else ""
     outcome = state.outcome.value if state.outcome else "nothing to do"
     title = f"### Rollout of {state.plan.fleet}" + (f": {part}" if part else "")
@@ -101,11 +98,12 @@ def rollout_markdown(state: Rollout, commit: str, part: str = "") -> str:
 
 def rollout_json(state: Rollout, commit: str) -> Mapping[str, Any]:
     """A finished rollout as plain data."""
+    counts = state.counts()
     return {
         "commit": commit,
         "outcome": state.outcome.value if state.outcome else None,
         "reason": state.reason,
-        "counts": {verdict.value: state.count(verdict) for verdict in Verdict},
+        "counts": {verdict.value: counts[verdict] for verdict in Verdict},
         "boards": [
             {
                 "board": verdict.board,
