@@ -17,6 +17,7 @@ import io
 import json
 import os
 import queue
+import random
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ if not __package__:  # a script beside its siblings: their folder is the package
 from .durable import atomic_write
 from .edge_client import HubClient
 from .edge_report import SCHEMA, SECTION, filled, pack
+from .edge_reports import Reports
 from .files import read_json
 from .talk import complain, say
 
@@ -41,6 +43,7 @@ RELEASE_SCHEMA = "fleetctl.release/v1"
 _VERB_PATIENCE_S = 600.0
 _OBSERVE_EVERY_S = 60.0
 _RETRY_S = 5.0
+_MOST_RETRIES = 6  # of what is desired, then it waits for news: each may start the service anew
 _PREDICT_PATIENCE_S = 30.0
 # Direct methods, and the verbs of the board protocol behind them.
 METHODS = {
@@ -108,9 +111,10 @@ class EdgeModule:
     def __init__(self, hub: HubClient, carrier: Carrier, board: Board, name: str) -> None:
         self._hub, self._carrier, self._board, self._name = hub, carrier, board, name
         self._todo: "queue.Queue[Tuple[str, Any]]" = queue.Queue()
-        self._pieces: Dict[str, List[str]] = {"reply": [], "observation": []}
+        self._reports = Reports(hub)
         self._is_connected = False
         self._issued = 0  # when the deployment that is followed was made, as its maker counts
+        self._failures = 0  # to follow what is desired, one after the other
 
     def run(self) -> None:
         """Work until told to end."""
@@ -119,13 +123,33 @@ class EdgeModule:
         self._todo.put(("connect", None))
         while True:
             try:
-                what, about = self._todo.get(timeout=_OBSERVE_EVERY_S if self._is_connected else _RETRY_S)
+                what, about = self._todo.get(timeout=self._patience())
             except queue.Empty:
-                what, about = ("look" if self._is_connected else "connect"), None
+                what, about = self._unasked(), None
             if what == "end":
                 break
             self._do(what, about)
         self._hub.close()
+
+    def _patience(self) -> float:
+        """Seconds to wait for news; a wave that a busy hub turned away does not come back in step."""
+        if not self._is_connected:
+            return _RETRY_S
+        if not self._is_behind:
+            return _OBSERVE_EVERY_S
+        longer = _RETRY_S * float(2 ** (self._failures - 1))
+        return min(longer, _OBSERVE_EVERY_S) * random.uniform(0.5, 1.5)
+
+    def _unasked(self) -> str:
+        """What to do where there is no news."""
+        if not self._is_connected:
+            return "connect"
+        return "again" if self._is_behind else "look"
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether what is desired could not be followed, and is to be tried again."""
+        return 0 < self._failures <= _MOST_RETRIES
 
     def _connect(self) -> None:
         """Begin to listen; while the hub is away the board serves what it has."""
@@ -144,8 +168,10 @@ class EdgeModule:
         try:
             if what == "connect":
                 self._connect()
-            elif what == "desired":
+            elif what in ("desired", "again"):
+                self._failures = self._failures + 1 if what == "again" else 1
                 self._follow()
+                self._failures = 0
             elif what == "method":
                 self._answer(about)
             elif what == "message":
@@ -159,14 +185,16 @@ class EdgeModule:
         """Bring the board to what the twin desires, unless that was answered before."""
         twin = self._hub.twin()
         desired, said = twin.get("desired") or {}, (twin.get("reported") or {}).get(SECTION) or {}
-        for part in self._pieces:
-            self._pieces[part] = sorted(said.get(part) or {})
+        self._reports.remember(said)
         version = desired.get("$version")
         if desired.get("schema") != SCHEMA:
             self._observe()
         elif said.get("answered") != version or said.get("consignment") != desired.get("consignment"):
             self._carry_out(desired, version)
         else:
+            # Begun by the container before this one; a board that is sent back has to know what it leaves.
+            issued = desired.get("issued")
+            self._issued = max(self._issued, issued if isinstance(issued, int) else 0)
             self._observe()
 
     def _carry_out(self, desired: Mapping[str, Any], version: Any) -> None:
@@ -182,7 +210,7 @@ class EdgeModule:
         if not isinstance(issued, int) or issued <= self._board.floor:
             # Somebody sent us back by name since this was made; only what is made later moves us again.
             say("held: it was issued before this board was sent back")
-            self._hub.report({SECTION: dict(head, state="held", **self._observation())})
+            self._reports.insist(dict(head, state="held"), self._seen())
             return
         if desired.get("image") != self._carrier.digest:
             # The agent has yet to start the image that this needs; whoever it starts will follow.
@@ -193,7 +221,7 @@ class EdgeModule:
         reply = self._activate(desired, digest, manifest, texts)
         if reply.get("state") == "pending":
             reply = self._settle(digest, reply, head)
-        self._report(head, digest, reply)
+        self._reports.answer(dict(head, release=digest), reply, self._seen())
 
     def _release(self, desired: Mapping[str, Any]) -> Tuple[str, str, Dict[str, bytes]]:
         """Digest and manifest of the release on this board, and its small files by digest."""
@@ -229,13 +257,16 @@ class EdgeModule:
         return self._board.ask("activate", request, bundle)
 
     def _settle(self, digest: str, reply: Dict[str, Any], head: Mapping[str, Any]) -> Dict[str, Any]:
-        """Keep a release that is proved, once the hub knows; leave one that is not."""
+        """Keep a release that is proved, once the hub knows; leave one that is not, or cannot be told of."""
         receipt = reply.get("receipt") or {}
-        if receipt.get("outcome") == "passed":
-            self._report(head, digest, reply, is_final=False)
+        reason = "; ".join(receipt.get("reasons") or [])
+        has_passed = receipt.get("outcome") == "passed"
+        if has_passed and pack(reply) is None:
+            has_passed, reason = False, "its proof does not fit into its twin"
+        if has_passed:
+            self._reports.answer(dict(head, release=digest, answered=None), reply, self._seen())
             said = self._board.ask("confirm", {"release": digest})
         else:
-            reason = "; ".join(receipt.get("reasons") or [])
             said = self._board.ask("revert", {"to": None, "trial": digest, "reason": reason})
         settled = (
             {key: said.get(key) for key in ("state", "current")}
@@ -244,27 +275,12 @@ class EdgeModule:
         )
         return dict(reply, receipt=dict(receipt, state=settled["state"]), **settled)
 
-    def _report(
-        self, head: Mapping[str, Any], digest: str, reply: Mapping[str, Any], is_final: bool = True
-    ) -> None:
-        """Tell the hub how it went; what has no room in a twin is said to have none."""
-        packed = pack(reply, self._pieces["reply"])
-        state = str(reply.get("state") or reply.get("code") or "failed") if packed else "too-large"
-        said = dict(head, release=digest, state=state, reply=packed)
-        if not is_final:
-            said["answered"] = None
-        said.update(self._observation())
-        self._hub.report({SECTION: said})
-        self._pieces["reply"] = sorted(packed or {})
-
     def _observe(self) -> None:
         head = {"image": self._carrier.digest, "floor": self._board.floor, "schema": SCHEMA}
-        self._hub.report({SECTION: dict(head, **self._observation())})
+        self._reports.say(head, self._seen())
 
-    def _observation(self) -> Dict[str, Any]:
-        packed = pack(self._board.ask("observe", {}), self._pieces["observation"])
-        self._pieces["observation"] = sorted(packed or {})
-        return {"observation": packed}
+    def _seen(self) -> Dict[str, Any]:
+        return self._board.ask("observe", {})
 
     def _answer(self, request: Any) -> None:
         """A direct method: the verb behind it, with its request as the payload."""

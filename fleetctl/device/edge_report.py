@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from typing import Any, Dict, Iterable, Optional
+from typing import Any, Dict, Iterable, List, Mapping, Optional
 
 SCHEMA = "fleetctl.iothub/v1"
 SECTION = "fleetctl"  # of the reported properties
@@ -17,6 +17,7 @@ NAME = "@BOARD@"  # stands for the board's name in texts that are common to many
 
 _PIECE = 4000  # characters; a twin's texts have at most 4096 bytes
 _MOST_PIECES = 5
+_ROOM = 7  # pieces of all that is said: a twin holds 32 KiB, and what stands beside them is small
 _MOST_BYTES = 1 << 20  # of JSON; more is nothing that a board honestly says
 
 
@@ -30,6 +31,16 @@ def pack(value: Any, before: Iterable[str] = ()) -> Optional[Dict[str, Any]]:
     packed: Dict[str, Any] = dict.fromkeys(before)
     packed.update(("p%d" % number, piece) for number, piece in enumerate(pieces))
     return packed
+
+
+def standing(packed: Optional[Mapping[str, Any]]) -> List[str]:
+    """Names of the pieces that a twin has once it was told these."""
+    return sorted(name for name, piece in (packed or {}).items() if piece is not None)
+
+
+def has_room(packed: Optional[Mapping[str, Any]], beside: Mapping[str, Any]) -> bool:
+    """Whether a twin holds these pieces beside those of something else."""
+    return packed is not None and len(standing(packed)) + len(standing(beside)) <= _ROOM
 
 
 def unpack(pieces: Any) -> Dict[str, Any]:

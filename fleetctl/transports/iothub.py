@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from fleetctl.device.edge_report import unpack
 from fleetctl.device.judge import PASSED, judge
@@ -25,8 +26,8 @@ from fleetctl.transports.fan_out import fan_out
 from fleetctl.transports.iothub_client import HubClient, NoAnswer, NotThere
 from fleetctl.transports.iothub_consignment import Consignment, check_whole, consignments
 from fleetctl.transports.iothub_content import MODULE, Surroundings
-from fleetctl.transports.iothub_deploy import Deployer, fall_back, follow, wanted
-from fleetctl.transports.iothub_fleet import Standing, answered, answers, standings
+from fleetctl.transports.iothub_deploy import Deployer, Wanted, fall_back, follow, wanted
+from fleetctl.transports.iothub_fleet import KEPT, Standing, answered, answers, standings
 from fleetctl.transports.iothub_images import Images, machine_of
 from fleetctl.transports.iothub_quota import Hub, Need, estimate
 from fleetctl.transports.iothub_twin import twin_size
@@ -151,24 +152,20 @@ class IotHubTransport(Struct):
         sent: dict[str, _Sent] = {}
         settled: list[Reply] = []
         loads = _loads(orders)
-        wishes = []
-        for consignment, group in loads:
-            blobs = BlobStore(group[0].blobs)
-            image = self.images.ensure(consignment, blobs.get, machine_of(group[0].board))
-            wishes.append(wanted(consignment, image, [order.board for order in group], self.around))
+        wishes = [self._wanted(consignment, group, known) for consignment, group in loads]
         cost = estimate(Need(len(orders), len(orders), len(wishes)), self.size)
         self.say(
             f"about {cost.calls} calls to hub {self.hub.host} for this wave, "
             f"{max(1, math.ceil(cost.minutes))} min at least at {self.size.tier}, {self.size.units} units"
         )
         deployer = Deployer(self.hub, self.size)
-        floors = [_floor(known[o.board.name] for o in group) for _, group in loads]
-        names = deployer.deploy(wishes, floors, len(orders))
-        for (consignment, group), deployment in zip(loads, names, strict=True):
+        deployed = deployer.deploy(wishes, len(orders))
+        for (consignment, group), deployment in zip(loads, deployed.names, strict=True):
             again = [order for order in group if _has(order, known[order.board.name], deployment)]
             settled += self._prove_again(again)
             rest = [order for order in group if order not in again]
-            deployer.tag([order.board.name for order in rest], follow(deployment), known)
+            tags = follow(deployment, deployed.brings)
+            deployer.tag([order.board.name for order in rest], tags, known)
             for order in rest:
                 before = known[order.board.name]
                 if (absence := before.absence()) is not None:
@@ -177,6 +174,17 @@ class IotHubTransport(Struct):
                     give_up = order.deadline + self.pace.fetch
                     sent[order.board.name] = _Sent(order, consignment, before, give_up)
         return sent, settled
+
+    def _wanted(
+        self, consignment: Consignment, group: Sequence[Order], known: Mapping[str, Standing]
+    ) -> Wanted:
+        """The deployment that brings a consignment to boards that stand so."""
+        blobs = BlobStore(group[0].blobs)
+        image = self.images.ensure(consignment, blobs.get, machine_of(group[0].board))
+        wish = wanted(consignment, image, [order.board for order in group], self.around)
+        stand = {order.board.name: known[order.board.name] for order in group}
+        spent = (_spent(order, stand[order.board.name], consignment) for order in group)
+        return replace(wish, floor=_floor(stand.values()), spent=frozenset(name for name in spent if name))
 
     def _await(self, sent: dict[str, _Sent]) -> Iterator[Reply]:
         """Replies of boards as their answers come in, and of those that give none."""
@@ -224,7 +232,7 @@ class IotHubTransport(Struct):
         receipt = data.get("receipt")
         judgement = judge(contract, smoke, receipt if isinstance(receipt, dict) else {}, ordered)
         data |= {"sent": sent.bytes, "judgement": judgement}
-        if data.get("state") in ("confirmed", "unchanged") and judgement["outcome"] != PASSED:
+        if data.get("state") in KEPT and judgement["outcome"] != PASSED:
             data |= self._overrule(sent.order, "; ".join(judgement["reasons"]))
         return Reply(now.board, ReplyStatus.OK, data)
 
@@ -286,7 +294,7 @@ class IotHubTransport(Struct):
 
 def _is_kept(reply: Reply) -> bool:
     """Whether a board goes on with what it was sent."""
-    return reply.ok and reply.data.get("state") in ("confirmed", "unchanged")
+    return reply.ok and reply.data.get("state") in KEPT
 
 
 def _silent(now: Standing) -> Reply:
@@ -327,12 +335,22 @@ def _unfit(order: Order, whole: set[str]) -> Reply | None:
 
 def _has(order: Order, standing: Standing, deployment: str) -> bool:
     """Whether the board follows the deployment and has proved that very release."""
-    return (
-        standing.tags.get("now") == deployment
-        and standing.is_online
-        and standing.observation.get("good") == order.release.digest
-        and standing.observation.get("current") == order.release.digest
-    )
+    return standing.tags.get("now") == deployment and standing.is_online and _runs(order, standing)
+
+
+def _runs(order: Order, standing: Standing) -> bool:
+    seen = standing.observation
+    return seen.get("good") == seen.get("current") == order.release.digest
+
+
+def _spent(order: Order, standing: Standing, consignment: Consignment) -> str:
+    """The deployment that the board follows, if it has answered it and does not run what it brings.
+
+    Nothing changes in its twin where that one is used again, and so it would say nothing more.
+    """
+    answered_to, version = standing.answer
+    has_answered = answered_to == consignment.digest and version is not None
+    return str(standing.tags.get("now") or "") if has_answered and not _runs(order, standing) else ""
 
 
 def _floor(boards: Iterable[Standing]) -> int:

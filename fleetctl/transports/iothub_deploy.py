@@ -20,25 +20,44 @@ from fleetctl.store import canonical_json, sha256
 from fleetctl.transports.iothub_client import HubClient, NotThere
 from fleetctl.transports.iothub_consignment import Consignment
 from fleetctl.transports.iothub_content import LABEL, MODULE, Surroundings, content
-from fleetctl.transports.iothub_fleet import TAG, Standing, literal, standings
+from fleetctl.transports.iothub_fleet import KEPT, TAG, Standing, literal, standings
 from fleetctl.transports.iothub_quota import DEPLOYMENTS, Hub, Need, check
 
 _FIRST_PRIORITY = 1000  # above what people give theirs, and with room below
 _TRIES = 6
 _YOUNG_MS = 15 * 60 * 1000
+_DAY_MS = 24 * 60 * 60 * 1000
 _DESIRED = "properties.desired"
 _OURS = re.compile(r"fleetctl-[0-9a-f]{24}\.[0-9]{1,9}\Z")  # names of our deployments
 
 
 class Wanted(Struct, frozen=True):
-    """A deployment to have; its name tells its content."""
+    """A deployment to have; its name tells its content.
+
+    `floor` is when one of its boards was sent back last: what was issued by then moves that board no more.
+    `spent` names deployments that one of its boards follows, has answered and does not run: that board says
+    nothing more about them.
+    """
 
     consignment: Consignment
     modules: Mapping[str, Any]  # modulesContent
+    floor: int = 0
+    spent: frozenset[str] = frozenset()
 
     @property
     def stem(self) -> str:
         return f"fleetctl-{sha256(canonical_json(self.modules))[:24]}"
+
+    def can_use(self, deployment: Any) -> bool:
+        """Whether one that has this content brings it to every board."""
+        return _issued(deployment) > self.floor and deployment.id not in self.spent
+
+
+class Deployed(Struct, frozen=True):
+    """Names of the deployments that were wanted, in order; and of every one in the hub, what it brings."""
+
+    names: Sequence[str]
+    brings: Mapping[str, str]  # the digest of its consignment
 
 
 def wanted(consignment: Consignment, image: str, boards: Sequence[Board], around: Surroundings) -> Wanted:
@@ -53,12 +72,12 @@ class Deployer:
         self._hub = hub
         self._size = size
 
-    def deploy(self, wishes: Sequence[Wanted], floors: Sequence[int], boards: int) -> list[str]:
-        """Have these deployments; gives their names, in order.
+    def deploy(self, wishes: Sequence[Wanted], boards: int) -> Deployed:
+        """Have these deployments.
 
         What is on top of all of ours is used again: by later waves, or after a controller that was killed.
         What is not is made anew above them, since to raise it would turn boards that went on from it. So is
-        what was issued before one of its boards was sent back: `floors` says for each when that was.
+        what one of its boards would not move for.
 
         Raises:
             OverQuota: the hub has no room for them; nothing has been written.
@@ -70,18 +89,19 @@ class Deployer:
         on_top = {_stem(each): each for each in ours if _rank(each) == top == each.priority}
         usable = {
             wish.stem: str(on_top[wish.stem].id)
-            for wish, floor in zip(wishes, floors, strict=True)
-            if wish.stem in on_top and _issued(on_top[wish.stem]) > floor
+            for wish in wishes
+            if wish.stem in on_top and wish.can_use(on_top[wish.stem])
         }
         fresh = [wish for wish in wishes if wish.stem not in usable]
-        issued = max([time.time_ns() // 1_000_000, *(1 + _issued(each) for each in present)])
+        issued = _later_than(present, [wish.floor for wish in wishes])
         contents = tuple(wish.modules for wish in wishes)
+        brings = {str(each.id): str(_desired(each).get("consignment") or "") for each in present}
         if fresh and len(present) + len(fresh) > DEPLOYMENTS[self._size.tier]:
-            present = self._collected(present)
+            present = self._collected(present, keep=usable.values())
         check(Need(boards, boards, len(fresh), contents), self._sized(len(present)))
         for wish in fresh:
             usable[wish.stem] = self._create(wish, top + 1, issued)
-        return [usable[wish.stem] for wish in wishes]
+        return Deployed([usable[wish.stem] for wish in wishes], brings)
 
     def collect(self) -> None:
         """Delete deployments of ours that no board's tag names, unless they are new.
@@ -179,9 +199,9 @@ class Deployer:
         )
         return name
 
-    def _collected(self, present: Iterable[Any]) -> list[Any]:
-        """Those of `present` that stay."""
-        followed = self._followed()
+    def _collected(self, present: Iterable[Any], keep: Iterable[str] = ()) -> list[Any]:
+        """Those of `present` that stay: what tags name, and what is about to be named."""
+        followed = self._followed() | set(keep)
         ours = [each for each in present if LABEL in (each.labels or {})]
         gone = {each.id for each in ours if each.id not in followed}
         for name in gone:
@@ -213,6 +233,16 @@ def _issued(deployment: Any) -> int:
     return issued if isinstance(issued, int) else 0
 
 
+def _later_than(present: Iterable[Any], floors: Iterable[int]) -> int:
+    """A time of issue, in milliseconds, that is above all these, whatever clocks they were taken from.
+
+    A floor is a board's word: one that lies a day ahead moves nothing, for the others would be held to it.
+    """
+    now = time.time_ns() // 1_000_000
+    believed = (floor for floor in floors if floor < now + _DAY_MS)
+    return max(now, *(1 + _issued(each) for each in present), *(1 + floor for floor in believed))
+
+
 def _desired(deployment: Any) -> Mapping[str, Any]:
     """The desired properties of our module in a deployment; empty in others."""
     modules = (deployment.content.modules_content or {}) if deployment.content else {}
@@ -220,17 +250,22 @@ def _desired(deployment: Any) -> Mapping[str, Any]:
     return found
 
 
-def follow(deployment: str) -> Callable[[Standing], Mapping[str, Any]]:
-    """Tags of a board that is to follow `deployment`, and to fall back on what it has proved before."""
+def follow(deployment: str, brings: Mapping[str, str]) -> Callable[[Standing], Mapping[str, Any]]:
+    """Tags of a board that is to follow `deployment`, and to fall back on what it has proved before.
+
+    That is what it follows now only if its last answer was to what that one brings: a board that was away,
+    or whose controller died, has not answered it, and never ran it.
+    """
 
     def tags(board: Standing) -> Mapping[str, Any]:
         now = board.tags.get("now")
         if now == deployment:
             return board.tags
-        has_proved = board.said.get("state") in ("confirmed", "unchanged") and now
-        before = {"before": now, "was": board.said.get("release")} if has_proved else {}
-        kept = {key: board.tags.get(key) for key in ("before", "was")}
-        return {"now": deployment, **(before or kept)}
+        if not isinstance(now, str) or now not in brings:
+            return {"now": deployment}  # there is nothing left to fall back on
+        if brings[now] == board.answer[0] and board.said.get("state") in KEPT:
+            return {"now": deployment, "before": now, "was": board.said.get("release")}
+        return {"now": deployment, **{key: board.tags.get(key) for key in ("before", "was")}}
 
     return tags
 

@@ -13,6 +13,7 @@ from fleetctl.transports.iothub_content import AGENT, MODULE
 from fleetctl.transports.wire import printable, tamed
 
 TAG = "fleetctl"  # {"now", "before": deployments, "was": the release that `before` means}
+KEPT = ("confirmed", "unchanged")  # states of a board that goes on with what it was sent
 _CONNECTED = "Connected"
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 

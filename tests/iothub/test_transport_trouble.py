@@ -15,12 +15,15 @@ from iothub_hub import Clients, deployment, eventually, hub_with_clients, settin
 from iothub_world import IotHubWorld, iothub_world
 from msgspec.structs import replace
 
+from fleetctl import smoke
 from fleetctl.errors import OverQuota, Refused, TransportError
 from fleetctl.lab.iothub.runners import ProcessRunner
+from fleetctl.smoke import Verdict
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Reply, ReplyStatus
 from fleetctl.transports.iothub import Pace
 from fleetctl.transports.iothub_client import HubClient
+from fleetctl.transports.iothub_fleet import standings
 from fleetctl.transports.iothub_quota import Hub
 from fleetctl.transports.iothub_signin import SignIn
 
@@ -396,3 +399,31 @@ def test_a_board_that_was_away_does_not_begin_with_what_its_wave_left(
     assert now not in (before, tags(world, here.name)["now"])
     assert before == tags(world, away.name)["now"]
     assert 0 == ours(world)[now]
+
+
+def test_a_board_falls_back_on_what_it_ran(world: IotHubWorld, releases: Releases) -> None:
+    """What was sent while it was away it never ran: after the next release fails, it does not end on that."""
+    (board,) = world.boards(1)
+    ran, missed = releases.order(board, threshold=0.1), releases.order(board, threshold=0.2)
+    bad = replace(releases.order(board, is_good=False, threshold=0.3), deadline=5.0)
+    list(world.transport.release([ran]))
+    followed = tags(world, board.name)["now"]
+    world.cut_power(board)
+    for order in (missed, bad):
+        list(world.transport.release([order]))
+
+    assert followed == tags(world, board.name)["before"]
+
+
+def test_a_board_that_failed_unwatched_is_asked_again(world: IotHubWorld, releases: Releases) -> None:
+    """It came back, failed and went back before anybody looked: the rollout that is run again hears of it."""
+    (board,) = world.boards(1)
+    list(world.transport.release([releases.order(board)]))
+    world.cut_power(board)
+    bad = replace(releases.order(board, is_good=False), deadline=5.0)
+    list(world.transport.release([bad]))
+    world.start_agent(board.name, ProcessRunner(world.folder / "boards" / board.name, Path(board.root)))
+    eventually(lambda: standings(world.iothub.hub, [board.name])[board.name].said.get("state") == "reverted")
+    (reply,) = world.transport.release([bad])
+
+    assert Verdict.ROLLED_BACK is smoke.verdict(bad, reply).verdict, reply.error

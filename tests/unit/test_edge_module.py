@@ -1,8 +1,11 @@
 """The module's main program with a hub that tests play: what it follows, answers, and sits out."""
 
 import json
+import random
 import threading
-from collections.abc import Callable
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,15 +14,22 @@ from typing import Any
 import pytest
 
 from fleetctl.device.edge_module import EdgeModule, predicted
-from fleetctl.device.edge_report import SCHEMA
+from fleetctl.device.edge_report import SCHEMA, unpack
+from fleetctl.transports.iothub_twin import PROPERTIES_LIMIT, merged, twin_size
 
 
 class PlayedHub:
-    """A hub for one module; `absent` is how many connections fail first."""
+    """A hub for one module; `absent` is how many connections fail first, and `turned_away` says which calls
+    of a kind do, by number: a hub that is busy, and whose SDK does not try again."""
 
-    def __init__(self, desired: dict[str, Any], absent: int = 0) -> None:
+    def __init__(
+        self, desired: dict[str, Any], absent: int = 0, turned_away: Mapping[str, set[int]] | None = None
+    ) -> None:
         self.desired = desired
+        self.reported_twin: dict[str, Any] = {}
         self.absent = absent
+        self.turned_away = turned_away or {}
+        self.calls: Counter[str] = Counter()
         self.reports: list[dict[str, Any]] = []
         self.answers: list[tuple[str, int, dict[str, Any]]] = []
         self.sent: list[tuple[bytes, str]] = []
@@ -35,11 +45,22 @@ class PlayedHub:
         self.on_method, self.on_message = on_method, on_message
 
     def twin(self) -> dict[str, Any]:
-        return {"desired": self.desired, "reported": {}}
+        self._called("twin")
+        return {"desired": self.desired, "reported": self.reported_twin}
 
     def report(self, patch: dict[str, Any]) -> None:
+        self._called("report")
+        found = merged(self.reported_twin, patch)
+        if twin_size(found) > PROPERTIES_LIMIT:
+            raise RuntimeError("413: the twin is too large")
+        self.reported_twin = found
         self.reports.append(patch["fleetctl"])
         self.reported.set()
+
+    def _called(self, what: str) -> None:
+        self.calls[what] += 1
+        if self.calls[what] in self.turned_away.get(what, ()):
+            raise RuntimeError("429: too many calls")
 
     def answer(self, request: Any, status: int, payload: dict[str, Any]) -> None:
         self.answers.append((request.name, status, payload))
@@ -51,17 +72,27 @@ class PlayedHub:
 
 
 class PlayedBoard:
-    """A board that says `ok` to everything, and remembers what it was asked."""
+    """A board that says `ok` to everything and remembers what it was asked; `receipt` is its proof."""
 
     floor = 0
 
-    def __init__(self) -> None:
+    def __init__(self, receipt: Mapping[str, Any] | None = None) -> None:
         self.asked: list[str] = []
         self.held: list[int] = []
+        self.receipt = dict(receipt or {}, outcome="passed")
 
     def ask(self, verb: str, request: Any, payload: bytes = b"") -> dict[str, Any]:
         del request, payload
         self.asked.append(verb)
+        match verb:
+            case "missing":
+                return {"ok": True, "missing": []}
+            case "activate":
+                return {"ok": True, "state": "pending", "receipt": self.receipt}
+            case "confirm":
+                return {"ok": True, "state": "confirmed", "current": "r"}
+            case "observe":
+                return {"ok": True, "current": "r", "receipt": self.receipt}
         return {"ok": True, "state": "reverted"}
 
     def hold(self, issued: int) -> None:
@@ -81,6 +112,13 @@ def run(hub: PlayedHub, board: PlayedBoard, then: Callable[[], None] = lambda: N
         module.end()
         thread.join(20)
     return module
+
+
+def eventually(is_so: Callable[[], bool], patience: float = 20.0) -> None:
+    give_up = time.monotonic() + patience
+    while not is_so():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
 
 
 def test_an_image_that_is_not_here_yet_is_waited_for() -> None:
@@ -128,6 +166,82 @@ def test_a_hub_that_is_away_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> N
     run(hub, board)
 
     assert ("recover", 0) == (board.asked[0], hub.absent)
+
+
+RELEASE = {
+    "schema": SCHEMA,
+    "consignment": "c",
+    "image": "image-1",
+    "issued": 5,
+    "$version": 7,
+    "texts": {},
+}
+
+
+def test_a_board_remembers_what_it_follows_when_its_module_starts_anew() -> None:
+    """Sent back, it holds until something later is issued, and begins nothing again that it was to leave."""
+    hub, board = PlayedHub(RELEASE), PlayedBoard()
+    hub.reported_twin = {"fleetctl": {"answered": 7, "consignment": "c", "state": "confirmed"}}
+    run(hub, board, lambda: hub.on_method(SimpleNamespace(name="revert", payload={})))
+
+    assert "activate" not in board.asked
+    assert [5] == board.held
+
+
+@pytest.mark.parametrize(
+    "turned_away",
+    [
+        {},
+        {"twin": {1}},
+        {"report": {1}},  # of the proof
+        {"report": {2}},  # of the confirmation
+        {"twin": {1, 2, 3}, "report": {1, 3}},
+        {"report": {1, 2, 3, 4}},  # longer than a proof waits
+    ],
+)
+def test_a_hub_that_is_busy_hears_of_a_release_all_the_same(
+    turned_away: dict[str, set[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twin calls that are turned away are made again, so that no order and no proof is lost."""
+    monkeypatch.setattr("fleetctl.device.edge_module._RETRY_S", 0.02)
+    monkeypatch.setattr("fleetctl.device.edge_reports._BUSY_WAITS_S", (0.01, 0.01, 0.01))
+    hub, board = PlayedHub(RELEASE, turned_away=turned_away), PlayedBoard()
+
+    def said() -> dict[str, Any]:
+        found: dict[str, Any] = hub.reported_twin.get("fleetctl", {})
+        return found
+
+    run(hub, board, lambda: eventually(lambda: said().get("answered") == 7))
+
+    assert ("confirmed", "confirmed") == (said()["state"], unpack(said()["reply"])["state"])
+    assert "confirm" in board.asked
+
+
+def test_an_order_that_cannot_be_followed_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each try may start the service anew; after a few the module waits for news."""
+    monkeypatch.setattr("fleetctl.device.edge_module._RETRY_S", 0.001)
+    monkeypatch.setattr("fleetctl.device.edge_module._OBSERVE_EVERY_S", 0.01)
+    hub, board = PlayedHub(RELEASE, turned_away={"twin": set(range(1, 100))}), PlayedBoard()
+    run(hub, board, lambda: eventually(lambda: len(hub.reports) > 3))
+
+    assert 7 == hub.calls["twin"]
+
+
+def noise(samples: int) -> dict[str, Any]:
+    rng = random.Random(0)
+    return {"answers": [{"label": f"{rng.random()}", "score": rng.random()} for _ in range(samples)]}
+
+
+@pytest.mark.parametrize(("samples", "state"), [(100, "confirmed"), (400, "confirmed"), (800, "too-large")])
+def test_a_release_is_kept_only_if_its_proof_is_in_the_hub(samples: int, state: str) -> None:
+    """What a board observes makes room for the proof; a proof that no twin holds has the board go back."""
+    hub, board = PlayedHub(RELEASE), PlayedBoard(noise(samples))
+    run(hub, board, lambda: eventually(lambda: hub.reported_twin["fleetctl"].get("answered") == 7))
+    said = hub.reported_twin["fleetctl"]
+
+    assert state == said["state"]
+    assert (state == "confirmed") == ("confirm" in board.asked) != ("revert" in board.asked)
+    assert "r" == unpack(said["observation"])["current"]
 
 
 def test_pictures_are_answered_on_the_output() -> None:

@@ -159,15 +159,24 @@ def standing(**words: Any) -> Standing:
 
 def test_tags_remember_what_to_fall_back_on() -> None:
     """A board that proved its release falls back on it; others keep what they fell back on before."""
-    proved = standing(tags={"now": "r1"}, said={"state": "confirmed", "release": "d1"})
-    failed = standing(tags={"now": "r2", "before": "r1", "was": "d1"}, said={"state": "reverted"})
+    brings = {"r1": "c1", "r2": "c2"}
+    proved = standing(
+        tags={"now": "r1"}, said={"state": "confirmed", "consignment": "c1", "answered": 3, "release": "d1"}
+    )
+    failed = standing(
+        tags={"now": "r2", "before": "r1", "was": "d1"},
+        said={"state": "reverted", "consignment": "c2", "answered": 4},
+    )
+    away = replace(failed, said=proved.said)  # it has not heard of r2 yet
 
-    assert {"now": "r2", "before": "r1", "was": "d1"} == follow("r2")(proved)
-    assert {"now": "r3", "before": "r1", "was": "d1"} == follow("r3")(failed)
+    assert {"now": "r2", "before": "r1", "was": "d1"} == follow("r2", brings)(proved)
+    assert {"now": "r3", "before": "r1", "was": "d1"} == follow("r3", brings)(failed)
+    assert {"now": "r3", "before": "r1", "was": "d1"} == follow("r3", brings)(away)
+    assert {"now": "r3"} == follow("r3", {"r1": "c1"})(failed)  # somebody deleted r2
     assert {"now": "r1"} == fall_back({})(failed)
     assert {"now": "r1"} == fall_back({"luxor-01": "d1"})(failed)
     assert {} == fall_back({"luxor-01": "d0"})(failed)
-    assert failed.tags == follow("r2")(failed)
+    assert failed.tags == follow("r2", brings)(failed)
 
 
 def test_reports_fit_into_twins_and_come_back_whole() -> None:
