@@ -7,7 +7,8 @@ merged settings fit together are for `fleetctl validate` alone.
 import json
 from typing import Any
 
-from fleetctl.manifest.document import FLEET, GROUP, MODEL, PART, SETTINGS
+from fleetctl.manifest.document import FLEET, GROUP, PART, SETTINGS
+from fleetctl.manifest.model_rules import MODEL
 
 
 def json_schema() -> dict[str, Any]:

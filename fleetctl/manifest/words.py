@@ -1,6 +1,7 @@
-"""Texts that several parts of the manifest are written with."""
+"""Kinds of value that several parts of the manifest are written with."""
 
-from fleetctl.manifest.kinds import Text
+from fleetctl.manifest.kinds import SECONDS, Choice, Number, Quantity, Text
+from fleetctl.manifest.schema import BoardKind
 
 VISIBLE = r"[^\x00-\x1f\x7f]"
 
@@ -10,3 +11,21 @@ NAME = Text(
 )
 GLOB = Text("name or glob such as `luxor-*`", r"[a-z0-9*?\[\]!-]{1,100}")
 DAY = Text("day such as `2026-12-31`", r"2[0-9]{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])")
+
+
+def _fraction_hint(value: float) -> str:
+    return f"write {value / 100:g}" if 1 < value <= 100 else ""
+
+
+BOARD_KIND = Choice(
+    BoardKind,
+    "board kind",
+    refused={
+        "coral-dev-board-micro": "is a microcontroller without Linux or Python, not for fleetctl to manage; "
+        "build the model into its firmware with coralmicro, and leave it out of the fleet",
+        "raspberrypizero": "has an ARMv6 processor, which no TFLite runtime is published for; "
+        "use a Raspberry Pi Zero 2 and say `raspberrypizero2`",
+    },
+)
+FRACTION = Number(0, 1, hint=_fraction_hint)
+DURATION = Quantity("duration", SECONDS, "30s", most=7 * 24 * 3600)
