@@ -301,6 +301,9 @@ def _silent(now: Standing) -> Reply:
     """The reply of a board that said nothing until its time was up."""
     if not now.is_online:
         return Reply(now.board, ReplyStatus.TIMED_OUT, error="lost half-way: its edge agent is gone")
+    if now.said.get("state") == "held":
+        error = "it holds what it has: it was sent back at a time that lies ahead of the clock here"
+        return Reply(now.board, ReplyStatus.TIMED_OUT, error=error, hint="set that clock, or wait until then")
     hint = f"on the board: iotedge logs {MODULE}"
     return Reply(now.board, ReplyStatus.TIMED_OUT, error="its module never reported", hint=hint)
 

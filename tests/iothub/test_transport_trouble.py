@@ -1,5 +1,6 @@
 """A rollout over a hub when something is wrong: one plain sentence each, and nothing half-deployed."""
 
+import json
 import shutil
 import threading
 import time
@@ -427,3 +428,18 @@ def test_a_board_that_failed_unwatched_is_asked_again(world: IotHubWorld, releas
     (reply,) = world.transport.release([bad])
 
     assert Verdict.ROLLED_BACK is smoke.verdict(bad, reply).verdict, reply.error
+
+
+def test_a_board_that_claims_to_hold_for_years_is_told_apart(world: IotHubWorld, releases: Releases) -> None:
+    """What it says of its clock moves no other board, and nobody looks for a module that is broken."""
+    (board,) = world.boards(1)
+    list(world.transport.release([releases.order(board, threshold=0.1)]))
+    world.cut_power(board)
+    note = Path(board.root) / "state" / "edge.json"
+    note.write_text(json.dumps({"floor": 2**51}))
+    world.start_agent(board.name, ProcessRunner(world.folder / "boards" / board.name, Path(board.root)))
+    eventually(lambda: standings(world.iothub.hub, [board.name])[board.name].said.get("floor") == 2**51)
+    world.iothub.pace = Pace(poll=0.1, fetch=1.0)
+    (reply,) = world.transport.release([replace(releases.order(board, threshold=0.2), deadline=2.0)])
+
+    assert "lies ahead of the clock" in reply.error
