@@ -12,6 +12,7 @@ kept once its proof is in the hub: a board that lost its connection over it goes
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -22,6 +23,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 import types
 import urllib.request
 from typing import Any, Dict, List, Mapping, Tuple
@@ -115,24 +117,31 @@ class EdgeModule:
         self._is_connected = False
         self._issued = 0  # when the deployment that is followed was made, as its maker counts
         self._failures = 0  # to follow what is desired, one after the other
+        self._due = 0.0  # when it does something unasked, on the monotonic clock
 
     def run(self) -> None:
         """Work until told to end."""
         self._board.ask("recover", {})
         self._issued = self._board.floor
-        self._todo.put(("connect", None))
         while True:
-            try:
-                what, about = self._todo.get(timeout=self._patience())
-            except queue.Empty:
-                what, about = self._unasked(), None
+            what, about = self._next()
             if what == "end":
                 break
             self._do(what, about)
+            if what not in ("method", "message"):
+                self._due = time.monotonic() + self._patience()
         self._hub.close()
 
+    def _next(self) -> Tuple[str, Any]:
+        """News, or what is due without any: pictures that come all the time do not put it off."""
+        left = self._due - time.monotonic()
+        if left > 0:
+            with contextlib.suppress(queue.Empty):
+                return self._todo.get(timeout=left)
+        return self._unasked(), None
+
     def _patience(self) -> float:
-        """Seconds to wait for news; a wave that a busy hub turned away does not come back in step."""
+        """Seconds until something is due; a wave that a busy hub turned away does not come back in step."""
         if not self._is_connected:
             return _RETRY_S
         if not self._is_behind:

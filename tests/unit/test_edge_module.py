@@ -227,6 +227,26 @@ def test_an_order_that_cannot_be_followed_is_not_tried_for_ever(monkeypatch: pyt
     assert 7 == hub.calls["twin"]
 
 
+def test_pictures_that_come_all_the_time_put_nothing_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board that is asked without a pause is looked at, and tries again, as one that is left alone."""
+    monkeypatch.setattr("fleetctl.device.edge_module._RETRY_S", 0.01)
+    monkeypatch.setattr("fleetctl.device.edge_module._OBSERVE_EVERY_S", 0.05)
+    hub, board = PlayedHub(RELEASE, turned_away={"twin": {1, 2}}), PlayedBoard()
+    hub.reported.set()
+
+    def flood() -> None:
+        def is_told() -> bool:
+            for _ in range(20):
+                hub.on_method(SimpleNamespace(name="status", payload={}))
+            return len(hub.reports) > 4
+
+        eventually(is_told)
+
+    run(hub, board, flood)
+
+    assert "activate" in board.asked
+
+
 def noise(samples: int) -> dict[str, Any]:
     rng = random.Random(0)
     return {"answers": [{"label": f"{rng.random()}", "score": rng.random()} for _ in range(samples)]}
