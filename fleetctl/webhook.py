@@ -4,11 +4,14 @@
 sent. Neither is ever written down or said. What cannot be delivered is warned of and never stops a rollout.
 """
 
+import contextlib
 import hashlib
 import hmac
 import http.client
 import json
 import queue
+import re
+import ssl
 import threading
 import time
 import urllib.error
@@ -31,6 +34,7 @@ _LONGEST_S = 60.0  # that a receiver may ask us to wait
 _PATIENCE_S = 90.0  # for what is still under way when the work is over
 _REMEMBERED_S = 7 * 86400.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_PRINTABLE = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -45,16 +49,12 @@ class Webhook:
         """The webhook that the environment names, if it does.
 
         Raises:
-            UsageError: the address is not one to send to, or the secret is missing.
+            UsageError: the address is not one to send to, or the secret is missing. Neither is repeated.
         """
         address, secret = environment.get(ADDRESS, ""), environment.get(SECRET, "")
         if not address:
             return None
-        parts = urlsplit(address)
-        is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
-        if not is_safe or not parts.hostname:
-            hint = "plain http is taken on this machine only"
-            raise UsageError(f"{ADDRESS} is no https address", hint=hint)
+        _check(address)
         if not secret:
             raise UsageError(
                 f"{SECRET} is not set", hint="receivers need it to tell our messages from other people's"
@@ -72,6 +72,25 @@ class Webhook:
             "X-Fleetctl-Timestamp": stamp,
             "X-Fleetctl-Signature-256": f"sha256={signed}",
         }
+
+
+def _check(address: str) -> None:
+    """Refuse what is no address to send to, without a word of it: the library names what it stumbles over."""
+    if not _PRINTABLE.fullmatch(address):
+        hint = "a space, and what is not ASCII, is written as %XX"
+        raise UsageError(f"{ADDRESS} has a character that no address has", hint=hint)
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port  # which is read where it is asked for
+    except ValueError:
+        hint = "https://HOST:PORT/PATH, with a number as port, or without one"
+        raise UsageError(f"{ADDRESS} is no https address", hint=hint) from None
+    if "@" in parts.netloc:
+        hint = f"name the receiver alone: what it is sent is signed with {SECRET}"
+        raise UsageError(f"{ADDRESS} has a user or a password in it", hint=hint)
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)):
+        hint = "plain http is taken on this machine only"
+        raise UsageError(f"{ADDRESS} is no https address", hint=hint)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -105,9 +124,18 @@ def _try(webhook: Webhook, body: bytes, key: str) -> tuple[str, float | None]:
         with error:
             again = error.code >= 500 or error.code in (408, 425, 429)
             return f"the receiver answered {error.code}", _wait(error) if again else None
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        return f"the receiver cannot be reached: {reason}", 0.0
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return f"the receiver cannot be reached: {_kind(error)}", 0.0
+
+
+def _kind(error: Exception) -> str:
+    """What kind of failure it was. Not its message: those repeat hosts, paths and passwords."""
+    reason = getattr(error, "reason", None)
+    cause = reason if isinstance(reason, OSError) else error
+    if isinstance(cause, ssl.SSLError):  # whose `strerror` has the host in it
+        return cause.reason or type(cause).__name__
+    words = cause.strerror if isinstance(cause, OSError) else ""
+    return words or type(cause).__name__
 
 
 def _wait(error: urllib.error.HTTPError) -> float:
@@ -172,15 +200,26 @@ class Notifier:
 
     def _work(self) -> None:
         while (notification := self._waiting.get()) is not None:
-            if notification.key in self._known["delivered"]:
-                continue
-            failure = send(self._webhook, notification, self._sleep)
-            if failure:
-                self._failed.add(notification.subject)
-                self._warn(f"{notification.occasion.value} was not delivered: {failure}")
-            else:
-                self._known["delivered"][notification.key] = time.time()
-                self._write()
+            with contextlib.suppress(OSError, ValueError):  # of a warning that cannot be printed
+                self._deliver(notification)
+
+    def _deliver(self, notification: Notification) -> None:
+        if notification.key in self._known["delivered"]:
+            return
+        failure = self._failure_of(notification)
+        if failure:
+            self._failed.add(notification.subject)
+            self._warn(f"{notification.occasion.value} was not delivered: {failure}")
+        else:
+            self._known["delivered"][notification.key] = time.time()
+            self._write()
+
+    def _failure_of(self, notification: Notification) -> str:
+        """As `send`; whatever else goes wrong is a failure, too, and not the end of what waits behind it."""
+        try:
+            return send(self._webhook, notification, self._sleep)
+        except Exception as error:  # noqa: BLE001 - nobody else would hear of it
+            return type(error).__name__
 
     def _write(self) -> None:
         limit = time.time() - _REMEMBERED_S
