@@ -3,7 +3,7 @@
 Nothing of it is run: that it is for the right processor its config says, that it has Python its files do.
 """
 
-import json
+import contextlib
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from fleetctl.artifact import BlobRef
+from fleetctl.checked_json import Malformed, Node, parse
 from fleetctl.errors import BuildError
 from fleetctl.remotes.oci import INDEX_TYPES, Manifest, OciRemote
 from fleetctl.remotes.transfer import fetch
@@ -69,7 +70,8 @@ def find_base(
         python: the version that it has to have.
 
     Raises:
-        BuildError: there is no such image, none for that processor, or it has no such Python.
+        BuildError: there is no such image, none for that processor, it has no such Python, or what its
+            registry says of it is not an image.
         RemoteError: its registry does not answer, or not with what it should.
     """
     where, reference = address(image)
@@ -77,10 +79,13 @@ def find_base(
     top = remote.manifest(reference)
     if top is None:
         raise BuildError(f"there is no image {image}", hint="look at `iothub.base` in fleet.yaml")
-    manifest = _of_platform(remote, top, image, architecture)
-    document = _document(manifest.body, image)
     store = BlobStore(folder / "blobs")
-    config = _document(store.get(_fetched(document["config"], store, remote, folder).sha256), image)
+    with _understood(image):
+        document = parse(_of_platform(remote, top, image, architecture).body)
+        own = _descriptor(document.key("config"))
+        layers = tuple(_descriptor(each) for each in document.key("layers").elements())
+        _fetch(own, store, remote, folder)
+        config = _config(parse(store.get(own.sha256)), len(layers))
     if config.get("architecture") != architecture or config.get("os") != "linux":
         platform = f"{config.get('os')}/{config.get('architecture')}"
         raise BuildError(
@@ -88,7 +93,8 @@ def find_base(
             hint="name one that is for every processor of the fleet as `iothub.base` in fleet.yaml",
         )
     say(f"fetching {image} for {architecture}")
-    layers = tuple(_fetched(each, store, remote, folder) for each in document["layers"])
+    for ref in layers:
+        _fetch(ref, store, remote, folder)
     found, packages = _looked_into([store.path(ref.sha256) for ref in layers], image, python)
     name = image.partition("@")[0]
     return Base(f"{name}@{top.digest}", config, layers, found, packages)
@@ -99,9 +105,11 @@ def _of_platform(remote: OciRemote, top: Manifest, image: str, architecture: str
     if top.media_type not in INDEX_TYPES:
         return top
     offered: dict[str, str] = {}
-    for each in _document(top.body, image)["manifests"]:
-        platform = each.get("platform") or {}
-        offered.setdefault(f"{platform.get('os')}/{platform.get('architecture')}", str(each["digest"]))
+    for each in parse(top.body).key("manifests").elements():
+        said = each.optional("platform")
+        platform = said.mapping() if said else {}
+        name = f"{platform.get('os')}/{platform.get('architecture')}"
+        offered.setdefault(name, f"sha256:{_descriptor(each).sha256}")
     digest = offered.get(f"linux/{architecture}")
     found = remote.manifest(digest) if digest else None
     if found is None:
@@ -113,21 +121,48 @@ def _of_platform(remote: OciRemote, top: Manifest, image: str, architecture: str
     return found
 
 
-def _document(body: bytes, image: str) -> dict[str, Any]:
+@contextlib.contextmanager
+def _understood(image: str) -> Iterator[None]:
+    """Whatever is `Malformed` inside is an image's fault."""
     try:
-        value = json.loads(body)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise BuildError(f"what the registry says of {image} is not an image")
-    return value
+        yield
+    except Malformed as error:
+        raise BuildError(
+            f"what the registry says of {image} is not an image: {error}",
+            hint="look at `iothub.base` in fleet.yaml, and at what was pushed there",
+        ) from error
 
 
-def _fetched(descriptor: Mapping[str, Any], store: BlobStore, remote: OciRemote, folder: Path) -> BlobRef:
-    ref = BlobRef(str(descriptor["digest"]).removeprefix("sha256:"), int(descriptor["size"]))
+def _descriptor(said: Node) -> BlobRef:
+    """The blob that a descriptor names: its digest becomes a file's name, so nothing else may be in it."""
+    return BlobRef(_digest(said.key("digest")), said.key("size").integer(least=0))
+
+
+def _digest(said: Node) -> str:
+    """The hex digits of a `sha256:...`; there are no other digests in the store."""
+    algorithm, _, digits = said.text().partition(":")
+    if algorithm != "sha256":
+        said.refuse("expected sha256: and a digest")
+    return Node(digits, said.place).digest()
+
+
+def _config(said: Node, layers: int) -> dict[str, Any]:
+    """An image's config, with all of it checked that module images take over."""
+    diff_ids = [_digest(each) for each in said.key("rootfs").key("diff_ids").elements()]
+    if len(diff_ids) != layers:
+        said.refuse(f"it tells of {len(diff_ids)} layers, and there are {layers}")
+    if variant := said.optional("variant"):
+        variant.text()
+    given = said.optional("config") or Node({})
+    for each in (given.optional("Env") or Node([])).elements():
+        each.text()
+    (given.optional("Labels") or Node({})).mapping()
+    return said.mapping()
+
+
+def _fetch(ref: BlobRef, store: BlobStore, remote: OciRemote, folder: Path) -> None:
     if not store.path(ref.sha256).exists():
         fetch(ref, store, remote, folder / f"{ref.sha256}.part", lambda _: None)
-    return ref
 
 
 def _looked_into(layers: list[Path], image: str, python: tuple[int, int]) -> tuple[str, dict[str, str]]:

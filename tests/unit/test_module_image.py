@@ -5,7 +5,7 @@ import gzip
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,14 @@ from base_images import (
 )
 from registry import running_registry
 
+from fleetctl.artifact import BlobRef
 from fleetctl.errors import BuildError, FleetError
-from fleetctl.images.base import address
+from fleetctl.images.base import address, find_base
 from fleetctl.images.layers import carried, environment
 from fleetctl.images.module_image import ImageMaker
 from fleetctl.lockfile import ModuleImage
-from fleetctl.remotes.oci import OciRemote
-from fleetctl.store import sha256
+from fleetctl.remotes.oci import INDEX_TYPES, MANIFEST_TYPE, Manifest, OciRemote
+from fleetctl.store import canonical_json, sha256
 
 CARRIED = {"runtime/edge_module.py": b"pass", "model/model.tflite": b"a model"}
 RELEASE = {path: {"sha256": sha256(data), "size": len(data)} for path, data in CARRIED.items()}
@@ -142,6 +143,129 @@ def test_a_base_that_will_not_do_is_refused(registry: str, tmp_path: Path, tag: 
 
     assert f"{registry}/base:{tag}" in error.value.message
     assert here.repository.manifest(f"{sha256(b'')[:24]}-arm64") is None
+
+
+class Teller(OciRemote):
+    """A registry that says what it is told to: documents by tag or digest, and blobs."""
+
+    def __init__(self, documents: Mapping[str, Manifest], blobs: Mapping[str, bytes]) -> None:
+        super().__init__("oci://registry.invalid/base")
+        self._documents = documents
+        self._blobs = blobs
+
+    def manifest(self, reference: str) -> Manifest | None:
+        return self._documents.get(reference)
+
+    def read(self, ref: BlobRef, offset: int) -> Iterator[bytes]:
+        yield self._blobs.get(ref.sha256, b"whatever a registry likes")[offset:]
+
+
+CONFIG = {"architecture": "arm64", "os": "linux", "rootfs": {"diff_ids": []}}
+LAYER = {"digest": f"sha256:{'0' * 64}", "size": 25}
+
+
+def told(folder: Path, body: bytes, media_type: str, blobs: Mapping[str, bytes]) -> BuildError:
+    """The complaint about a base that its registry says this of."""
+    teller = Teller({"1": Manifest(body, media_type)}, blobs)
+    with pytest.raises(BuildError, match=r"what the registry says of .* is not an image") as error:
+        find_base("registry.invalid/base:1", "arm64", (3, 11), folder, lambda _: teller)
+    assert "registry.invalid/base:1" in error.value.message
+    return error.value
+
+
+def config_of(**changes: Any) -> tuple[dict[str, Any], Mapping[str, bytes]]:
+    """A descriptor of a config with changes, and the blobs that are behind it."""
+    body = canonical_json({**CONFIG, **changes})
+    return {"digest": f"sha256:{sha256(body)}", "size": len(body)}, {sha256(body): body}
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "says"),
+    [
+        ({"digest": "sha256:../../outside", "size": 25}, "digest: expected a sha256 of 64 hex digits"),
+        ({"digest": f"sha256:{'A' * 64}", "size": 25}, "digest: expected a sha256 of 64 hex digits"),
+        ({"digest": "0" * 64, "size": 25}, "digest: expected sha256: and a digest"),
+        ({"digest": f"sha512:{'0' * 128}", "size": 25}, "digest: expected sha256: and a digest"),
+        ({"digest": 7, "size": 25}, "digest: expected a text, got a number"),
+        ({"size": 25}, "'digest' is missing"),
+        ({"digest": LAYER["digest"]}, "'size' is missing"),
+        ({"digest": LAYER["digest"], "size": -1}, "size: expected at least 0, got -1"),
+        ({"digest": LAYER["digest"], "size": 2.5}, "size: expected a whole number"),
+        ({"digest": LAYER["digest"], "size": True}, "size: expected a whole number"),
+        ({"digest": LAYER["digest"], "size": "25"}, "size: expected a whole number"),
+        ("a text", "expected an object, got a text"),
+    ],
+)
+def test_a_descriptor_that_names_no_blob_is_refused(tmp_path: Path, descriptor: Any, says: str) -> None:
+    """Of config, layer or image alike, before a byte of it is fetched."""
+    good, blobs = config_of()
+    documents = [
+        ({"config": descriptor, "layers": []}, MANIFEST_TYPE),
+        ({"config": good, "layers": [LAYER, descriptor]}, MANIFEST_TYPE),
+        ({"manifests": [descriptor]}, INDEX_TYPES[0]),
+    ]
+    for document, media_type in documents:
+        error = told(tmp_path / "images", json.dumps(document).encode(), media_type, blobs)
+        assert says in error.message
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_registry_writes_nowhere_but_into_the_cache(tmp_path: Path) -> None:
+    """A digest becomes a file's name: one that is a path is refused, and nothing lies there."""
+    outside = tmp_path / "outside"
+    good, blobs = config_of()
+    document = {"config": good, "layers": [{"digest": f"sha256:{outside}", "size": 1000}]}
+    told(tmp_path / "images", json.dumps(document).encode(), MANIFEST_TYPE, blobs)
+
+    assert not outside.with_suffix(".part").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "says"),
+    [
+        (b"<html>", MANIFEST_TYPE, "not JSON"),
+        pytest.param(b"[" * 100_000, MANIFEST_TYPE, "nested too deeply", id="depth"),
+        (b"[]", MANIFEST_TYPE, "expected an object, got an array"),
+        (b'{"layers": []}', MANIFEST_TYPE, "'config' is missing"),
+        (b'{"schemaVersion": 1, "fsLayers": []}', MANIFEST_TYPE, "'config' is missing"),
+        (json.dumps({"config": LAYER}).encode(), MANIFEST_TYPE, "'layers' is missing"),
+        (json.dumps({"config": LAYER, "layers": {}}).encode(), MANIFEST_TYPE, "layers: expected an array"),
+        (b"{}", INDEX_TYPES[0], "'manifests' is missing"),
+        (b'{"manifests": 1}', INDEX_TYPES[1], "manifests: expected an array"),
+        (
+            json.dumps({"manifests": [{**LAYER, "platform": "linux"}]}).encode(),
+            INDEX_TYPES[0],
+            "platform: expected an object",
+        ),
+    ],
+)
+def test_a_document_that_is_no_image_is_refused(
+    tmp_path: Path, body: bytes, media_type: str, says: str
+) -> None:
+    """Whatever a registry answers with is an error that says what is wrong with it, and where."""
+    assert says in told(tmp_path, body, media_type, {}).message
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"rootfs": None}, "expected an object"),
+        ({"rootfs": {}}, "'diff_ids' is missing"),
+        ({"rootfs": {"diff_ids": ["sha256:x"]}}, "diff_ids[0]: expected a sha256 of 64 hex digits"),
+        ({"rootfs": {"diff_ids": [LAYER["digest"]]}}, "it tells of 1 layers, and there are 0"),
+        ({"config": []}, "config: expected an object"),
+        ({"config": {"Env": "PATH=/bin"}}, "Env: expected an array"),
+        ({"config": {"Env": [1]}}, "Env[0]: expected a text"),
+        ({"config": {"Labels": ["a"]}}, "Labels: expected an object"),
+        ({"variant": ["v8"]}, "variant: expected a text"),
+    ],
+)
+def test_a_config_that_is_no_image_is_refused(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
+    """What a module's image takes over of its base is looked at before anything is made of it."""
+    good, blobs = config_of(**changes)
+    body = json.dumps({"config": good, "layers": []}).encode()
+
+    assert says in told(tmp_path, body, MANIFEST_TYPE, blobs).message
 
 
 def test_machines_that_iot_edge_does_not_know_are_refused(tmp_path: Path) -> None:
