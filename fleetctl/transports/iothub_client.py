@@ -73,10 +73,19 @@ class HubClient:
         wish, continuation = QuerySpecification(query=query), None
         while True:
             page = self._call(self._protocol.query.get_twins, wish, continuation, PAGE, None, True)
-            yield from page.response.json()
+            yield from self._rows_of(page.response)
             continuation = page.headers["x-ms-continuation"]
             if not continuation:
                 return
+
+    def _rows_of(self, response: Any) -> list[Row]:
+        try:
+            found = response.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            raise self._strange("what it gives for rows are none")
+        return found
 
     def tag(self, wishes: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
         """Patch the tags of devices: name, the twin's etag, tags. Says which had another etag by now."""
@@ -99,11 +108,16 @@ class HubClient:
         Raises:
             NotThere: there is none of that name.
         """
-        twin = self._call(self._protocol.devices.get_twin, name)
+        twin = self._read(self._protocol.devices.get_twin, name, expects=(NotThere,))
         return str(twin.etag), twin.tags or {}
 
     def _bulk(self, changes: Sequence[Any]) -> list[str]:
-        result = self._call(self._protocol.bulk_registry.update_registry, changes)
+        result = self._read(self._protocol.bulk_registry.update_registry, changes)
+        if not result.errors and not result.is_successful:  # the SDK takes every 400 for an answer
+            raise TransportError(
+                f"hub {self.host} would not tag and does not say why",
+                hint="run again; if it says the same, look at its host name and its state",
+            )
         late = []
         for error in result.errors or []:
             if error.error_code == "PreconditionFailed":
@@ -114,33 +128,38 @@ class HubClient:
 
     def deployments(self) -> list[Any]:
         """Every deployment and configuration there is."""
-        return list(self._call(self._protocol.configuration.get_configurations, 100))
+        found = list(self._read(self._protocol.configuration.get_configurations, 100))
+        if not all(each and each.id for each in found):
+            raise self._strange("what it gives for deployments are none")
+        return found
 
     def create_deployment(self, deployment: Any) -> None:
         """Create it; one of its name that was there already is taken for it, since names tell contents."""
         try:
-            self._call(self._protocol.configuration.create_or_update, deployment.id, deployment)
+            create = self._protocol.configuration.create_or_update
+            self._call(create, deployment.id, deployment, expects=(Conflict,))
         except Conflict:
             return
 
     def set_priority(self, name: str, priority: int) -> None:
         """Change a deployment's priority, whoever else changes it."""
+        change, gone_or_changed = self._protocol.configuration.create_or_update, (NotThere, Conflict)
         for _ in range(_TRIES):
             try:
-                found = self._call(self._protocol.configuration.get, name)
+                found = self._read(self._protocol.configuration.get, name, expects=(NotThere,))
             except NotThere:
                 return
             found.priority = priority
             try:
-                self._call(self._protocol.configuration.create_or_update, name, found, f'"{found.etag}"')
-            except Conflict:
+                self._call(change, name, found, f'"{found.etag}"', expects=gone_or_changed)
+            except gone_or_changed:
                 continue
             return
         raise TransportError(f"deployment {name} of hub {self.host} changes all the time")
 
     def delete_deployment(self, name: str) -> None:
         try:
-            self._call(self._protocol.configuration.delete, name, "*")
+            self._call(self._protocol.configuration.delete, name, "*", expects=(NotThere,))
         except NotThere:
             return
 
@@ -164,25 +183,43 @@ class HubClient:
         )
         invoke, passing = self._protocol.modules.invoke_method, _UNDONE if once else _PASSING - {504}
         try:
-            return self._call(
-                invoke, device, module, wish, passing=passing, once=once, timeout=seconds + _BEYOND
+            return self._read(
+                invoke,
+                device,
+                module,
+                wish,
+                expects=(NotThere, _TimedOut),
+                passing=passing,
+                once=once,
+                timeout=seconds + _BEYOND,
             ).payload
         except _TimedOut as error:
             raise NoAnswer(str(error)) from error
+
+    def _read(self, operation: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """As `_call`, of what has to give something back: for the SDK nothing is an answer, too."""
+        found = self._call(operation, *arguments, **options)
+        if found is None:
+            raise self._strange("it says nothing at all")
+        return found
 
     def _call(
         self,
         operation: Callable[..., Any],
         *arguments: Any,
+        expects: tuple[type[Exception], ...] = (),
         passing: set[int] = _PASSING,
         once: bool = False,
         timeout: float | None = None,
     ) -> Any:
         """Call the hub, again where that may help, and unless `once` forbids it.
 
-        `timeout` is in seconds; the SDK's own, of a hundred, is shorter than direct methods may take.
+        Args:
+            expects: which of NotThere, Conflict and _TimedOut the caller has an answer to; the others are
+                a hub that cannot be worked with.
+            timeout: in seconds; the SDK's own, of a hundred, is shorter than direct methods may take.
         """
-        from azure.core.exceptions import AzureError
+        from azure.core.exceptions import AzureError, DeserializationError
         from azure.iot.hub.sastoken import SasTokenError
         from msrest.exceptions import ClientException, HttpOperationError
 
@@ -196,7 +233,7 @@ class HubClient:
                 if once and response.status_code in _PASSING - _UNDONE:
                     raise _TimedOut(str(response.status_code)) from error
                 if response.status_code not in passing or attempt == _TRIES - 1:
-                    raise self._translated(response) from error
+                    raise self._translated(response, expects) from error
                 self._sleep(_wait(response.headers.get("Retry-After"), attempt))
             except ClientException as error:
                 if (once and _was_sent(error)) or (timeout and "Read timed out" in str(error)):
@@ -204,6 +241,8 @@ class HubClient:
                 if attempt == _TRIES - 1 or not _may_pass(error):
                     raise self._unreachable(error) from error
                 self._sleep(_wait(None, attempt))
+            except (DeserializationError, UnicodeDecodeError) as error:
+                raise self._strange("what it says is not what was asked for") from error
             except SasTokenError as error:
                 raise Refused(
                     f"the SharedAccessKey in {CONNECTION_STRING} is not in base64",
@@ -216,8 +255,8 @@ class HubClient:
                 ) from error
         raise AssertionError("the last try returns or raises")
 
-    def _translated(self, response: Any) -> Exception:
-        """What a hub's refusal means."""
+    def _translated(self, response: Any, expects: tuple[type[Exception], ...]) -> Exception:
+        """What a hub's refusal means to a caller who has an answer to what it expects."""
         code = response.headers.get("iothub-errorcode", "")
         match response.status_code:
             case 401:
@@ -227,20 +266,37 @@ class HubClient:
                     f"hub {self.host} does not let us do that ({code})",
                     hint="the policy or role needs registry write, service connect, and twin rights",
                 )
-            case 404:
+            case 404 if NotThere in expects:
                 return NotThere(code)
-            case 409 | 412:
+            case 404:
+                return self._strange(f"404 {code}".strip())
+            case 409 | 412 if Conflict in expects:
                 return Conflict(code)
             case 429:
                 return OverQuota(
                     f"hub {self.host} is still throttled after {_TRIES} tries",
                     hint="wait, or give the hub more units",
                 )
-            case 504:
+            case 504 if _TimedOut in expects:
                 return _TimedOut(code)
+            case 504:
+                return TransportError(
+                    f"hub {self.host} did not answer in time, {_TRIES} times",
+                    hint="run again when it is back: it, or a proxy on the way, is down",
+                )
             case status:
-                said = _said(response)
-                return TransportError(f"hub {self.host} declines with {status} {code}: {said}")
+                why = " ".join(word for word in (str(status), code, _said(response)) if word)
+                return TransportError(
+                    f"hub {self.host} declines: {why}",
+                    hint="run again; if it says the same, look at its host name and its state",
+                )
+
+    def _strange(self, what: str) -> TransportError:
+        """The error where something answers that seems to be no hub."""
+        return TransportError(
+            f"{self.host} does not answer as a hub does: {what}",
+            hint="look at its host name, and whether a proxy on the way wants somebody to sign in",
+        )
 
     def _unauthorized(self, date: str) -> Exception:
         """A key that is wrong, or clocks that differ: the hub's own date tells which."""
