@@ -76,6 +76,13 @@ def _by_typer(words: list[str]) -> int:
 
 def run() -> None:
     """The `fleetctl` entry point."""
+    try:
+        _run()
+    except KeyboardInterrupt:  # while modules are imported: whatever a verb does, it ends by itself
+        sys.exit(130)
+
+
+def _run() -> None:
     from fleetctl.cli.quick import answered
 
     see_to_streams()

@@ -47,6 +47,9 @@ def exec_(
     Asks first when that is more than one board. Every line has its board's name in front. Exits 1 when the
     command failed on a board, or a board did not answer.
     """
+    line = command[0] if len(command) == 1 else shlex.join(command)
+    if not line.strip():
+        raise UsageError("there is no command", hint="fleetctl exec --on BOARD -- COMMAND")
     from fleetctl.cli.rollout import ask
     from fleetctl.cli.session import open_session, refuse_without_ssh
     from fleetctl.report.console import emit_json, emit_markdown_table
@@ -56,7 +59,6 @@ def exec_(
     if transport is TransportKind.MANIFEST:
         refuse_without_ssh(session.boards)
     reader = _reader(session, transport)
-    line = command[0] if len(command) == 1 else shlex.join(command)
     if len(session.boards) > 1:
         ask(yes, f"Run `{line}` on {session.selection}?")
     results: list[Mapping[str, Any]] = []

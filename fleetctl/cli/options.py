@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fleetctl.cli import complete
+from fleetctl.errors import UsageError
 from fleetctl.project import DEFAULT_MANIFEST as DEFAULT_MANIFEST
 
 
@@ -26,6 +27,14 @@ class TransportKind(StrEnum):
     FAKE = "fake"
 
 
+def _given(ctx: typer.Context, param: typer.CallbackParam, value: str) -> str:
+    """A selection that is given and empty is a variable that was not set, and must not mean every board."""
+    source = ctx.get_parameter_source(param.name or "")
+    if not value.strip() and source is not None and source.name == "COMMANDLINE":
+        raise UsageError("--on is empty", hint="leave it out to mean every board")
+    return value
+
+
 FileOption = Annotated[Path, typer.Option("-f", "--file", help="The fleet manifest.", show_default=True)]
 OnOption = Annotated[
     str,
@@ -33,6 +42,7 @@ OnOption = Annotated[
         "--on",
         help="Boards: names, globs, @groups, label=value, !not. Default: all.",
         autocompletion=complete.selections,
+        callback=_given,
     ),
 ]
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="Form of the result on stdout.")]

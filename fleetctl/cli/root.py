@@ -2,6 +2,8 @@
 
 import importlib
 import os
+import signal
+import sys
 from typing import Any
 
 import typer
@@ -34,7 +36,17 @@ class LazyGroup(Verbs):
 
             show_error(error)
             raise typer.Exit(error.exit_code) from error
-        except (typer.Exit, typer.Abort, typer.TyperException, KeyboardInterrupt, BrokenPipeError):
+        except typer.Abort as stop:
+            if isinstance(stop.__context__, KeyboardInterrupt):  # which Typer takes for an answer of no
+                typer.echo("Aborted!", err=True)
+                raise typer.Exit(128 + signal.SIGINT) from stop
+            raise
+        except BrokenPipeError as error:  # which Typer takes for exit 1, and 1 is a difference that was found
+            from fleetctl.report.console import silence
+
+            silence(sys.stdout)
+            raise typer.Exit(128 + signal.SIGPIPE) from error
+        except (typer.Exit, typer.TyperException, KeyboardInterrupt):
             raise
         except Exception as error:
             from fleetctl.report.problems import show_internal_error, unwritten

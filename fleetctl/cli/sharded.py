@@ -66,6 +66,8 @@ def part_of(
     if results:
         if result:
             raise UsageError("--result goes with --shard", hint="`--output json` prints what was joined")
+        if results.exists() and not results.is_dir():  # one that is not there: no shard ended
+            raise UsageError(f"{results} is no folder", hint="give that of the shards' results")
         return Part(wave, results=results)
     if not result:
         raise UsageError("--result is missing", hint="the file is what `--join` judges the wave by")

@@ -79,3 +79,21 @@ def test_a_character_that_does_not_fit_is_escaped(encoding: str) -> None:
     assert 0 == shown.returncode, shown.stderr
     assert "\\u2192" in shown.stdout
     assert "é → ʿ" == document["settings"][0]["value"]
+
+
+def test_an_interrupt_while_modules_are_imported_is_no_accident() -> None:
+    """Ctrl-C a moment after the start says nothing, and is exit 130."""
+    script = """
+import sys
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+sys.argv = ["fleetctl", "plan"]
+import fleetctl.cli
+fleetctl.cli.run()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert (130, "", "") == (done.returncode, done.stdout, done.stderr)

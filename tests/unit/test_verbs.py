@@ -1,6 +1,9 @@
 """The verbs that talk to boards, on simulated ones: results, talk, exit codes, and what JSON they print."""
 
 import json
+import os
+import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -468,3 +471,71 @@ def test_no_traceback_reaches_a_user(fleetctl: Fleetctl) -> None:
 
     assert said.status == 70
     assert "Traceback" not in said.err + said.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["plan"], ["status"], ["rollout", "--yes"], ["rollback", "--yes"], ["leave", "--yes"], ["history"]],
+)
+@pytest.mark.parametrize("selection", ["", "  "])
+def test_an_empty_selection_is_not_the_whole_fleet(
+    fleetctl: Fleetctl, words: list[str], selection: str
+) -> None:
+    """`--on "$BOARD"` with a variable that is not set touches nothing."""
+    said = fleetctl(*words, "--on", selection)
+
+    assert (2, "") == (said.status, said.out)
+    assert "--on is empty" in said.err
+
+
+def test_no_command_is_run_on_no_board(fleetctl: Fleetctl) -> None:
+    """`exec -- "$COMMAND"` with a variable that is not set is refused as well."""
+    said = fleetctl("exec", "--yes", "--", " ")
+
+    assert (2, True) == (said.status, "there is no command" in said.err)
+
+
+@pytest.mark.parametrize("verb", ["plan", "status", "validate", "manual"])
+def test_a_page_that_nobody_reads_finds_no_difference(fleetctl: Fleetctl, verb: str) -> None:
+    """Behind a pipe that is closed the exit is that of the signal: 1 would be something that was found."""
+    fleetctl("rollout", "--yes")
+    argv = [sys.executable, "-m", "fleetctl", verb]
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "CI": "1"}
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        err = process.stderr.read()
+
+    assert (128 + signal.SIGPIPE, "") == (process.returncode, err)
+
+
+def test_an_interrupt_at_a_question_is_no_answer(fleetctl: Fleetctl) -> None:
+    """Ctrl-C is exit 130 there too, and no is 1."""
+    del fleetctl
+    assert 128 + signal.SIGINT == asked(lambda process, _: process.send_signal(signal.SIGINT))
+    assert 1 == asked(lambda _, terminal: os.write(terminal, b"n\n"))
+
+
+def asked(answer: Callable[["subprocess.Popen[bytes]", int], object]) -> int:
+    """How a rollout ends whose question is answered so."""
+    terminal, side = pty.openpty()
+    argv = [sys.executable, "-m", "fleetctl", "rollout"]
+    with subprocess.Popen(argv, stdin=side, stdout=subprocess.DEVNULL, stderr=side) as process:
+        os.close(side)
+        said = b""
+        while b"[y/N]" not in said:
+            said += os.read(terminal, 1000)
+        answer(process, terminal)
+        process.wait(60)
+    os.close(terminal)
+    return process.returncode
+
+
+def test_a_shard_s_results_lie_in_a_folder(fleetctl: Fleetctl) -> None:
+    """A file in its place is a slip of the hand, and no board to see to."""
+    Path("report.html").write_text("no folder")
+    said = fleetctl("rollout", "--wave", "1", "--join", "report.html")
+
+    assert (2, True) == (said.status, "report.html is no folder" in said.err)
