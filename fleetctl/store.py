@@ -199,7 +199,7 @@ class Journal:
             return
         with self.path.open("rb") as stream:
             for line in stream:
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError, RecursionError):
                     record = json.loads(line)
                     if isinstance(record, dict):
                         yield record

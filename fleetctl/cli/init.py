@@ -1,5 +1,6 @@
 """`fleetctl init`: a small fleet to start from."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +38,7 @@ def init(
     talk.done(f"{len(written)} files written" if len(written) != 1 else "1 file written")
     manifest = folder / DEFAULT_MANIFEST
     talk.step(f"next: describe your boards in {manifest}")
-    option = "" if manifest == DEFAULT_MANIFEST else f" -f {manifest}"
+    option = "" if manifest == DEFAULT_MANIFEST else f" -f {shlex.quote(str(manifest))}"
     talk.note(f"fleetctl validate{option}    checks it")
     talk.note(f"fleetctl build{option}       builds its models")
     talk.note(f"fleetctl plan{option}        says what a rollout would change")

@@ -16,7 +16,7 @@ from fleetctl.lab import detached
 from fleetctl.lab.iothub.files import HubFiles, RunningHub, WantedHub
 from fleetctl.lab.state import LabFiles, LabState, VirtualBoard, Wanted
 from fleetctl.lab.up import Say, Up
-from fleetctl.store import Lock
+from fleetctl.store import Lock, naming
 
 
 class Driver(StrEnum):
@@ -218,7 +218,7 @@ def _actions(driver: Driver) -> _Actions:
 @contextlib.contextmanager
 def _alone(files: LabFiles, purpose: str) -> Iterator[None]:
     """One change of the lab at a time; the lock lies beside the lab's folder, which a change may remove."""
-    files.folder.parent.mkdir(parents=True, exist_ok=True)
     with Lock(files.folder.with_name("lab.lock"), f"`fleetctl {purpose}`"):
-        files.folder.mkdir(mode=0o700, exist_ok=True)
+        with naming(files.folder):
+            files.folder.mkdir(mode=0o700, exist_ok=True)
         yield

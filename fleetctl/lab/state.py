@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from fleetctl.errors import FleetError
+from fleetctl.errors import UsageError
 from fleetctl.project import Project
 from fleetctl.store import atomic_write
 
@@ -114,16 +114,18 @@ class LabState(Struct, frozen=True):
         """The state on disk, or None where there is none.
 
         Raises:
-            FleetError: the file is not one that this version wrote.
+            UsageError: the file is not one that this version wrote.
         """
         try:
             record = json.loads(path.read_bytes())
+            if record["schema"] != SCHEMA:
+                raise ValueError
             boards = {str(name): VirtualBoard(**board) for name, board in record["boards"].items()}
             return cls(boards, int(record["generation"]), int(record["pid"]), str(record["driver"]))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise FleetError(
-                f"{path} is not a lab of this version ({error})",
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise UsageError(
+                f"{path} is damaged, or not a lab of this version",
                 hint="start over with `fleetctl lab down` and `fleetctl lab up`",
             ) from error

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Kinds of what is said: that it is valid, the fleet itself, and what is rendered for it.
 VALID, FLEET, RELEASES = "valid", "fleet", "releases"
 PACKAGE = os.path.dirname(os.path.dirname(__file__))
+_KIND, _ORDINARY = 0o170000, 0o100000  # of files, as `stat` has them, which is dear to import
 _IGNORED = b".fleetctl/"  # the line that `init` writes into .gitignore
 _JUDGES = ("", "cli", "compatibility", "manifest")  # folders of the package that a verdict depends on
 
@@ -137,7 +138,10 @@ def _may_keep(folder: str) -> bool:
 
 
 def _read(path: str) -> bytes:
-    with open(path, "rb") as stream:
+    """The bytes of an ordinary file: a pipe would be waited for."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+        if os.fstat(stream.fileno()).st_mode & _KIND != _ORDINARY:
+            raise OSError(path)
         return stream.read()
 
 

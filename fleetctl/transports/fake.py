@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from msgspec import Struct, field, to_builtins
+from msgspec import Struct, ValidationError, convert, field, to_builtins
 
 from fleetctl.errors import TransportError
 from fleetctl.manifest.schema import Board
@@ -20,7 +20,7 @@ from fleetctl.store import atomic_write
 from fleetctl.transports.base import NOTHING_SIGNED, Order, Reply, ReplyStatus
 from fleetctl.transports.dialogue import carry_out
 from fleetctl.transports.fake_board import FakeBoard
-from fleetctl.transports.fake_record import Record
+from fleetctl.transports.fake_record import Record, whole
 from fleetctl.transports.faults import Faults
 from fleetctl.transports.orders import Goal, Work
 from fleetctl.transports.wire import BoardFault
@@ -140,10 +140,10 @@ class FakeTransport(Struct):
             document = json.loads(path.read_bytes())
             if document["schema"] != RECORD_SCHEMA:
                 raise ValueError(document["schema"])
-            return Record(**document["record"])
+            return whole(convert(document["record"], Record))
         except FileNotFoundError:
             return Record()
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
             raise TransportError(
                 f"{path} is not the record of a simulated board",
                 hint="delete it: the board is then as good as new",

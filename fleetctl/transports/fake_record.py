@@ -21,3 +21,15 @@ class Record(Struct):
     receipts: list[dict[str, Any]] = field(default_factory=list)  # oldest first
     trust: dict[str, Any] | None = None  # fleet, board, keys: PEM; None: it takes what it is brought
     serial: int | None = None  # the latest place in history that it confirmed
+
+
+def whole(record: Record) -> Record:
+    """`record`, if every blob that its releases name is here.
+
+    Raises:
+        ValueError: one is not: the file was altered.
+    """
+    named = {digest for files in record.releases.values() for digest in files.values()}
+    if not named <= record.sizes.keys():
+        raise ValueError("a release names a blob that is not here")
+    return record

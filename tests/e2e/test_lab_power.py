@@ -252,7 +252,7 @@ def test_a_lab_of_another_version_is_not_misread(new_lab: MakeLab) -> None:
     """A state file of another shape is an error with a way out, never a guess."""
     lab = new_lab()
     lab.files.state.parent.mkdir(parents=True)
-    for text in ("", "[]", '{"boards": {"a": {"host": 1}}}', '{"boards": 3}', "\x00"):
+    for text in ("", "[]", "null", '{"schema": "fleetctl.lab/v9", "boards": {}}', '{"boards": 3}', "\x00"):
         lab.files.state.write_text(text)
         with pytest.raises(FleetError, match="not a lab of this version"):
             LabState.read(lab.files.state)

@@ -1,6 +1,7 @@
 """Simulated boards: faults do what they say, what happened is kept, a faults file is read strictly."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +249,23 @@ def test_every_fault_is_documented() -> None:
     rows = [line.split("`")[1] for line in DOCUMENTATION.read_text().splitlines() if line.startswith("| `")]
 
     assert list(Fault.__struct_fields__) == rows
+
+
+@pytest.mark.parametrize("record", ["[" * 100_000, '{"sizes": 3}'])
+def test_a_record_that_was_damaged_is_named(record: str, tmp_path: Path) -> None:
+    """However deep it is, and whatever lies where something else should."""
+    (tmp_path / "luxor-01.json").write_text(f'{{"schema": "fleetctl.fake-board/v1", "record": {record}}}')
+    with pytest.raises(TransportError, match="not the record of a simulated board"):
+        observe(FakeTransport(tmp_path))
+
+
+def test_a_record_without_one_of_its_blobs_is_named(store: BlobStore, tmp_path: Path) -> None:
+    """One digit that flipped is not an accident of ours."""
+    given = order(store)
+    release(FakeTransport(tmp_path / "boards"), given)
+    (path,) = (tmp_path / "boards").glob("*.json")
+    record = json.loads(path.read_text())
+    record["record"]["sizes"].pop(given.release.files["model/model.tflite"].sha256)
+    path.write_text(json.dumps(record))
+    with pytest.raises(TransportError, match="not the record of a simulated board"):
+        observe(FakeTransport(tmp_path / "boards"))

@@ -1,6 +1,7 @@
 """What is answered without Typer: the very words that Typer would give, and nothing that no longer holds."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -264,3 +265,12 @@ def test_what_changes_boards_reads_the_manifest() -> None:
 
     assert load_to_look(Path(MANIFEST)).boards["b7"].host == "evil"
     assert load(Path(MANIFEST)).boards["b7"].host == "h7"
+
+
+def test_a_pipe_in_its_place_is_not_waited_for() -> None:
+    """What was found valid before is a file: reading from a named pipe would wait for ever."""
+    assert validated()
+    Path(MANIFEST).unlink()
+    os.mkfifo(MANIFEST)
+
+    assert None is recall(MANIFEST, VALID)
