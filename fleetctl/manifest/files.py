@@ -137,6 +137,10 @@ class _Reader:
                 self._complain(node, f"`{path}` includes itself{_through(chain, real)}", "")
             elif _is_missing(path):
                 self._complain(node, f"there is no file `{path}`", "")
+            elif path.is_dir():
+                self._complain(
+                    node, f"`{path}` is a folder", f"include its files, such as `{pattern}/*.yaml`"
+                )
             elif len(self.seen) >= MAX_FILES:
                 self._complain(node, f"more than {MAX_FILES:,} files", "put several boards into a file")
                 return
@@ -198,7 +202,10 @@ def read_bounded(path: Path, budget: int) -> bytes:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise _refusal(path, "is a folder, not a file", f"did you mean {path / 'fleet.yaml'}?")
+            inside = path / "fleet.yaml"
+            raise _refusal(
+                path, "is a folder, not a file", f"did you mean {inside}?" if inside.exists() else ""
+            )
         if not stat.S_ISREG(status.st_mode):
             raise _refusal(path, "is not a regular file")
         if status.st_size > budget:

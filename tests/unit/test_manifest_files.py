@@ -129,7 +129,18 @@ def test_one_broken_file_hides_no_other(inventory: Path) -> None:
 
 def test_a_folder_for_a_file(inventory: Path) -> None:
     """The folder of a manifest is told from the manifest."""
+    assert said(inventory) == ["inventory: is a folder, not a file"]
+    (inventory / "fleet.yaml").write_text(HEAD + board("a"))
     assert said(inventory) == ["inventory: is a folder, not a file; did you mean inventory/fleet.yaml?"]
+
+
+def test_a_folder_is_not_included(inventory: Path) -> None:
+    """It is said where the include stands, with what would do."""
+    (inventory / "groups").mkdir()
+    (inventory / "fleet.yaml").write_text(HEAD + "include: [groups]\n" + board("a"))
+
+    text = "include[0]: `inventory/groups` is a folder; include its files, such as `groups/*.yaml`"
+    assert any(problem.endswith(text) for problem in said(inventory / "fleet.yaml"))
 
 
 def test_no_file_at_all(inventory: Path) -> None:
