@@ -50,6 +50,7 @@ ELSEWHERE = {
 _FLEETCTL = """\
 #!{python}
 # `fleetctl`, with a build that does not train.
+import os
 import sys
 sys.path.insert(0, {tests!r})
 if sys.argv[1:2] == ["build"] and not {{"--changed", "--check"}} & set(sys.argv):
@@ -58,8 +59,11 @@ if sys.argv[1:2] == ["build"] and not {{"--changed", "--check"}} & set(sys.argv)
     from fleetctl.build.builder import build
     from fleetctl.manifest.loader import load
     from fleetctl.project import Project
-    manifest = Path("inventory/fleet.yaml")
-    print(build(load(manifest), Project(manifest), models=sys.argv[2:], stages=QuadrantStages()).built)
+    from fleetctl.cli.build_images import bring_images
+    fleet, project = load(Path("inventory/fleet.yaml")), Project(Path("inventory/fleet.yaml"))
+    result = build(fleet, project, models=sys.argv[2:], stages=QuadrantStages())
+    print([model.name for model in result.built])
+    bring_images(fleet, project, [model.name for model in result.models], os.environ)
 else:
     from fleetctl.cli import run
     run()

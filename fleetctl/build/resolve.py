@@ -95,9 +95,13 @@ def staleness(model: Model, locked: LockedModel | None, inputs: str) -> str:
     missing = [variant.value for variant in model.variants if variant.value not in locked.variants]
     if missing:
         return f"variant {', '.join(missing)} not built yet"
+    return "" if model.edgetpu.compile is EdgeTpuBuild.CI else uncompiled(locked)
+
+
+def uncompiled(locked: LockedModel) -> str:
+    """What is still to be compiled of a model, as a reason to build it; empty where nothing is."""
     pending = [name for name, variant in locked.variants.items() if variant.pending]
-    left_to_ci = model.edgetpu.compile is EdgeTpuBuild.CI
-    return f"variant {', '.join(pending)} not compiled yet" if pending and not left_to_ci else ""
+    return f"variant {', '.join(pending)} not compiled yet" if pending else ""
 
 
 def _demand_compiled(boards: Iterable[Board], models: Mapping[str, LockedModel]) -> None:

@@ -15,7 +15,8 @@ from fleetctl.cli.result import show
 
 if TYPE_CHECKING:
     from fleetctl.build.builder import BuildResult
-    from fleetctl.lockfile import LockedVariant
+    from fleetctl.lockfile import LockedModel, LockedVariant
+    from fleetctl.manifest.schema import Model
 
 BUILD_SCHEMA = "fleetctl.build/v1"
 COLUMNS = ["model", "variant", "top-1", "drop", "worst sign", "size", "samples", "artifact", "built"]
@@ -35,7 +36,7 @@ def build(
     ] = False,
     changed: Annotated[
         bool,
-        typer.Option("--changed", help="Build nothing: name the models that the lock does not describe."),
+        typer.Option("--changed", help="Build nothing: name the models and images that the lock lacks."),
     ] = False,
     images: Annotated[
         bool,
@@ -110,16 +111,21 @@ def _told_if_interrupted(*, force: bool) -> Iterator[None]:
 
 
 def _show_changed(file: Path, names: list[str], output: Output) -> None:
-    """Models whose recipe or data are not those in the lock, and why: what a pipeline builds in a matrix."""
+    """Models whose recipe or data are not those in the lock, and why: what a pipeline builds in a matrix.
+
+    So is one whose compilation another machine left to the pipeline. Images are told apart from them: one may
+    be missing though every model is locked, where a board came to the hub, or fleetctl itself has changed.
+    """
     import json
 
     from fleetctl import lockfile
     from fleetctl.build.builder import choose
     from fleetctl.build.inputs import model_inputs
-    from fleetctl.build.resolve import staleness
+    from fleetctl.cli.build_images import missing_images
     from fleetctl.manifest.loader import load
     from fleetctl.project import Project
     from fleetctl.report import github
+    from fleetctl.report.console import talk
 
     fleet, project = load(file), Project(file)
     lock = lockfile.read(project.lockfile)
@@ -127,13 +133,29 @@ def _show_changed(file: Path, names: list[str], output: Output) -> None:
     stale = {
         name: why
         for name, digest in inputs.items()
-        if (why := staleness(fleet.models[name], lock.models.get(name), digest))
+        if (why := _why_built(fleet.models[name], lock.models.get(name), digest))
     }
+    missing = missing_images(fleet, project, inputs, os.environ)
+    for each in missing:
+        talk.note(f"module image of {each.model} {each.variant} for {each.platform} not made yet")
     data = {"models": {name: {"why": why, "inputs": inputs[name]} for name, why in stale.items()}}
     rows = [[name, inputs[name][:12], why] for name, why in stale.items()]
     show(output, schema="fleetctl.changed/v1", data=data, columns=["model", "inputs", "why"], rows=rows)
     matrix = [{"model": name, "inputs": inputs[name]} for name in stale]
-    github.set_outputs({"matrix": json.dumps(matrix), "any": bool(stale)})
+    github.set_outputs(
+        {
+            "matrix": json.dumps(matrix),
+            "any": bool(stale),
+            "models": " ".join(stale),
+            "images": bool(missing),
+        }
+    )
+
+
+def _why_built(model: "Model", locked: "LockedModel | None", inputs: str) -> str:
+    from fleetctl.build.resolve import staleness, uncompiled
+
+    return staleness(model, locked, inputs) or (uncompiled(locked) if locked else "")
 
 
 def _tell_github(result: "BuildResult", rows: list[list[str]], *, lock_changed: bool) -> None:

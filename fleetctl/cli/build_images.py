@@ -1,13 +1,16 @@
 """The second half of `fleetctl build`: images for boards `via: iothub`, pushed and locked by digest."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 from msgspec.structs import asdict
 
 from fleetctl.manifest.schema import Fleet, IotHub, Via
 from fleetctl.project import Project
+
+if TYPE_CHECKING:
+    from fleetctl.images.fleet_images import Wanted
 
 
 class BuiltImages(Struct, frozen=True):
@@ -45,9 +48,9 @@ def bring_images(
     from fleetctl.report.console import talk
     from fleetctl.store import Lock
 
-    boards = [name for name, board in fleet.boards.items() if board.model in models]
+    boards = _over_hub(fleet, models)
     hub, lock = settings(fleet.iothub, environment), lockfile.read(project.lockfile)
-    if not lock.images and all(fleet.boards[name].via is not Via.IOTHUB for name in boards):
+    if not lock.images and not boards:
         return BuiltImages()
     wanted = wanted_images(fleet, lock, boards, Renderer.of(project.templates))
     if check:
@@ -71,6 +74,34 @@ def bring_images(
         variants = images.setdefault(each.model, {}).setdefault(each.variant, {})
         variants[each.platform] = {**asdict(image), "built": is_new}
     return BuiltImages(images, changed)
+
+
+def missing_images(
+    fleet: Fleet, project: Project, models: Collection[str], environment: Mapping[str, str]
+) -> "list[Wanted]":
+    """The images that boards over IoT Hub need of these models as they are locked, and the lock lacks.
+
+    Empty where nothing says where images go: nobody could make them.
+
+    Raises:
+        FleetError: IoT Edge does not run on one of the boards.
+    """
+    from fleetctl import lockfile
+    from fleetctl.cli.over_iothub import settings
+    from fleetctl.images.fleet_images import wanted_images
+    from fleetctl.render.renderer import Renderer
+
+    boards = _over_hub(fleet, models)
+    if not boards or not settings(fleet.iothub, environment).registry:
+        return []
+    lock = lockfile.read(project.lockfile)
+    wanted = wanted_images(fleet, lock, boards, Renderer.of(project.templates))
+    return [each for each in wanted if each.locked(lock) is None]
+
+
+def _over_hub(fleet: Fleet, models: Collection[str]) -> list[str]:
+    """The boards with these models that are reached over IoT Hub."""
+    return [name for name, board in fleet.boards.items() if board.model in models and board.via is Via.IOTHUB]
 
 
 def _why_not(hub: IotHub, environment: Mapping[str, str]) -> str:

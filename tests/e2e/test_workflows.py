@@ -4,6 +4,7 @@ The boards are the process lab's, the model is real and tiny. `fleetctl build` i
 `quadrant_fleet`, which do not train; everything else is the command line that workflows call.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,9 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from base_images import FILES, little_wheelhouse, publish, rootfs
 from github_stand_in import REPOSITORY, GitHubStandIn, standing_in
 from quadrant_fleet import QuadrantFleet
+from registry import running_registry
 from workflow_runner import ELSEWHERE, FOLDER, ROOT, JobResult, Runner, all_steps, name_of, programs
+
+from fleetctl import lockfile
+from fleetctl.remotes.oci import OciRemote
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("workflows")]
 
@@ -240,6 +246,57 @@ def test_what_was_refused_is_brought_by_nothing_behind_it(team: Team) -> None:
     passed = ok(team.merge("next"))
     assert "harder photos" in passed["canary"].log
     assert team.sha("main") == team.deployed()
+
+
+def test_the_first_board_over_a_hub_gets_a_signed_image(team: Team, tmp_path: Path) -> None:
+    """No model changed and none is built: the image is made from the one that was published, and signed."""
+    calls = tmp_path / "calls"
+    cosign = team.runner.programs / "cosign"
+    cosign.write_text(f'#!/bin/sh\necho "$*" >> {calls}\n')
+    cosign.chmod(0o755)
+    little_wheelhouse(team.runner.state / "wheelhouse", ["aarch64"])
+    with running_registry(tmp_path / "registry") as at:
+        publish(OciRemote(f"oci://{at}/base"), "1", {"arm64": rootfs(FILES)})
+        team.branch("hub")
+        team.fleet.edit("karnak-01: {host: 192.0.2.3", "karnak-01: {via: iothub")
+        hub = f'iothub: {{registry: {at}/team/fleet, base: "{at}/base:1"}}\n'
+        team.fleet.edit("rollout:\n", f"{hub}rollout:\n")
+        team.push("hub")
+        built = ok(team.runner.run("build", "push", "refs/heads/hub", {}))
+        (tmp_path / "fleet.lock").write_text(_file(team, "hub", "model_artifacts/fleet.lock"))
+        image = lockfile.read(tmp_path / "fleet.lock").images["quadrants"]["int8"]["linux/arm64"]
+        again = ok(team.runner.run("build", "workflow_dispatch", "refs/heads/hub", {}))
+
+    assert ["changed", "lock"] == [key for key, job in built.items() if not job.skipped]
+    assert "skipped" == _outcome(built["lock"], "Lock what was built")
+    assert "success" == _outcome(built["lock"], "Make the images that are missing")
+    assert f"sign --yes {at}/team/fleet@sha256:{image.digest}" in calls.read_text().splitlines()
+    assert "Lock what was built" == _subject(team, "hub")
+    assert ["changed"] == [key for key, job in again.items() if not job.skipped]
+
+
+def test_a_model_that_did_not_change_is_fetched_and_not_built_again(team: Team) -> None:
+    """The job that locks publishes all models of the lock, and has only those at hand that were built."""
+    second = "  seconds: {task: classification, dataset: {kind: folder, path: photos}, variants: [int8]}\n"
+    team.branch("second")
+    team.fleet.edit("defaults: {model", f"{second}defaults: {{model")
+    team.push("second")
+    built = ok(team.runner.run("build", "push", "refs/heads/second", {}))
+
+    assert "## Lock what was built: success\n['seconds']\n" in built["lock"].log
+    assert {"seconds", "quadrants"} == set(
+        json.loads(_file(team, "second", "model_artifacts/fleet.lock"))["models"]
+    )
+
+
+def _outcome(job: JobResult, name: str) -> str:
+    (found,) = (step.outcome for step in job.steps if step.name == name)
+    return found
+
+
+def _file(team: Team, branch: str, path: str) -> str:
+    argv = ["git", "-C", team.origin, "show", f"{branch}:{path}"]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
 def _subject(team: Team, branch: str) -> str:

@@ -6,9 +6,20 @@ from pathlib import Path
 import jsonschema
 import pytest
 from git_fleet import GitFleet
+from msgspec.structs import replace
+from step_outputs import outputs
 
+from fleetctl import lockfile
 from fleetctl.cli import main
+from fleetctl.images.fleet_images import wanted_images
+from fleetctl.lockfile import ModuleImage
+from fleetctl.manifest.loader import load
+from fleetctl.project import Project
+from fleetctl.render.renderer import Renderer
 from fleetctl.schemas import SCHEMAS
+
+HUB = "iothub: {registry: registry.example/temples/fleet}\n"
+OVER_SSH = "board: raspberrypi5, model: toy, host: 192.0.2.3"
 
 
 def test_models_that_the_lock_does_not_describe_are_named(
@@ -22,16 +33,93 @@ def test_models_that_the_lock_does_not_describe_are_named(
     assert 0 == main(["build", "--changed", "-o", "json"])
     said = json.loads(capsys.readouterr().out)
     jsonschema.validate(said, SCHEMAS["fleetctl.changed/v1"])
-    none = said["models"]
+    none, before = said["models"], outputs((tmp_path / "outputs").read_text())
     fleet.edit("samples: 6", "samples: 7")
     assert 0 == main(["build", "--changed", "-o", "json"])
     said = json.loads(capsys.readouterr().out)
     jsonschema.validate(said, SCHEMAS["fleetctl.changed/v1"])
-    one = said["models"]["toy"]
-    outputs = (tmp_path / "outputs").read_text().splitlines()
+    one, told = said["models"]["toy"], outputs((tmp_path / "outputs").read_text())
 
     assert {} == none
     assert "its recipe or its data changed since it was built" == one["why"]
-    assert ["[]", "false", "true"] == [outputs[index] for index in (1, 4, 10)]
-    assert [{"model": "toy", "inputs": one["inputs"]}] == json.loads(outputs[7])
+    assert [{"model": "toy", "inputs": one["inputs"]}] == json.loads(told["matrix"])
+    assert {"any": "true", "models": "toy"} == {name: told[name] for name in ("any", "models")}
+    assert {"matrix": "[]", "any": "false", "models": "", "images": "false"} == before
     assert 2 == main(["build", "--changed", "--check"])
+
+
+@pytest.fixture
+def over_hub(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> GitFleet:
+    """A fleet whose model is locked, with one board over a hub; in a step of a workflow."""
+    fleet = GitFleet.enter(tmp_path_factory, tmp_path, monkeypatch)
+    fleet.manifest.write_text(fleet.manifest.read_text() + HUB)
+    fleet.edit(OVER_SSH, "board: raspberrypi5, model: toy, via: iothub")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
+    return fleet
+
+
+def told_of_changes(tmp_path: Path) -> dict[str, str]:
+    assert 0 == main(["build", "--changed"])
+    return outputs((tmp_path / "outputs").read_text())
+
+
+def lock_images(fleet: GitFleet) -> None:
+    """As a build would: an image of what each board over a hub needs."""
+    project, loaded = Project(fleet.manifest), load(fleet.manifest)
+    lock = lockfile.read(project.lockfile)
+    wanted = wanted_images(loaded, lock, list(loaded.boards), Renderer.of(project.templates))
+    images = {each.platform: ModuleImage(each.content, "d" * 64, "debian", 1) for each in wanted}
+    lockfile.write(project.lockfile, replace(lock, images={"toy": {"int8": images}}))
+
+
+def test_the_first_board_over_a_hub_needs_an_image_though_no_model_changed(
+    over_hub: GitFleet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Told apart from models, for nothing is to be trained; and as `build --check` sees it, both ways."""
+    first, said = told_of_changes(tmp_path), capsys.readouterr().err
+    refused = main(["build", "--check"])
+    lock_images(over_hub)
+
+    assert ("false", "true", 11) == (first["any"], first["images"], refused)
+    assert "module image of toy int8 for linux/arm64 not made yet" in said
+    assert "false" == told_of_changes(tmp_path)["images"]
+    assert 0 == main(["build", "--check"])
+
+
+def test_another_processor_needs_an_image_of_its_own(over_hub: GitFleet, tmp_path: Path) -> None:
+    """A board of a kind that is there needs none; one with another processor does."""
+    lock_images(over_hub)
+    over_hub.edit(
+        "board: raspberrypi4, model: toy, host: 192.0.2.2", "board: raspberrypi4, via: iothub, model: toy"
+    )
+    same = told_of_changes(tmp_path)
+    over_hub.edit(
+        "board: raspberrypi4, model: toy, host: 192.0.2.1", "board: generic, model: toy, via: iothub"
+    )
+    other = told_of_changes(tmp_path)
+
+    assert ["false", "true"] == [same["images"], other["images"]]
+    assert "false" == other["any"]
+
+
+def test_another_fleetctl_needs_images_anew(
+    over_hub: GitFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The board's part of fleetctl is in the image: with other files in it, the lock's image is of no use."""
+    lock_images(over_hub)
+    monkeypatch.setattr(
+        "fleetctl.render.renderer.board_runtime", lambda: {"fleetctl_board.py": b"of the next version"}
+    )
+    told = told_of_changes(tmp_path)
+
+    assert ("false", "true") == (told["any"], told["images"])
+
+
+def test_images_that_nobody_could_make_are_not_asked_for(over_hub: GitFleet, tmp_path: Path) -> None:
+    """Where nothing says where they go, a job that makes them would have nothing to commit."""
+    over_hub.edit(HUB, "")
+
+    assert "false" == told_of_changes(tmp_path)["images"]

@@ -12,9 +12,9 @@ from toy_build import ToyStages, toy_fleet, toy_model
 from fleetctl import lockfile
 from fleetctl.artifact import MODEL_FILE
 from fleetctl.build.builder import build, check
-from fleetctl.build.resolve import load_artifact, resolve, resolve_board
+from fleetctl.build.resolve import load_artifact, resolve, resolve_board, staleness
 from fleetctl.build.stages import Converted, Measured, for_edge_tpu
-from fleetctl.cli.build import _edgetpu_notes
+from fleetctl.cli.build import _edgetpu_notes, _why_built
 from fleetctl.desired import desired_fleet
 from fleetctl.errors import GateRefused, LockStale, ToolchainMissing
 from fleetctl.lockfile import Compilation, LockedVariant, Pending
@@ -91,6 +91,17 @@ def test_a_pending_variant_is_up_to_date(tmp_path: Path, nowhere: Path) -> None:
     assert [] == again.asked
     assert not check(fleet, project).lock_changed
     assert nowhere.exists()
+
+
+def test_a_pipeline_builds_what_was_left_to_it(tmp_path: Path, nowhere: Path) -> None:
+    """Here the model is up to date; `build --changed`, by which a pipeline builds, names it all the same."""
+    fleet, project = fleet_of(tmp_path)
+    build(fleet, project, stages=EdgeTpuStages())
+    model, entry = fleet.models["toy"], lockfile.read(project.lockfile).models["toy"]
+
+    assert nowhere.exists()
+    assert not staleness(model, entry, entry.input_digest)
+    assert "variant edgetpu not compiled yet" == _why_built(model, entry, entry.input_digest)
 
 
 def test_boards_that_need_it_are_refused_and_others_go_on(tmp_path: Path, nowhere: Path) -> None:

@@ -201,6 +201,58 @@ def test_who_rolls_out_to_everybody(results: dict[str, tuple[str, str]], runs: b
     assert runs is Expressions({"needs": needs}).condition(condition)
 
 
+@pytest.mark.parametrize(
+    ("changed", "build", "images", "runs"),
+    [
+        ("success", "success", "false", True),
+        ("success", "success", "true", True),
+        ("success", "skipped", "true", True),
+        ("success", "skipped", "false", False),
+        ("success", "failure", "true", False),
+        ("success", "cancelled", "true", False),
+        ("failure", "skipped", "true", False),
+        ("failure", "skipped", "", False),
+    ],
+)
+def test_what_is_locked_was_built_or_is_an_image_that_was_missing(
+    changed: str, build: str, images: str, *, runs: bool
+) -> None:
+    """Images are made though no model changed; a model that could not be built still ends the way."""
+    needs = {
+        "changed": {"result": changed, "outputs": {"images": images}},
+        "build": {"result": build, "outputs": {}},
+    }
+    said = Expressions({"needs": needs}, failed={"success"} != {changed, build})
+
+    assert runs is said.condition(jobs(FOLDER / "build.yml")["lock"]["if"])
+
+
+@pytest.mark.parametrize(("models", "images"), [("true", "false"), ("false", "true"), ("true", "true")])
+def test_only_what_was_built_is_attested(models: str, images: str) -> None:
+    """Models that are fetched come behind it, and images last: they are made from both."""
+    needs = {"changed": {"outputs": {"any": models, "images": images}}}
+    said = Expressions({"needs": needs})
+    lock = [step for step in jobs(FOLDER / "build.yml")["lock"]["steps"] if said.condition(step.get("if"))]
+    names = [step.get("name") or name_of(step) for step in lock]
+    ours = [
+        *["actions/download-artifact", "Lock what was built", "Attest who built it, and from what"]
+        * (models == "true"),
+        "Fetch the models that did not change",
+        *["Make the images that are missing"] * (images == "true"),
+        "Publish the models",
+        "List the images",
+    ]
+
+    assert ours == names[2 : 2 + len(ours)]
+
+
+def test_another_fleetctl_starts_a_build() -> None:
+    """It may want other images: the file that pins it counts like the manifest."""
+    triggers = yaml.safe_load((FOLDER / "build.yml").read_text())[True]
+
+    assert {"inventory/**", ".github/fleetctl.txt"} == set(triggers["push"]["paths"])
+
+
 def test_what_is_run_elsewhere_is_in_a_workflow() -> None:
     """The list of steps that no test runs has no entry that nobody has."""
     named = {name_of(step) for path in EVERY for step in all_steps(path)}
