@@ -13,6 +13,7 @@ from fleetctl.project import Project
 
 if TYPE_CHECKING:
     from fleetctl.artifact import Artifact
+    from fleetctl.lockfile import Images
     from fleetctl.remotes.base import Remote
     from fleetctl.remotes.transfer import Transfer
 
@@ -109,17 +110,21 @@ def images(
         Path | None,
         typer.Option("--subjects", help="Write them here as checksums too, for what attests provenance."),
     ] = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="Only those that the commit here does not lock: just made.")
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """List the module images that the lock names, one reference a line: for what signs or verifies them.
 
-    There are none where no board is reached over an IoT Hub.
+    There are none where no board is reached over an IoT Hub. A pipeline signs those that are --new: the
+    others somebody has committed, and it does not know who made them.
     """
     from fleetctl.report import github
     from fleetctl.report.console import emit_json, emit_markdown_table, emit_text, talk
     from fleetctl.store import atomic_write
 
-    registry, named = _images(file)
+    registry, named = _images(file, new=new)
     if subjects is not None:
         atomic_write(subjects, "".join(f"{image['digest']}  {registry}\n" for image in named))
     references = [f"{registry}@sha256:{image['digest']}" for image in named]
@@ -132,24 +137,27 @@ def images(
         case Output.TABLE if references:
             emit_text("\n".join(references))
         case Output.TABLE:
-            talk.note("the lock names no image")
+            talk.note("the lock names no image" + (" that is new" if new else ""))
     github.set_outputs({"any": bool(named), "registry": registry.partition("/")[0]})
 
 
-def _images(file: Path) -> tuple[str, list[dict[str, str]]]:
-    """The repository that images are kept in, and each that the lock names."""
+def _images(file: Path, *, new: bool) -> tuple[str, list[dict[str, str]]]:
+    """The repository that images are kept in, and each that the lock names; if `new`, that only it names."""
     from fleetctl import lockfile
     from fleetctl.cli.over_iothub import settings
     from fleetctl.errors import UsageError
     from fleetctl.manifest.loader import load
 
     registry = settings(load(file).iothub, os.environ).registry
-    locked = lockfile.read(Project(file).lockfile).images
+    project = Project(file)
+    locked = lockfile.read(project.lockfile).images
+    committed = _digests(_committed(project)) if new else frozenset()
     named = [
         {"model": model, "variant": variant, "platform": platform, "digest": image.digest}
         for model, variants in locked.items()
         for variant, platforms in variants.items()
         for platform, image in platforms.items()
+        if image.digest not in committed
     ]
     if named and not registry:
         hint = "write `iothub: {registry: registry.example/team/fleet}` in fleet.yaml"
@@ -207,3 +215,26 @@ def _show(done: list["Transfer"], remote: "Remote", verb: str, output: Output) -
 def _json(artifact: "Artifact", files: Any) -> dict[str, Any]:
     sizes = {name: artifact.files[name].size for name in files}
     return {"model": artifact.model, "variant": artifact.variant, "artifact": artifact.digest, "files": sizes}
+
+
+def _committed(project: Project) -> "Images":
+    """The images of the lock in the commit that is checked out; none where it has no lock."""
+    import tempfile
+
+    from fleetctl import lockfile
+    from fleetctl.commits import Commits
+
+    commits = Commits(project.root)
+    commits.demand_trusted()
+    if not commits.exist:
+        return {}
+    path = project.lockfile.relative_to(project.root)
+    with tempfile.TemporaryDirectory(prefix="fleetctl-lock-") as folder:
+        commits.write_out("HEAD", Path(folder), [str(path)])
+        return lockfile.read(Path(folder) / path).images
+
+
+def _digests(images: "Images") -> frozenset[str]:
+    return frozenset(
+        image.digest for variants in images.values() for each in variants.values() for image in each.values()
+    )

@@ -124,6 +124,22 @@ def test_a_fleet_without_a_hub_has_no_images(
         assert not Expressions(contexts).condition(step(workflow, name)["if"])
 
 
+def test_build_signs_what_it_made_and_nothing_that_was_committed(
+    fleet: GitFleet, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A digest that somebody wrote into the lock of a branch is not the workflow's, whatever it names."""
+    lock_images(fleet, 1)
+    fleet.commit("An image from a desk")
+    lock_images(fleet, 2)
+    monkeypatch.setenv("FLEETCTL_IOTHUB_REGISTRY", REGISTRY)
+    said = say(capsys, "artifacts", "images", "--new", "--subjects", "images.sha256")
+
+    assert f"{REGISTRY}@sha256:{DIGESTS[1]}\n" == said.out
+    assert f"{DIGESTS[1]}  {REGISTRY}\n" == Path("images.sha256").read_text()
+    assert "images --new" in step("build", "List the images that were made here")["run"]
+    assert "--new" not in step("rollout", "List the images")["run"]
+
+
 def test_images_without_a_registry_are_a_usage_error(
     fleet: GitFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:

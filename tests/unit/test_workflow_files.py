@@ -240,7 +240,7 @@ def test_only_what_was_built_is_attested(models: str, images: str) -> None:
         "Fetch the models that did not change",
         *["Make the images that are missing"] * (images == "true"),
         "Publish the models",
-        "List the images",
+        "List the images that were made here",
     ]
 
     assert ours == names[2 : 2 + len(ours)]
