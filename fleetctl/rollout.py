@@ -445,8 +445,8 @@ def _verified(state: Rollout, wave: WaveSteps) -> tuple[str, ...]:
 
 
 def _revertible(state: Rollout, wave: WaveSteps) -> tuple[str, ...]:
-    """Verified boards that ran something else before; one only proved again has nowhere to go back to."""
-    changed = {step.board for step in wave.steps if step.action is not Action.REPROVE}
+    """Verified boards that ran something else of ours before: others have nowhere to go back to."""
+    changed = {step.board for step in wave.steps if step.current and step.action is not Action.REPROVE}
     return tuple(board for board in _verified(state, wave) if board in changed)
 
 

@@ -100,8 +100,8 @@ def make_environment(path: str, wheels: Mapping[str, str], folder: str, proof: s
     _run([python, os.path.join(pip[0], "pip"), *install, *packages])
     _run([python, "-I", "-c", proof])
     record = {"wheels": dict(wheels), "python": list(sys.version_info[:3])}
+    os.sync()  # tens of thousands of small files: before the record says that they are whole
     atomic_write(os.path.join(path, _RECORD), to_json(record))
-    os.sync()  # tens of thousands of small files: before anything points at them
 
 
 def set_aside(path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Dict
 
 from .files import Json
@@ -13,7 +14,8 @@ def healthz(config: Json, timeout: float = 2.0) -> Dict[str, Any]:
     host, port = str(config.get("host", "127.0.0.1")), config.get("port")
     if isinstance(port, bool) or not isinstance(port, int):
         return {}
-    line = ServiceLine(host, port, timeout)
+    # In all, not a word at a time: somebody else may listen there, and talk without end.
+    line = ServiceLine(host, port, timeout, until=time.monotonic() + timeout)
     try:
         status, said = line.ask("GET", "/healthz")
     except LineFault:

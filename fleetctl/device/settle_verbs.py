@@ -11,6 +11,7 @@ from .call import Call, digest_of, number
 from .files import Json
 from .layout import DIGEST
 from .locks import locked
+from .records import Records
 from .recovery import recover as finish_or_undo
 from .recovery import revert_lapsed, settle_link
 from .release_files import altered_files
@@ -131,4 +132,8 @@ def settle_before_start(call: Call) -> Dict[str, Any]:
         if error.code != "busy":
             raise
         state = "busy"
+    except OSError:
+        if Records(call.board).pending:
+            raise
+        state = "clean"  # a disk that can only be read any more has all that is to be served
     return {"state": state, "current": call.board.current}

@@ -62,7 +62,7 @@ def collect(
 def sweep(board: Board) -> None:
     """Remove what a killed verb left half-written; only ever called under the lock."""
     drop_stale(board)
-    for folder in (board.blobs, board.state, board.root):
+    for folder in (board.blobs, board.state, board.root, board.snapshots):
         for name in names(folder):
             if name.startswith(".new.") or name in ("current.new", "venv.new"):
                 remove(os.path.join(folder, name))

@@ -118,8 +118,7 @@ def connected(
 
 
 def _execute(connection: "fabric.Connection", command: str, stdin: bytes, deadline: Deadline) -> Outcome:
-    channel = connection.create_session()
-    with contextlib.closing(channel):
+    with _ended_by(deadline, connection), contextlib.closing(connection.create_session()) as channel:
         channel.settimeout(deadline.left())
         channel.exec_command(command)
         _send(channel, stdin)
@@ -130,6 +129,18 @@ def _execute(connection: "fabric.Connection", command: str, stdin: bytes, deadli
     if status < 0 and not connection.is_connected:
         raise EOFError
     return Outcome(status if status >= 0 else None, stdout, stderr)
+
+
+@contextlib.contextmanager
+def _ended_by(deadline: Deadline, connection: "fabric.Connection") -> Iterator[None]:
+    """Hang up when time is up: not every wait of paramiko's ends by itself where a server falls silent."""
+    hang_up = threading.Timer(deadline.left(), connection.transport.close)
+    hang_up.daemon = True
+    hang_up.start()
+    try:
+        yield
+    finally:
+        hang_up.cancel()
 
 
 @contextlib.contextmanager

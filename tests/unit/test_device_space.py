@@ -12,6 +12,7 @@ from fleetctl.device.activate_verb import receive_release
 from fleetctl.device.call import Call
 from fleetctl.device.layout import Board
 from fleetctl.device.release_files import altered_files, parse_manifest
+from fleetctl.device.space import sweep
 
 RELEASE = tiny_release(8091)
 NEXT = RELEASE.with_file("model/notes.txt", b"a note")
@@ -80,3 +81,14 @@ def test_keys_are_nobody_elses_files(board: Board) -> None:
     receive(board, RELEASE, RELEASE.blobs)
 
     assert not Path(board.snapshots).exists()
+
+
+def test_a_snapshot_that_was_cut_short_goes(board: Board) -> None:
+    """Each try would otherwise keep as much of the disk as there was to keep."""
+    whole, cut = Path(board.snapshots, "2026-11-28.tar"), Path(board.snapshots, ".new.17")
+    whole.parent.mkdir()
+    for path in (whole, cut):
+        path.write_bytes(b"what was there")
+    sweep(board)
+
+    assert [whole] == list(whole.parent.iterdir())

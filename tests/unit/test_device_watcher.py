@@ -95,3 +95,15 @@ def test_litter_that_cannot_be_removed_keeps_no_board_on_probation(
     finally:
         litter.rmdir()
     assert board.serves() == board.current == good.digest
+
+
+def test_a_board_that_can_write_no_more_starts_what_it_has(board: TinyBoard, good: TinyRelease) -> None:
+    """A dying card is mounted so that it can only be read: that is no reason to serve nothing."""
+    lock = board.root / "state" / "lock"
+    lock.unlink()
+    lock.mkdir()  # so that it cannot be opened to be written to, by anybody
+    try:
+        assert board.ask("recover", options=["--before-start"])["state"] == "clean"
+    finally:
+        lock.rmdir()
+    assert board.serves() == board.current == good.digest

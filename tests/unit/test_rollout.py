@@ -366,3 +366,14 @@ def test_every_event_is_plain_data(store: BlobStore) -> None:
     assert any(b'"event":"BoardSettled"' in line for line in written)
     settled = [event for event in world.events if isinstance(event, BoardSettled)]
     assert all(event.p95_ms is not None for event in settled)
+
+
+def test_what_ran_nothing_before_stays_where_it_is(store: BlobStore) -> None:
+    """A first rollout whose last wave fails: the boards that proved it have nothing to go back to."""
+    world = LittleFleet(store, faults={"b03": {"bad_answers": 1.0}}, waves=CANARY_THEN_ALL)
+    state = world.roll_out()
+
+    assert {"b00": "verified", "b01": "verified", "b02": "verified", "b03": "rolled_back"} == (
+        world.verdicts(state)
+    )
+    assert isinstance(failure(state), SmokeFailed)

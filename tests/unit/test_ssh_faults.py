@@ -242,3 +242,48 @@ def test_what_is_no_key_is_said(content: bytes | None, tmp_path: Path) -> None:
     with pytest.raises(TransportError) as refused:
         list(SshReader(KNOWN_HOSTS, path).observe([a_board()], deadline=1.0))
     assert str(path) in refused.value.message
+
+
+class Falls(paramiko.ServerInterface):
+    """A server that lets everybody in, and then falls silent: at the command, or at what it is told."""
+
+    def __init__(self, at_command: bool) -> None:
+        self.at_command = at_command
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:  # noqa: ARG002
+        return paramiko.AUTH_SUCCESSFUL
+
+    def get_allowed_auths(self, username: str) -> str:  # noqa: ARG002
+        return "publickey"
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002
+        return paramiko.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:  # noqa: ARG002
+        if self.at_command:
+            time.sleep(60)
+        return True
+
+
+@pytest.mark.parametrize("at_command", [True, False])
+def test_a_server_that_falls_silent_is_given_up(tmp_path: Path, at_command: bool) -> None:
+    """After its own time, wherever it is in the conversation: others wait for nobody."""
+    host_key, identity = paramiko.RSAKey.generate(2048), tmp_path / "id"
+    paramiko.RSAKey.generate(2048).write_private_key_file(str(identity))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        known = tmp_path / "known_hosts"
+        known.write_text(f"[127.0.0.1]:{port} {host_key.get_name()} {host_key.get_base64()}\n")
+
+        def serve() -> None:
+            line, _ = listening.accept()
+            server = paramiko.Transport(line, default_window_size=1)
+            server.add_server_key(host_key)
+            server.start_server(server=Falls(at_command))
+
+        threading.Thread(target=serve, daemon=True).start()
+        begun = time.monotonic()
+        (reply,) = SshReader(known, identity).observe([a_board(port=port)], deadline=3.0)
+
+    assert ReplyStatus.TIMED_OUT is reply.status, reply.error
+    assert time.monotonic() - begun < 30.0
