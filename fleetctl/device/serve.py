@@ -64,12 +64,14 @@ class Service:
         info = {key: str(self.identity[key]) for key in ("release", "model_sha256", "accelerator")}
         self.metrics = Metrics(info, started)
         self.stopping = threading.Event()
+        self._turn = threading.Lock()  # a large picture takes most of the memory that the unit allows
         self._at_work = 0
         self._idle = threading.Condition()
 
     def predict(self, body: bytes) -> Dict[str, Any]:
         """The answer to one picture; raises what `images.decode` and the model's `read` raise."""
-        answer = self.model.read(images.decode(body))
+        with self._turn:
+            answer = self.model.read(images.decode(body))
         self.metrics.took(answer["elapsed_ms"])
         return dict(answer, **self.identity)
 
