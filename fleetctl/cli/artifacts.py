@@ -222,16 +222,14 @@ def _committed(project: Project) -> "Images":
     import tempfile
 
     from fleetctl import lockfile
-    from fleetctl.commits import Commits
+    from fleetctl.commits import Commits, project_at
 
     commits = Commits(project.root)
     commits.demand_trusted()
     if not commits.exist:
         return {}
-    path = project.lockfile.relative_to(project.root)
     with tempfile.TemporaryDirectory(prefix="fleetctl-lock-") as folder:
-        commits.write_out("HEAD", Path(folder), [str(path)])
-        return lockfile.read(Path(folder) / path).images
+        return lockfile.read(project_at(project, "HEAD", Path(folder), whole=False).lockfile).images
 
 
 def _digests(images: "Images") -> frozenset[str]:

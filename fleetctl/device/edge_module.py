@@ -37,7 +37,7 @@ if not __package__:  # a script beside its siblings: their folder is the package
 from .durable import atomic_write
 from .edge_client import HubClient
 from .edge_report import SCHEMA, SECTION, filled, pack
-from .edge_reports import Reports
+from .edge_twin import Reports
 from .files import read_json
 from .talk import complain, say
 

@@ -204,7 +204,7 @@ def test_a_hub_that_is_busy_hears_of_a_release_all_the_same(
 ) -> None:
     """Twin calls that are turned away are made again, so that no order and no proof is lost."""
     monkeypatch.setattr("fleetctl.device.edge_module._RETRY_S", 0.02)
-    monkeypatch.setattr("fleetctl.device.edge_reports._BUSY_WAITS_S", (0.01, 0.01, 0.01))
+    monkeypatch.setattr("fleetctl.device.edge_twin._BUSY_WAITS_S", (0.01, 0.01, 0.01))
     hub, board = PlayedHub(RELEASE, turned_away=turned_away), PlayedBoard()
 
     def said() -> dict[str, Any]:

@@ -1,5 +1,7 @@
-"""What an IoT Edge module tells the hub: the board's last answer and what it observes, as far as a twin holds
-them."""
+"""The twin of an IoT Edge module, as it writes it: the board's last answer and what it observes.
+
+`edge_report` is the form of that, which a controller reads as well; here is what a twin has room for.
+"""
 
 from __future__ import annotations
 
