@@ -49,15 +49,18 @@ def take_over(board: Board, script: str) -> None:
 
 @contextlib.contextmanager
 def memory_below() -> Iterator[Callable[[], int]]:
-    """The most memory, in KiB, that a process below this one ever had while the block ran."""
+    """The most memory, in KiB, that a program started below this process ever had while the block ran."""
     found, over = [0], threading.Event()
+    itself = Path("/proc/self/cmdline").read_bytes()
 
     def look() -> None:
         while not over.wait(0.05):
             for pid in descendants(os.getpid()):
                 with contextlib.suppress(OSError):  # it ended
-                    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-                    found.extend(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+                    # Until a child has become its program it has this process's memory, trainings and all.
+                    if Path(f"/proc/{pid}/cmdline").read_bytes() != itself:
+                        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+                        found.extend(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
     watcher = threading.Thread(target=look)
     watcher.start()
