@@ -63,6 +63,8 @@ def _by_typer(words: list[str]) -> int:
     try:
         app(words, prog_name="fleetctl")
     except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # help that nobody reads; 1 is something that was found
+            return 128 + 13  # SIGPIPE
         return stop.code if isinstance(stop.code, int) else 1
     except OSError as error:  # help is printed before a verb is begun, so this lies around all of it
         from fleetctl.report.problems import show_error, unwritten

@@ -78,6 +78,8 @@ def last_before(activation: Activation) -> str:
     """
     current = activation.board.current
     for receipt in reversed(activation.records.history(1 << 30)):
+        if receipt.get("state") == "reverted" and receipt.get("restored", current) is None:
+            break  # the board was left: what it was taken back for ran on it in another life
         digest = receipt.get("release")
         is_other = isinstance(digest, str) and DIGEST.match(digest) and digest != current
         if is_other and receipt.get("state") == "confirmed" and activation.board.has_release(digest):

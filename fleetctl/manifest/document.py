@@ -30,7 +30,12 @@ LABEL_VALUE = Text("label value without commas, at most 256 characters", r"[^,\x
 CONFIG_KEY = Text(
     "config name", r"[A-Za-z_][A-Za-z0-9_-]{0,62}", "begin with a letter; letters, digits, `_` and `-`"
 )
-HOST = Text("host name or IP address", r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]{0,252}")
+_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+HOST = Text(
+    "host name or IP address",  # of nothing but numbers, it is an address of four
+    rf"{_BYTE}(?:\.{_BYTE}){{3}}|(?![0-9.]+$)[A-Za-z0-9_:][A-Za-z0-9_.:%-]{{0,252}}",
+    "such as board-7.local or 192.168.1.7",
+)
 USER = Text("user name", r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 INTERPRETER = Text(
     "absolute path or command name", rf"/{VISIBLE}{{1,1000}}|[A-Za-z0-9_][A-Za-z0-9_.-]{{0,100}}"

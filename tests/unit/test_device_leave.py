@@ -117,6 +117,16 @@ def test_a_board_that_was_left_can_be_adopted_again(board: TinyBoard) -> None:
     assert_as_before(board)
 
 
+def test_what_ran_before_a_board_was_left_is_nothing_to_go_back_to(board: TinyBoard) -> None:
+    """Its release of before lies there still, but the board was taken back from it."""
+    assert board.ask("leave")["state"] == "left"
+    anew = tiny_release(board.port, threshold=0.9)
+    board.install(anew)
+
+    assert board.ask("revert", {})["code"] == "nothing-before"
+    assert board.serves() == anew.digest
+
+
 def test_a_board_without_a_release_cannot_be_left(tmp_path: Path) -> None:
     """Nothing is changed where nothing ever was."""
     with powered(tmp_path / "root") as board:

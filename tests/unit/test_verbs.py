@@ -495,11 +495,11 @@ def test_no_command_is_run_on_no_board(fleetctl: Fleetctl) -> None:
     assert (2, True) == (said.status, "there is no command" in said.err)
 
 
-@pytest.mark.parametrize("verb", ["plan", "status", "validate", "manual"])
+@pytest.mark.parametrize("verb", ["plan", "status", "validate", "manual", "--help", "plan --help"])
 def test_a_page_that_nobody_reads_finds_no_difference(fleetctl: Fleetctl, verb: str) -> None:
     """Behind a pipe that is closed the exit is that of the signal: 1 would be something that was found."""
     fleetctl("rollout", "--yes")
-    argv = [sys.executable, "-m", "fleetctl", verb]
+    argv = [sys.executable, "-m", "fleetctl", *verb.split()]
     with subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "CI": "1"}
     ) as process:
