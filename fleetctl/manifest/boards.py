@@ -10,7 +10,16 @@ from fleetctl.manifest.compounds import Entry, is_misspelt
 from fleetctl.manifest.files import Manifest
 from fleetctl.manifest.kinds import Complaints
 from fleetctl.manifest.layers import Layer, find, locate, merge
-from fleetctl.manifest.schema import Accelerator, Attached, Board, BoardKind, Model, VariantName, Via
+from fleetctl.manifest.schema import (
+    Accelerator,
+    Attached,
+    Board,
+    BoardKind,
+    Machine,
+    Model,
+    VariantName,
+    Via,
+)
 from fleetctl.manifest.tree import Node
 
 _UNSET: Mapping[str, Any] = {}
@@ -99,6 +108,9 @@ class Boards:
             self._check_compatibility(board)
         if board.via is Via.ANSIBLE:
             self._check_address(board, entry)
+        elif board.runtime.get("machine") is Machine.ARMV7L:
+            what = "no module image is made for a 32-bit system, and `via: iothub` needs one"
+            self._complain(board, ["runtime.machine"], what, "put a 64-bit system on it, or use `via: ansible`")
 
     @staticmethod
     def _leaves_edge_tpu_unused(board: Board) -> bool:
