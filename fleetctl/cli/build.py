@@ -138,7 +138,12 @@ def _show_changed(file: Path, names: list[str], output: Output) -> None:
     missing = missing_images(fleet, project, inputs, os.environ)
     for each in missing:
         talk.note(f"module image of {each.model} {each.variant} for {each.platform} not made yet")
-    data = {"models": {name: {"why": why, "inputs": inputs[name]} for name, why in stale.items()}}
+    data = {
+        "models": {name: {"why": why, "inputs": inputs[name]} for name, why in stale.items()},
+        "images": [
+            {"model": each.model, "variant": each.variant, "platform": each.platform} for each in missing
+        ],
+    }
     rows = [[name, inputs[name][:12], why] for name, why in stale.items()]
     show(output, schema="fleetctl.changed/v1", data=data, columns=["model", "inputs", "why"], rows=rows)
     matrix = [{"model": name, "inputs": inputs[name]} for name in stale]

@@ -96,9 +96,15 @@ IMAGES = w.document(
 )
 CHANGED = w.document(
     "fleetctl.changed/v1",
-    "`fleetctl build --changed`: models that the lock does not describe.",
+    "`fleetctl build --changed`: models and module images that the lock does not describe.",
     models=w.mapping(
         "by name",
         w.record(why=w.text("in words"), inputs=w.digest("of all that its bytes are a function of")),
+    ),
+    images=w.items(
+        "of locked models, which boards over IoT Hub wait for",
+        w.record(
+            model=w.text("name"), variant=w.text("name"), platform=w.text("such as `linux/arm64`")
+        ),
     ),
 )

@@ -80,9 +80,13 @@ def test_the_first_board_over_a_hub_needs_an_image_though_no_model_changed(
 ) -> None:
     """Told apart from models, for nothing is to be trained; and as `build --check` sees it, both ways."""
     first, said = told_of_changes(tmp_path), capsys.readouterr().err
+    assert 0 == main(["build", "--changed", "-o", "json"])
+    data = json.loads(capsys.readouterr().out)
     refused = main(["build", "--check"])
     lock_images(over_hub)
 
+    jsonschema.validate(data, SCHEMAS["fleetctl.changed/v1"])
+    assert [{"model": "toy", "variant": "int8", "platform": "linux/arm64"}] == data["images"]
     assert ("false", "true", 11) == (first["any"], first["images"], refused)
     assert "module image of toy int8 for linux/arm64 not made yet" in said
     assert "false" == told_of_changes(tmp_path)["images"]
