@@ -63,8 +63,8 @@ def _by_typer(words: list[str]) -> int:
     try:
         app(words, prog_name="fleetctl")
     except SystemExit as stop:
-        if isinstance(stop.__context__, BrokenPipeError):  # help that nobody reads; 1 is something that was found
-            return 128 + 13  # SIGPIPE
+        if isinstance(stop.__context__, BrokenPipeError):
+            return 128 + 13  # SIGPIPE: a page of help that nobody reads is no difference that was found
         return stop.code if isinstance(stop.code, int) else 1
     except OSError as error:  # help is printed before a verb is begun, so this lies around all of it
         from fleetctl.report.problems import show_error, unwritten

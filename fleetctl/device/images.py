@@ -16,6 +16,7 @@ import numpy as np
 from . import npy
 
 MAX_PIXELS = 16 << 20  # a 16 megapixel camera
+MAX_SIDE = 1 << 14  # a picture of one row or column costs a step of numpy for each of its pixels
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by PNG colour type
@@ -36,7 +37,7 @@ def decode(data: bytes) -> Any:
 
     Raises:
         UnsupportedImage: not a kind of picture that is read here.
-        ImageError: damaged, or over `MAX_PIXELS`.
+        ImageError: damaged, or over `MAX_PIXELS` or `MAX_SIDE`.
     """
     if data.startswith(_PNG_MAGIC):
         return _decode_png(data)
@@ -52,6 +53,8 @@ def _check_size(width: int, height: int) -> None:
         raise ImageError("the picture has no pixels")
     if width * height > MAX_PIXELS:
         raise ImageError("the picture has %d x %d pixels, more than %d" % (width, height, MAX_PIXELS))
+    if max(width, height) > MAX_SIDE:
+        raise ImageError("the picture has %d x %d pixels, more than %d a side" % (width, height, MAX_SIDE))
 
 
 def _decode_npy(data: bytes) -> Any:

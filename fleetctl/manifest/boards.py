@@ -110,7 +110,8 @@ class Boards:
             self._check_address(board, entry)
         elif board.runtime.get("machine") is Machine.ARMV7L:
             what = "no module image is made for a 32-bit system, and `via: iothub` needs one"
-            self._complain(board, ["runtime.machine"], what, "put a 64-bit system on it, or use `via: ansible`")
+            hint = "put a 64-bit system on it, or use `via: ansible`"
+            self._complain(board, ["runtime.machine"], what, hint)
 
     @staticmethod
     def _leaves_edge_tpu_unused(board: Board) -> bool:

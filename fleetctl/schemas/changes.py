@@ -103,8 +103,6 @@ CHANGED = w.document(
     ),
     images=w.items(
         "of locked models, which boards over IoT Hub wait for",
-        w.record(
-            model=w.text("name"), variant=w.text("name"), platform=w.text("such as `linux/arm64`")
-        ),
+        w.record(model=w.text("name"), variant=w.text("name"), platform=w.text("such as `linux/arm64`")),
     ),
 )

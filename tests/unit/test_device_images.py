@@ -113,6 +113,11 @@ REFUSED = [
         ImageError,
         "the picture has 2147483648 x 2147483648 pixels",
     ),
+    (  # which would take minutes to unfilter
+        png((1 << 20, 1, 8, 0, 0, 0, 0), zlib.compress(b"\x04" + bytes(1 << 20))),
+        ImageError,
+        "the picture has 1048576 x 1 pixels, more than 16384 a side",
+    ),
     (png(GREY, ROWS)[:-20], ImageError, "the PNG picture is damaged or cut short"),
     (png(GREY, ROWS)[:40], ImageError, "the PNG picture is cut short"),
     (png(GREY, ROWS).replace(b"IDAT", b"IDAU"), ImageError, "the PNG picture is damaged or cut short"),
