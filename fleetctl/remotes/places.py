@@ -25,7 +25,7 @@ def open_remote(address: str, environment: Mapping[str, str]) -> Remote:
         )
     if address.startswith("oci://"):
         return OciRemote(address, credentials(environment))
-    if "://" in address:
+    if "://" in address or Path(address).is_file():
         raise UsageError(f"{address!r} is neither a folder nor oci://HOST/REPOSITORY")
     return FolderRemote(Path(address))
 

@@ -273,7 +273,8 @@ def test_a_registry_that_stays_away_is_one_sentence(here: BlobStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "oci://", "oci://host", "oci://host/UPPER", "oci://u:p@host/x", "https://host/x"]
+    "address",
+    ["", "oci://", "oci://host", "oci://host/UPPER", "oci://u:p@host/x", "https://host/x", __file__],
 )
 def test_an_address_is_a_folder_or_a_registry(address: str) -> None:
     """Anything else is a usage error; a password has no place in an address."""
