@@ -35,6 +35,7 @@ def tensorflow() -> Any:
         )
     tf.get_logger().setLevel("ERROR")
     _settle_keras()
+    _leave_keras_as_it_is()
     return tf
 
 
@@ -74,3 +75,14 @@ def _settle_keras() -> None:
         ) from None
     finally:
         os.environ.pop(_KERAS_SWITCH, None)  # it would mislead the programs this process starts
+
+
+def _leave_keras_as_it_is() -> None:
+    """Have AutoGraph take tf-keras for the library it is, as it takes the Keras that TensorFlow brings.
+
+    Its rules in TensorFlow 2.15 know only the name `keras`: every function of tf-keras that a training
+    touches was translated to itself, which took longer than importing TensorFlow.
+    """
+    from tensorflow.python.autograph.core import config
+
+    config.CONVERSION_RULES = (config.DoNotConvert("tf_keras"), *config.CONVERSION_RULES)
