@@ -40,7 +40,8 @@ def rollback(
 ) -> None:
     """Put boards back on a release they still have.
 
-    Without --to each board goes back to the release it ran before; where releases are signed, so is that.
+    Without --to each board goes back to the release it ran before; one that did so already stays there, so
+    that the same command may be given again. Where releases are signed, so is the way back.
     With a commit each goes to what it ran as of that commit, by git's history and its own receipts.
     Git still says what it said: revert the commit too, or the next rollout brings the release back.
     """
@@ -58,7 +59,7 @@ def rollback(
             data={"boards": results},
             columns=["board", "result", "release"],
             rows=[
-                [r["board"], "rolled back" if r["rolled_back"] else "failed", str(r["release"] or "none")[:8]]
+                [r["board"], "rolled back" if r["rolled_back"] else "failed", str(r["release"] or "")[:8]]
                 for r in results
             ],
         )
@@ -118,10 +119,15 @@ def _told(reply: "Reply") -> dict[str, Any]:
     from fleetctl.report.console import talk
 
     ok = reply.ok and reply.data.get("state") == "reverted"
-    what = "rolled back" if ok else reply.error or "not rolled back"
+    what = _what(reply.data) if ok else reply.error or "not rolled back"
     (talk.done if ok else talk.fail)(f"{reply.board}: {what}")
     release = (reply.data.get("receipt") or {}).get("release") if ok else None
     return {"board": reply.board, "rolled_back": ok, "release": release, "error": reply.error}
+
+
+def _what(data: Mapping[str, Any]) -> str:
+    stayed = data.get("stayed")
+    return "went back before, and stays" if stayed else "rolled back"
 
 
 def _failed(results: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -159,7 +165,7 @@ def _as_of(
     from fleetctl.origins import release_at
     from fleetctl.report.console import talk
 
-    commits = Commits(session.project.root)
+    commits = Commits(session.project)
     if not commits.exist:
         raise UsageError(
             f"{rev!r} is not the start of a digest that these boards know, and there is no git repository",
@@ -195,13 +201,11 @@ def _permissions(
 
 
 def _before(receipts: object, current: str | None) -> str | None:
-    """The release that a board says it confirmed before the current one, as the board itself would choose."""
-    for receipt in reversed(receipts if isinstance(receipts, list) else []):
-        said = receipt if isinstance(receipt, dict) else {}
-        release = said.get("release")
-        if said.get("state") == "confirmed" and isinstance(release, str) and release != current:
-            return release if len(release) == 64 and set(release) <= set("0123456789abcdef") else None
-    return None
+    """The release that the board itself would go back to; None where it would stay, or has none."""
+    from fleetctl.device.way_back import release_before, went_back
+
+    said = receipts if isinstance(receipts, list) else []
+    return None if went_back(said, current) else release_before(said, current)
 
 
 def _matching(prefix: str, receipts: Iterable[Mapping[str, Any]]) -> set[str]:

@@ -118,6 +118,7 @@ def main(
         sys.stderr.write(USAGE + "\n")
         return 2
     source = stream or sys.stdin.buffer
+    os.umask(0o022)  # the service has a user of its own, who reads what is laid out here
 
     def call() -> Call:
         request = read_request(source)

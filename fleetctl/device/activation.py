@@ -23,10 +23,12 @@ from .recovery import revert_lapsed
 from .release_files import altered_files, release_files
 from .services import Service, service_of
 from .space import collect
+from .staging import mend
 from .talk import complain
 from .trust import note_serial
 from .unit_files import unit_is_other
 from .watcher import start_watcher
+from .way_back import release_before
 
 DEADLINE_S = 300.0
 CONFIRM_TIMEOUT_S = 30.0
@@ -140,8 +142,8 @@ class Activation:
 
     # keep
 
-    def confirm(self, digest: str) -> Dict[str, Any]:
-        """Keep the release that is on probation.
+    def confirm(self, digest: str, told: Optional[Json] = None) -> Dict[str, Any]:
+        """Keep the release that is on probation; `told` is what its receipt says besides.
 
         Raises:
             BoardError: `not-pending`, or `not-serving` when its service no longer runs it.
@@ -153,7 +155,7 @@ class Activation:
             raise BoardError("not-pending", "release %s is not waiting to be confirmed" % digest[:12])
         if not self.serves(digest):
             raise BoardError("not-serving", "the service no longer serves release %s" % digest[:12])
-        self.records.write("pending.json", dict(pending, phase=KEEPING))
+        self.records.write("pending.json", dict(pending, phase=KEEPING, told=dict(told or {})))
         self.checkpoint("keeping")
         return self.finish_keeping()
 
@@ -166,7 +168,7 @@ class Activation:
         remove(self.board.in_state("repaired"))
         receipt = self.records.receipt or {}
         if receipt.get("release") == digest and receipt.get("state") != "confirmed":
-            self._record(dict(receipt, state="confirmed", time=utc()))
+            self._record(dict(receipt, state="confirmed", time=utc(), **pending.get("told", {})))
         self.checkpoint("confirmation-recorded")
         remove(self.board.in_state("pending.json"))
         fsync_directory(self.board.state)
@@ -181,10 +183,11 @@ class Activation:
         except OSError as error:
             complain("cannot record that %s was %s: %s" % (receipt["release"][:12], receipt["state"], error))
 
-    def _tidy_up(self, digest: str, previous: Optional[str]) -> None:
+    def _tidy_up(self, *worth_keeping: Optional[str]) -> None:
+        """Collect what is not needed to serve, or to go back to: what was altered is neither."""
         try:
-            worth_keeping = previous if previous and not altered_files(self.board, previous) else None
-            collect(self.board, {digest, self.board.current, worth_keeping})
+            whole = {each for each in worth_keeping if each and not altered_files(self.board, each)}
+            collect(self.board, {self.board.current, *whole})
         except OSError as error:  # who confirmed would take it for a release that is not kept
             complain("cannot clear away what nobody needs any more: %s" % error)
 
@@ -219,6 +222,9 @@ class Activation:
         self.checkpoint("reversal-recorded")
         remove(self.board.in_state("pending.json"))
         fsync_directory(self.board.state)
+        if not trouble:  # the release that failed stays a while: of one that is mended, most is the same
+            before = release_before(self.records.history(1 << 30), previous, self.board.has_release)
+            self._tidy_up(release, previous, before)
         return {"state": receipt["state"], "current": self.board.current, "receipt": receipt}
 
     def point_back(self, previous: Optional[str]) -> None:
@@ -242,6 +248,7 @@ class Activation:
     def _prove_restored(self, previous: str) -> str:
         """Correct answers count, their speed does not: the release was good, and the board may be busy."""
         limit = time.monotonic() + DEADLINE_S
+        mend(self.board, previous)  # its service ran on from memory when somebody changed its files
         wanted = release_files(self.board, previous)
         # A boot has systemd start it by the unit of the release that was left.
         if not self.serves(previous) or unit_is_other(self.board, previous, wanted, self.unit_folder):

@@ -10,7 +10,7 @@ from typing import Any, Dict, Optional
 
 from .clock import boot_id
 from .files import Json
-from .layout import Board
+from .layout import DIGEST, Board
 from .locks import is_flocked
 
 TRYING, PROVED, KEEPING, REVERTING = "trying", "proved", "keeping", "reverting"
@@ -32,6 +32,18 @@ def on_probation(
         "deadline_monotonic": limit,  # counts from boot for every process, whatever is done to the clock
         "boot_id": boot_id(),
     }
+
+
+def is_whole(pending: Json) -> bool:
+    """Whether a record has what its phase needs: a card that fails may give back less than was written."""
+    release, previous, receipt = (pending.get(key) for key in ("release", "previous", "receipt"))
+    is_named = _is_digest(release) and (previous is None or _is_digest(previous))
+    can_go_back = pending.get("phase") != REVERTING or (isinstance(receipt, dict) and "release" in receipt)
+    return is_named and can_go_back and isinstance(pending.get("told", {}), dict)
+
+
+def _is_digest(said: object) -> bool:
+    return isinstance(said, str) and DIGEST.match(said) is not None
 
 
 def of_damaged_record(board: Board) -> Dict[str, Any]:

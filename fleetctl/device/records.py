@@ -11,7 +11,7 @@ from .call import Checkpoint
 from .durable import atomic_write, is_full, remove, shorten
 from .files import Json, read_json, tail_lines, to_json
 from .layout import Board
-from .pending import of_damaged_record
+from .pending import is_whole, of_damaged_record
 
 HISTORY_LIMIT = 1 << 20
 
@@ -47,10 +47,13 @@ class Records:
     @property
     def pending(self) -> Dict[str, Any]:
         path = self._board.in_state("pending.json")
-        said = read_json(path)
-        if said or not os.path.exists(path):
-            return said
-        return read_json(path) or of_damaged_record(self._board)  # again: it may just have been written
+        for _ in range(2):  # again: it may just have been written
+            said = read_json(path)
+            if is_whole(said):
+                return said
+            if not os.path.exists(path):
+                return {}
+        return of_damaged_record(self._board)
 
     @property
     def receipt(self) -> Optional[Dict[str, Any]]:

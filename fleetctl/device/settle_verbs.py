@@ -9,13 +9,14 @@ from .activation import Activation
 from .board_error import BoardError
 from .call import Call, digest_of, number
 from .files import Json
-from .layout import DIGEST
 from .locks import locked
 from .records import Records
 from .recovery import recover as finish_or_undo
 from .recovery import revert_lapsed, settle_link
 from .release_files import altered_files
+from .staging import mend
 from .trust import demand_return
+from .way_back import release_before, went_back
 
 
 def confirm(call: Call) -> Dict[str, Any]:
@@ -59,32 +60,26 @@ def end_trial(activation: Activation, trial: str, reason: str) -> Dict[str, Any]
 
 
 def go_back(activation: Activation, to: Optional[str], reason: str, request: Json) -> Dict[str, Any]:
-    """End what is on probation; where nothing is, go to `to`, or to what was confirmed before."""
+    """End what is on probation; where nothing is, go to `to`, or to what was confirmed before.
+
+    Raises:
+        BoardError: `nothing-before`; or what `go_back_to` and `demand_return` raise.
+    """
     recovered = finish_or_undo(activation)
     board, pending = activation.board, activation.records.pending
     if pending and to in (None, pending.get("previous")):
         return revert_lapsed(activation, pending, reason)
     if recovered in ("reverted", "revert_failed") and to in (None, board.current):
         return {"state": recovered, "current": board.current, "receipt": activation.records.receipt}
-    digest = to or last_before(activation)
-    return go_back_to(activation, digest, reason, demand_return(board, request, digest))
-
-
-def last_before(activation: Activation) -> str:
-    """The release that was confirmed before the current one and still lies here.
-
-    Raises:
-        BoardError: `nothing-before`.
-    """
-    current = activation.board.current
-    for receipt in reversed(activation.records.history(1 << 30)):
-        if receipt.get("state") == "reverted" and receipt.get("restored", current) is None:
-            break  # the board was left: what it was taken back for ran on it in another life
-        digest = receipt.get("release")
-        is_other = isinstance(digest, str) and DIGEST.match(digest) and digest != current
-        if is_other and receipt.get("state") == "confirmed" and activation.board.has_release(digest):
-            return str(digest)
-    raise BoardError("nothing-before", "this board holds no release from before the current one")
+    if to is None:
+        receipts = activation.records.history(1 << 30)
+        if went_back(receipts, board.current):  # who asks again means boards that could not be asked before
+            receipt = activation.records.receipt
+            return {"state": "reverted", "stayed": True, "current": board.current, "receipt": receipt}
+        to = release_before(receipts, board.current, board.has_release)
+    if to is None:
+        raise BoardError("nothing-before", "this board holds no release from before the current one")
+    return go_back_to(activation, to, reason, demand_return(board, request, to))
 
 
 def go_back_to(activation: Activation, digest: str, reason: str, signed: Optional[Json]) -> Dict[str, Any]:
@@ -96,6 +91,7 @@ def go_back_to(activation: Activation, digest: str, reason: str, signed: Optiona
     board, current = activation.board, activation.board.current
     if not board.has_release(digest):
         raise BoardError("unknown-release", "release %s is no longer on this board" % digest[:12])
+    mend(board, digest)
     if altered_files(board, digest):
         raise BoardError("damaged-release", "release %s was altered on this board" % digest[:12])
     order = {
@@ -106,9 +102,9 @@ def go_back_to(activation: Activation, digest: str, reason: str, signed: Optiona
     answer = activation.try_release(digest, activation.before(), order)
     if answer["state"] != "pending":
         return dict(answer, state="revert_failed")
-    activation.confirm(digest)
-    receipt = dict(activation.records.receipt or {}, reasons=[reason], left=current)
-    activation.records.keep(receipt, activation.checkpoint)
+    told = {"reasons": [reason], "left": current}
+    activation.confirm(digest, told)
+    receipt = dict(activation.records.receipt or {}, **told)
     return {"state": "reverted", "current": board.current, "receipt": receipt}
 
 
@@ -121,6 +117,7 @@ def recover(call: Call) -> Dict[str, Any]:
         state = finish_or_undo(activation)
         current = call.board.current
         if current and not activation.serves(current):
+            mend(call.board, current)
             activation.start(current, time.monotonic() + number(call.request, "deadline", 60.0))
         return {"state": state, "current": current}
 
@@ -130,6 +127,8 @@ def settle_before_start(call: Call) -> Dict[str, Any]:
     try:
         with locked(call.board, "recover", 0.0):
             state = settle_link(Activation.of(call))
+            if call.board.current:
+                mend(call.board, call.board.current)
     except BoardError as error:
         if error.code != "busy":
             raise

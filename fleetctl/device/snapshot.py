@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import Any, Callable, Dict, Optional, Sequence
 
 from .call import Checkpoint
@@ -11,6 +12,8 @@ from .durable import atomic_write, fsync_directory, remove
 from .files import to_json
 from .foreign import foreign_names
 from .layout import Board
+
+PRIVATE = 0o600  # what others kept here may be secret, such as a token in a unit
 
 
 def adopt(
@@ -36,17 +39,18 @@ def adopt(
     if unit:
         with open(unit, encoding="utf-8", errors="surrogateescape") as stream:
             note["unit"] = stream.read()
-    atomic_write(marker, to_json(note))
+            note["unit_mode"] = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+    atomic_write(marker, to_json(note), PRIVATE)
 
 
 def snapshot(board: Board, foreign: Sequence[str], unit: Optional[str]) -> str:
     import tarfile  # slow to import: only where there is something to keep
 
-    os.makedirs(board.snapshots, exist_ok=True)
+    os.makedirs(board.snapshots, mode=0o700, exist_ok=True)
     path = os.path.join(board.snapshots, "%s.tar" % utc().replace(":", ""))
     aside = os.path.join(board.snapshots, ".new.%d" % os.getpid())
     try:
-        with open(aside, "wb") as stream:
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE), "wb") as stream:
             with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
                 for name in foreign:
                     tar.add(os.path.join(board.root, name), arcname=name)

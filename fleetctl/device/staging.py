@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from typing import Mapping
 
-from .blobs import link_blob
+from .blobs import link_blob, missing_blobs
+from .board_error import BoardError
 from .call import Checkpoint
 from .durable import atomic_write, fsync_directory, remove
 from .files import sha256_file
 from .layout import Board
-from .release_files import FileRef, altered_files
+from .release_files import FileRef, altered_files, parse_manifest
+from .talk import complain
 
 
 def stage(
@@ -57,3 +59,20 @@ def repair(board: Board, digest: str, manifest: str, files: Mapping[str, FileRef
             link_blob(board, ref.sha256, "%s.new" % target)
             os.rename("%s.new" % target, target)
             fsync_directory(os.path.dirname(target))
+
+
+def mend(board: Board, digest: str) -> None:
+    """Put back from the board's own blobs what somebody changed in a staged release.
+
+    Nobody may be there to send it. What no blob has stays as it is, and keeps the release from being served.
+    """
+    try:
+        with open(os.path.join(board.release(digest), "release.json"), encoding="utf-8") as stream:
+            manifest = stream.read()
+        files = parse_manifest(manifest, digest)
+        wanted = {path: files[path] for path in altered_files(board, digest)}
+        here = {path: ref for path, ref in wanted.items() if not missing_blobs(board, [ref.sha256])}
+        if here:
+            repair(board, digest, manifest, here)
+    except (BoardError, OSError, ValueError) as error:
+        complain("cannot mend %s: %s" % (digest[:12], error))

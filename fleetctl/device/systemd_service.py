@@ -81,11 +81,12 @@ class SystemdService:
 
     def forget(self) -> None:
         """Stop it, and leave behind the unit that was there before us, if there was one."""
-        before = read_json(self._board.in_state("adopted.json")).get("unit")
+        adopted = read_json(self._board.in_state("adopted.json"))
+        before, mode = adopted.get("unit"), adopted.get("unit_mode", 0o644)
         self.stop()
         remove(self._note)
         if isinstance(before, str):
-            atomic_write(self.unit_path, before.encode("utf-8", "surrogateescape"))
+            atomic_write(self.unit_path, before.encode("utf-8", "surrogateescape"), mode)
             self._systemctl("daemon-reload")
             self._systemctl("restart", self._unit)
         else:

@@ -15,6 +15,7 @@ from typing import Any
 from fleetctl.device.bundle import Part
 from fleetctl.device.delta import patched, size_made
 from fleetctl.device.judge import FAILED
+from fleetctl.device.way_back import release_before, went_back
 from fleetctl.manifest.schema import Accelerator, Board
 from fleetctl.store import canonical_json, sha256
 from fleetctl.transports import fake_trust as trust
@@ -196,6 +197,9 @@ class FakeBoard:
         if pending and to in (None, pending["previous"]):
             state, receipt = self._go_back(reason)
             return {"state": state, "current": self.record.current, "receipt": receipt}
+        if to is None and went_back(self.record.receipts, self.record.current):
+            receipt = self._last_receipt()
+            return {"state": "reverted", "stayed": True, "current": self.record.current, "receipt": receipt}
         target = to or self._confirmed_before()
         if target not in self.record.releases:
             raise BoardSaidNo(
@@ -294,9 +298,8 @@ class FakeBoard:
         )
 
     def _confirmed_before(self) -> str:
-        for receipt in reversed(self.record.receipts):
-            if receipt["state"] == "confirmed" and receipt["release"] != self.record.current:
-                return str(receipt["release"])
+        if before := release_before(self.record.receipts, self.record.current):
+            return before
         raise BoardSaidNo(
             "revert", "nothing-before", "this board holds no release from before the current one"
         )

@@ -158,7 +158,8 @@ def printable(said: object, limit: int = _ERROR_LIMIT) -> str:
 
 
 def _excerpt(stdout: bytes) -> str:
-    return repr(printable(stdout[-200:].decode(errors="replace"), 120)) if stdout.strip() else "nothing"
+    said = stdout.strip()
+    return repr(printable(said[:200].decode(errors="replace"), 120)) if said else "nothing"
 
 
 def _refuse_constant(name: str) -> NoReturn:

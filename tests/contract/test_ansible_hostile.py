@@ -100,6 +100,20 @@ def test_hostile_boards_are_failures_and_hold_up_nobody(lab: LabWorld, releases:
     lab.retire()
 
 
+def test_a_login_script_that_ends_without_a_line_is_overheard(lab: LabWorld, releases: Releases) -> None:
+    """A `.bashrc` sets the title of a terminal that is none: what follows on the same line is no title."""
+    (board,) = lab.boards(1)
+    interpreter = Path(board.root).parents[1] / "bin" / "python3"
+    interpreter.parent.mkdir(parents=True)
+    interpreter.write_text(f"#!/bin/sh\nprintf '\\033]0;pi@luxor\\007'\nexec {sys.executable} \"$@\"\n")
+    interpreter.chmod(0o755)
+    (reply,) = lab.transport.release([releases.order(board)])
+
+    assert reply.ok, reply.error
+    assert reply.data["state"] == "confirmed"
+    lab.retire()
+
+
 LIAR = """
 import json, sys
 sys.stdin.buffer.read()

@@ -11,6 +11,7 @@ from fleetctl.device.activation import Activation
 from fleetctl.device.durable import atomic_write
 from fleetctl.device.layout import Board
 from fleetctl.device.records import HISTORY_LIMIT
+from fleetctl.device.recovery import recover
 
 DIGEST = "5" * 64
 
@@ -25,6 +26,26 @@ def activation(tmp_path: Path) -> Activation:
     activation.records.write("pending.json", {"release": DIGEST, "phase": "keeping"})
     activation.records.write("receipt.json", {"release": DIGEST, "state": "pending"})
     return activation
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"phase": "proved"},
+        {"release": "five", "phase": "keeping"},
+        {"release": DIGEST, "previous": 4, "phase": "trying"},
+        {"release": DIGEST, "phase": "reverting"},
+        {"release": DIGEST, "phase": "keeping", "told": []},
+    ],
+)
+def test_a_record_that_lacks_what_it_needs_is_a_damaged_one(
+    activation: Activation, record: dict[str, object]
+) -> None:
+    """A card may give back JSON that nobody wrote so: nothing then runs that is not known good."""
+    activation.records.write("pending.json", record)
+
+    assert {} == activation.records.pending  # no release of ours is current here
+    assert "clean" == recover(activation)
 
 
 def test_the_ballast_makes_room_for_what_is_good(

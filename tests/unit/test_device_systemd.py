@@ -163,12 +163,16 @@ def test_a_foreign_unit_comes_back(board: TinyBoard) -> None:
     """A unit of the same name that was there before us is in the snapshot, and runs again when we fail."""
     foreign = "[Service]\nExecStart=/bin/sleep 60\n"
     (board.units / UNIT).write_text(foreign)
+    (board.units / UNIT).chmod(0o600)  # it may hold a token
     bad = systemd_release(board).with_file("model/model.tflite", b"junk")
     assert board.activate(bad)["state"] == "reverted"
     assert (board.units / UNIT).read_text() == foreign
+    assert (board.units / UNIT).stat().st_mode & 0o777 == 0o600
     assert calls(board)[-2:] == ["daemon-reload", "restart"]
     os.kill(int((board.units / f"{UNIT}.pid").read_text()), 9)
-    assert len(list((board.root / "snapshot").glob("*.tar"))) == 1
+    (snapshot,) = (board.root / "snapshot").glob("*.tar")
+    kept = (snapshot, snapshot.parent, board.root / "state" / "adopted.json")
+    assert [0o600, 0o700, 0o600] == [path.stat().st_mode & 0o777 for path in kept]
 
 
 def test_leaving_one_manager_for_the_other(board: TinyBoard) -> None:

@@ -345,6 +345,18 @@ def test_rollback_goes_back_by_name(fleetctl: Fleetctl) -> None:
     assert statuses["karnak-01"]["troubles"] == ["runs another release than git says"]
 
 
+def test_a_rollback_that_is_given_again_changes_nothing(fleetctl: Fleetctl) -> None:
+    """One board was away the first time; the others do not return to what they just left."""
+    fleetctl("rollout", "--yes")
+    edit("threshold: 0.6", "threshold: 0.7")
+    fleetctl("rollout", "--yes")
+    first = fleetctl("rollback", "--yes", "--on", "karnak-01", "-o", "json")
+    said = fleetctl("rollback", "--yes", "--on", "karnak-01", "-o", "json")
+
+    assert (0, first.json) == (said.status, said.json)
+    assert "karnak-01: went back before, and stays" in said.err
+
+
 @pytest.mark.parametrize("prefix", ["abc", "xyzxyzxyz", "0123456789"])
 def test_rollback_refuses_what_no_board_ran(fleetctl: Fleetctl, prefix: str) -> None:
     """A prefix that is too short, no digest, or unknown is refused before anything is touched."""
