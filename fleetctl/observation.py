@@ -66,6 +66,7 @@ class Observed(Struct, frozen=True):
     current: str | None = None
     good: str | None = None
     pending: str | None = None
+    repaired: bool = False  # its files or its interpreter are others than those it was started with
     foreign: bool = False
     files: Mapping[str, str] = field(default_factory=dict)  # path in the release -> sha256
     altered: Mapping[str, Alteration] = field(default_factory=dict)  # by path in the release
@@ -93,6 +94,7 @@ class Observed(Struct, frozen=True):
             current=_digest(data.get("current")),
             good=_digest(data.get("good")),
             pending=_digest(_mapping(data.get("pending")).get("release")),
+            repaired=data.get("repaired") is True,
             foreign=data.get("foreign") is True,
             files=_file_digests(data.get("files")),
             altered=_alterations(data.get("altered")),

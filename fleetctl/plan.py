@@ -234,6 +234,8 @@ def _doubts(release: Release, seen: Observed) -> Iterator[str]:
         yield "its release is still on probation"
     elif seen.good != release.digest:
         yield "its release was never confirmed"
+    elif seen.repaired:
+        yield "its files or its interpreter changed since its service was started"
     if seen.service != "running":
         yield f"its service is {seen.service}"
     elif seen.loaded is None:

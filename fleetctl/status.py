@@ -179,6 +179,8 @@ def _release_troubles(desired: str | None, seen: Observed) -> list[str]:
         troubles.append("its release is on probation")
     elif seen.good != seen.current:
         troubles.append("its release was never confirmed")
+    elif seen.repaired:
+        troubles.append("its files or its interpreter changed since its service was started")
     return troubles
 
 

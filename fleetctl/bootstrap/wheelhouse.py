@@ -1,8 +1,12 @@
 """The wheels that a board's interpreter needs, fetched here: boards may have no internet.
 
-pip chooses them, as it would on the board: it is told the board's Python, processor and C library.
+pip chooses them, as it would on the board: it is told the board's Python, processor and C library. What it
+fetched is listed by sha256 beside it, for `sha256sum --check` too: no lock in git names wheels, and boards
+install them as root.
 """
 
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +21,17 @@ from fleetctl.store import sha256_file
 _OLDEST_GLIBC = 17  # manylinux_2_17, which is manylinux2014
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _PATIENCE = 1800.0  # seconds
+_LIST = "SHA256SUMS"
+_LISTED = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_.+!-]{1,200}\.whl)")  # no path: it comes from elsewhere
+_INDEX_HINT = "let this machine reach a Python package index (pip's own settings apply)"
+_PIWHEELS_HINT = (
+    "PyPI lacks wheels for 32-bit ARM, piwheels has them: "
+    "`export PIP_EXTRA_INDEX_URL=https://www.piwheels.org/simple`"
+)
+_NO_LITERT_HINT = (
+    "no TFLite runtime is published for 32-bit ARM with Python 3.12 or later: take a 64-bit system, "
+    "or name an interpreter that has one as the board's `python`"
+)
 
 
 class Platform(Struct, frozen=True):
@@ -49,6 +64,11 @@ class Packages(Struct, frozen=True):
     requirements: tuple[str, ...]
     proof: str
 
+    @property
+    def heading(self) -> str:
+        """What the list of their wheels begins with: of other packages, it is another's list."""
+        return "# pip download {}\n".format(" ".join(self.requirements))
+
 
 def packages_for(platform: Platform) -> Packages:
     """The TFLite runtime that exists for a board's Python, with the numpy that it was built against.
@@ -73,17 +93,25 @@ def fetch(platform: Platform, folder: Path, run: Run | None = None) -> Mapping[s
 
     Raises:
         ToolchainMissing: this interpreter has no pip.
-        FleetError: no wheels exist for the platform, or the index cannot be reached; pip's last word.
+        FleetError: no wheels exist for the platform, or the index cannot be reached; pip's last word. Or a
+            wheel that was fetched before is not what it was.
     """
     packages = packages_for(platform)
     place = folder / platform.name
-    record = place / "complete"
-    wanted = "\n".join(packages.requirements)
-    if not record.is_file() or record.read_text() != wanted:
-        place.mkdir(parents=True, exist_ok=True)
-        _download(platform, packages, place, run or _run)
-        record.write_text(wanted)
-    return {path.name: path for path in sorted(place.glob("*.whl"))}
+    if not _said_in(list_of(platform, folder)).startswith(packages.heading):
+        _fetch_anew(platform, packages, place, run or _run)
+    return _as_listed(place)
+
+
+def list_of(platform: Platform, folder: Path) -> Path:
+    """The file that names each wheel of a platform with its sha256, once all of them were fetched."""
+    return folder / platform.name / _LIST
+
+
+def list_wheels(place: Path, packages: Packages) -> None:
+    """Write the list of the wheels in a folder: from then on they count as complete."""
+    lines = [f"{sha256_file(path)}  {path.name}\n" for path in sorted(place.glob("*.whl"))]
+    (place / _LIST).write_text(packages.heading + "".join(lines))
 
 
 def request_of(wheels: Mapping[str, Path]) -> dict[str, list[str | int]]:
@@ -91,9 +119,48 @@ def request_of(wheels: Mapping[str, Path]) -> dict[str, list[str | int]]:
     return {name: [sha256_file(path), path.stat().st_size] for name, path in wheels.items()}
 
 
+def _said_in(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
+        return ""
+
+
+def _as_listed(place: Path) -> dict[str, Path]:
+    """The wheels that the list of a folder names, and no others.
+
+    Raises:
+        FleetError: one is not what was listed, or is not there.
+    """
+    hint = f"bring those that were fetched, or delete {place} to have them fetched anew"
+    wheels = {}
+    for line in (place / _LIST).read_text().splitlines()[1:]:
+        listed = _LISTED.fullmatch(line)
+        if listed is None:
+            raise FleetError(f"{place / _LIST} is damaged: {line[:100]!r} lists no wheel", hint=hint)
+        digest, name = listed.groups()
+        path = place / name
+        if not path.is_file():
+            raise FleetError(f"{path} is gone: {_LIST} beside it still lists it", hint=hint)
+        if (found := sha256_file(path)) != digest:
+            what = f"its sha256 is {found[:12]}, in {_LIST} beside it {digest[:12]}"
+            raise FleetError(f"{path} is not the wheel that was fetched: {what}", hint=hint)
+        wheels[name] = path
+    return wheels
+
+
+def _fetch_anew(platform: Platform, packages: Packages, place: Path, run: Run) -> None:
+    """Download aside, and change names only then: where there is no index, what is here stays."""
+    aside = place.with_name(f"{place.name}.new")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    _download(platform, packages, aside, run)
+    list_wheels(aside, packages)
+    shutil.rmtree(place, ignore_errors=True)
+    aside.rename(place)
+
+
 def _download(platform: Platform, packages: Packages, place: Path, run: Run) -> None:
-    for old in place.glob("*.whl"):
-        old.unlink()
     argv = [
         *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"),
         *("--only-binary=:all:", "--implementation", "cp", "--dest", str(place)),
@@ -111,17 +178,28 @@ def _download(platform: Platform, packages: Packages, place: Path, run: Run) -> 
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         raise FleetError(
             f"no wheels for {platform.name}: {lines[-1].removeprefix('ERROR: ') if lines else 'pip failed'}",
-            hint="let this machine reach a Python package index (pip's own settings apply)",
+            hint=_hint_for(platform),
         )
 
 
+def _hint_for(platform: Platform) -> str:
+    if platform.machine != "armv7l":
+        return _INDEX_HINT
+    return _PIWHEELS_HINT if platform.python <= (3, 11) else _NO_LITERT_HINT
+
+
 def _run(argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        argv,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE,
-        check=False,
-        env=environment(),
-    )
+    try:
+        return subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+            check=False,
+            env=environment(),
+        )
+    except subprocess.TimeoutExpired:
+        raise FleetError(
+            f"pip did not fetch the wheels within {_PATIENCE / 60:.0f} minutes", hint=_INDEX_HINT
+        ) from None

@@ -18,9 +18,12 @@ from fleetctl.cli.options import (
 from fleetctl.cli.result import show
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fleetctl.bootstrap.boards import Check, Trust
     from fleetctl.bootstrap.wheelhouse import Platform
     from fleetctl.cli.session import Session
+    from fleetctl.errors import FleetError
     from fleetctl.manifest.schema import Board
     from fleetctl.transports.ansible import AnsibleTransport
     from fleetctl.transports.orders import Preparation
@@ -114,15 +117,19 @@ def _prepare(
     transport: "AnsibleTransport",
     boards: "list[Board]",
     outcomes: dict[str, Outcome],
-    wheelhouse: Any,
+    wheelhouse: "Path",
     trust: "Trust",
 ) -> None:
+    from fleetctl.device.prepare_verb import TO_BE_PROVED
     from fleetctl.report.console import talk
 
     fit = [board for board in boards if outcomes[board.name].ok]
     if not fit:
         return
     preparations = _preparations(fit, outcomes, wheelhouse, trust)
+    fit = [board for board in fit if board.name in preparations]
+    if not fit:
+        return
     with talk.progress("preparing boards", total=len(fit)) as advance:
         for reply in transport.prepare(fit, preparations, deadline=DEADLINE):
             advance(1)
@@ -133,26 +140,54 @@ def _prepare(
                 talk.done(f"{reply.board}: {', '.join(outcome.changed) or 'fit already'}")
             else:
                 talk.fail(f"{reply.board}: {reply.error}")
+    if unproved := [board.name for board in fit if TO_BE_PROVED in outcomes[board.name].changed]:
+        talk.warn(
+            "the interpreter changed under a release that serves with the one before: "
+            f"`fleetctl rollout` starts and proves it anew, on {', '.join(unproved)}"
+        )
 
 
 def _preparations(
-    boards: "list[Board]", outcomes: Mapping[str, Outcome], wheelhouse: Any, trust: "Trust"
+    boards: "list[Board]", outcomes: Mapping[str, Outcome], wheelhouse: "Path", trust: "Trust"
 ) -> "dict[str, Preparation]":
-    """What to ask of each board, with the wheels of its platform fetched."""
+    """What to ask of each board, with the wheels of its platform fetched.
+
+    A board whose wheels cannot be had is left out, its outcome says why, and the others go on.
+    """
     from fleetctl.bootstrap.boards import manages_environment, preparation
-    from fleetctl.bootstrap.wheelhouse import fetch
+    from fleetctl.errors import FleetError
     from fleetctl.report.console import talk
 
-    wheels = {}
+    wheels: dict[Platform, Mapping[str, Path] | FleetError] = {}
     made = {}
     for board in boards:
-        if (platform := outcomes[board.name].platform) is None:
+        outcome = outcomes[board.name]
+        if (platform := outcome.platform) is None:
             continue
         if platform not in wheels and manages_environment(board):
-            talk.step(f"fetching wheels for {platform.name}")
-            wheels[platform] = fetch(platform, wheelhouse)
-        made[board.name] = preparation(board, platform, wheels.get(platform, {}), trust)
+            wheels[platform] = _fetched(platform, wheelhouse)
+        had = wheels.get(platform, {}) if manages_environment(board) else {}
+        if isinstance(had, FleetError):
+            outcome.error, outcome.hint = had.message, had.hint
+            talk.fail(f"{board.name}: {had.message}")
+        else:
+            made[board.name] = preparation(board, platform, had, trust)
     return made
+
+
+def _fetched(platform: "Platform", wheelhouse: "Path") -> "Mapping[str, Path] | FleetError":
+    from fleetctl.bootstrap.wheelhouse import fetch, list_of
+    from fleetctl.errors import FleetError
+    from fleetctl.report.console import talk
+    from fleetctl.store import sha256_file
+
+    talk.step(f"fetching wheels for {platform.name}")
+    try:
+        wheels = fetch(platform, wheelhouse)
+    except FleetError as error:
+        return error
+    talk.note(f"sha256 of their list: {sha256_file(list_of(platform, wheelhouse))}")
+    return wheels
 
 
 def _words(data: Mapping[str, Any]) -> list[str]:

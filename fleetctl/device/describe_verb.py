@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shutil
 import sys
@@ -17,6 +16,7 @@ from .environment import described_environment
 from .exposure import exposure_of
 from .files import Json, names
 from .service_user import described_user
+from .survey import machine
 from .trust import described_trust
 from .vitals import has_edge_tpu
 
@@ -25,7 +25,7 @@ def describe(call: Call) -> Dict[str, Any]:
     root = call.board.root
     return {
         "schema": "fleetctl.description/v1",
-        "machine": platform.machine(),
+        "machine": machine(),
         "os": operating_system(),
         "python": list(sys.version_info[:3]),
         "glibc": glibc(),

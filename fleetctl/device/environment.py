@@ -11,13 +11,13 @@ import os
 import re
 import shutil
 import sys
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Set
 
 from .board_error import BoardError
 from .call import Checkpoint
 from .commands import run
 from .durable import atomic_write, fsync_directory, swap_link
-from .files import read_json, to_json
+from .files import names, read_json, to_json
 from .layout import Board
 
 WHEEL = re.compile(r"[A-Za-z0-9_.+!-]{1,200}\.whl\Z")
@@ -52,16 +52,56 @@ def ensure_environment(
     """
     name = environment_name(wheels)
     path = environment_path(board, name)
-    was_whole = is_whole(path)
-    if not was_whole:
+    if is_in_use(board, name):
+        checkpoint("environment-made")
+        return False
+    if not is_whole(path):
         make_environment(path, wheels, folder, proof)
     checkpoint("environment-made")
-    if os.path.islink(venv(board)) and os.readlink(venv(board)) == os.path.join("environments", name):
-        return not was_whole
+    demand_proof(board)  # before the link: whatever ends this in between, the board is proved once too often
+    checkpoint("proof-demanded")
+    if is_linked(board, name):
+        return True
     if os.path.isdir(venv(board)) and not os.path.islink(venv(board)):
         set_aside(venv(board))
     swap_link(venv(board), os.path.join("environments", name))
     return True
+
+
+def demand_proof(board: Board) -> None:
+    """Have the current release started anew and proved, though its files are right: what serves it runs on
+    with the interpreter of before, and would meet the new one at the next boot only.
+    """
+    current = board.current
+    if current is not None:
+        atomic_write(board.in_state("repaired"), current.encode() + b"\n")
+
+
+def is_in_use(board: Board, name: str) -> bool:
+    """Whether `venv` is that environment, and whole: then there is nothing to do."""
+    return is_linked(board, name) and is_whole(environment_path(board, name))
+
+
+def is_linked(board: Board, name: str) -> bool:
+    link = venv(board)
+    return os.path.islink(link) and os.readlink(link) == os.path.join("environments", name)
+
+
+def loaded_environments(folder: str) -> Set[str]:
+    """Names of those in `folder` that a process has something of in memory, such as numpy's libraries.
+
+    Its command line says `venv`, which may be another by now, and its program is the system's Python.
+    """
+    inside = os.path.realpath(folder) + os.sep
+    found: Set[str] = set()
+    for pid in filter(str.isdigit, names("/proc")):
+        try:
+            with open("/proc/%s/maps" % pid, encoding="utf-8", errors="surrogateescape") as stream:
+                starts = [(line, line.find(inside)) for line in stream]
+        except OSError:  # it ended, or is another user's and we are not root: no service of ours
+            continue
+        found.update(line[at + len(inside) :].split(os.sep)[0] for line, at in starts if at >= 0)
+    return found
 
 
 def environment_name(wheels: Mapping[str, str]) -> str:

@@ -65,7 +65,7 @@ def ground(board: Board, python: str, unit: Optional[str], unit_folder: str, sla
 
     `python` is the interpreter that it surveys; `unit`, if there is one, lies in `unit_folder`.
     """
-    state = ("good", "receipt.json", "pending.json", "adopted.json", "serial")
+    state = ("good", "receipt.json", "pending.json", "adopted.json", "serial", "repaired")
     places = [
         *(board.root, board.current_link, *map(board.in_state, state)),
         *(board.trust, *(os.path.join(board.trust, name) for name in names(board.trust))),

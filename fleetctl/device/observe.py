@@ -70,6 +70,7 @@ def look(call: Call, current: Optional[str], wanted: Mapping[str, FileRef], pyth
         "current": current,
         "good": board.good,
         "pending": records.pending or None,
+        "repaired": os.path.exists(board.in_state("repaired")),
         "foreign": bool(foreign_names(board)),
         "files": files,
         "altered": altered,

@@ -12,9 +12,20 @@ from .call import Call
 from .commands import run
 from .describe_verb import describe
 from .durable import atomic_write
-from .environment import WHEEL, ensure_environment, environment_name, environment_path, is_whole, venv
+from .environment import (
+    WHEEL,
+    ensure_environment,
+    environment_name,
+    environment_path,
+    is_in_use,
+    is_whole,
+    loaded_environments,
+    venv,
+)
 from .files import sha256_file
-from .layout import DIGEST
+from .layout import DIGEST, Board
+from .pending import KEEPING, why_lapsed
+from .records import Records
 from .service_user import ensure_user, user_name
 from .space import MARGIN_BYTES
 from .trust import ensure_trust
@@ -25,6 +36,7 @@ UDEV_RULE = b"""\
 SUBSYSTEM=="usb", ATTRS{idVendor}=="1a6e", ATTRS{idProduct}=="089a", GROUP="plugdev", MODE="0660"
 SUBSYSTEM=="usb", ATTRS{idVendor}=="18d1", ATTRS{idProduct}=="9302", GROUP="plugdev", MODE="0660"
 """
+TO_BE_PROVED = "release to be proved again"  # among what was changed: `fleetctl rollout` proves it
 _UNPACKED = 6  # a wheel of compiled code takes about four times its own size unpacked
 
 
@@ -41,6 +53,8 @@ def prepare(call: Call) -> Dict[str, Any]:
             changed.append("udev rule")
         if wheels and prepare_environment(call, wheels, sizes):
             changed.append("python environment")
+            if call.board.current is not None:
+                changed.append(TO_BE_PROVED)
         if "trust" in call.request and ensure_trust(call.board, call.request["trust"]):
             changed.append("trusted keys")
     return {"changed": changed, "description": describe(call)}
@@ -67,6 +81,8 @@ def wheels_of(request: Mapping[str, Any]) -> "tuple[Dict[str, str], Dict[str, in
 def prepare_environment(call: Call, wheels: Dict[str, str], sizes: Dict[str, int]) -> bool:
     board, name = call.board, environment_name(wheels)
     folder = os.path.join(board.root, "wheelhouse")
+    if not is_in_use(board, name):
+        refuse_on_probation(board)
     if not is_whole(environment_path(board, name)):
         demand_room(board.root, sum(sizes.values()) * _UNPACKED)
         os.makedirs(folder, exist_ok=True)
@@ -86,14 +102,30 @@ def prepare_environment(call: Call, wheels: Dict[str, str], sizes: Dict[str, int
     return changed
 
 
+def refuse_on_probation(board: Board) -> None:
+    """Who confirms a release counts it as proved, and must not do so for an interpreter it never ran on."""
+    pending = Records(board).pending
+    if pending and (pending.get("phase") == KEEPING or not why_lapsed(board, pending)):
+        raise BoardError(
+            "busy",
+            "release %s is on probation: prepare this board when that is over" % str(pending["release"])[:12],
+        )
+
+
 def drop_old_environments(root: str, keep: str, link: str) -> None:
-    """Remove what `venv` no longer points at; the one before stays, in case a process still runs from it."""
+    """Remove those but the one of `venv`, the one before, and any that a process still runs from: a service
+    keeps the one that it was started with, however often `venv` changes meanwhile.
+    """
     folder = os.path.join(root, "environments")
     kept = {keep, os.path.basename(os.readlink(link))}
     others = [name for name in os.listdir(folder) if name not in kept]
+    if len(others) < 2:
+        return
     others.sort(key=lambda name: os.stat(os.path.join(folder, name)).st_mtime)
+    loaded = loaded_environments(folder)
     for name in others[:-1]:
-        shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+        if name not in loaded:
+            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
 
 
 def demand_room(root: str, needed: int) -> None:

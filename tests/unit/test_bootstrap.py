@@ -1,7 +1,7 @@
 """What `fleetctl bootstrap` makes of what boards say of themselves."""
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fleetctl.bootstrap.boards import checks, exposure_of, platform_of, preparation
+from fleetctl.bootstrap.boards import NOBODY, checks, exposure_of, platform_of, preparation
 from fleetctl.bootstrap.units import unit_of
-from fleetctl.bootstrap.wheelhouse import Platform, fetch
+from fleetctl.bootstrap.wheelhouse import Platform, fetch, list_of
+from fleetctl.cli.bootstrap import Outcome, _prepare
+from fleetctl.device.prepare_verb import TO_BE_PROVED
 from fleetctl.errors import FleetError, ToolchainMissing
 from fleetctl.manifest.loader import load
 from fleetctl.manifest.schema import Accelerator, Board, BoardKind, ServiceManager, VariantName
 from fleetctl.project import Project
 from fleetctl.render.renderer import Renderer
+from fleetctl.store import sha256
+from fleetctl.transports.base import Reply, ReplyStatus
 
 PI = Platform("aarch64", (3, 11), (2, 36))
 BOARD = Board("luxor-01", BoardKind.RASPBERRYPI4, "reader", VariantName.INT8)
@@ -72,9 +76,117 @@ def test_wheels_are_fetched_once(tmp_path: Path) -> None:
     first, second = fetch(PI, tmp_path, pip), fetch(PI, tmp_path, pip)
     assert (1, first) == (len(pip.calls), second)
 
-    (tmp_path / PI.name / "complete").unlink()
+    list_of(PI, tmp_path).unlink()
     fetch(PI, tmp_path, pip)
     assert 2 == len(pip.calls)
+
+
+def test_fetched_wheels_are_listed_by_digest(tmp_path: Path) -> None:
+    """In the form that `sha256sum --check` reads, behind what pip was asked for."""
+    fetch(PI, tmp_path, Pip("b-1-py3-none-any.whl", "a-1-py3-none-any.whl"))
+    heading, *lines = list_of(PI, tmp_path).read_text().splitlines()
+
+    assert "# pip download pip numpy<2 tflite-runtime>=2.7,<2.15" == heading
+    assert [f"{sha256(n.encode())}  {n}" for n in ("a-1-py3-none-any.whl", "b-1-py3-none-any.whl")] == lines
+
+
+def test_an_altered_wheel_is_refused(tmp_path: Path) -> None:
+    """Boards install wheels as root, and nothing but the list beside them says what was fetched."""
+    wheel = fetch(PI, tmp_path, Pip("a-1-py3-none-any.whl"))["a-1-py3-none-any.whl"]
+    wheel.write_text("evil")
+    with pytest.raises(FleetError, match="is not the wheel that was fetched: its sha256"):
+        fetch(PI, tmp_path, Pip())
+    wheel.unlink()
+    with pytest.raises(FleetError, match="is gone: SHA256SUMS beside it"):
+        fetch(PI, tmp_path, Pip())
+
+
+def test_a_wheel_that_is_not_listed_is_not_sent(tmp_path: Path) -> None:
+    """Nor is a file that a list names outside its folder."""
+    fetch(PI, tmp_path, Pip("a-1-py3-none-any.whl"))
+    (tmp_path / PI.name / "evil-1-py3-none-any.whl").write_text("evil")
+    assert ["a-1-py3-none-any.whl"] == list(fetch(PI, tmp_path, Pip()))
+
+    with list_of(PI, tmp_path).open("a") as stream:
+        stream.write(f"{sha256(b'evil')}  ../evil-1-py3-none-any.whl\n")
+    with pytest.raises(FleetError, match="is damaged"):
+        fetch(PI, tmp_path, Pip())
+
+
+def test_wheels_without_a_list_are_fetched_anew(tmp_path: Path) -> None:
+    """Whoever brought them, and where that cannot be, nothing of them is taken or lost."""
+    place = tmp_path / PI.name
+    place.mkdir()
+    (place / "a-1-py3-none-any.whl").write_text("evil")
+    with pytest.raises(FleetError, match="no wheels for"):
+        fetch(PI, tmp_path, Pip(status=1))
+    assert ["a-1-py3-none-any.whl"] == [path.name for path in place.iterdir()]
+
+    assert ["b-1-py3-none-any.whl"] == list(fetch(PI, tmp_path, Pip("b-1-py3-none-any.whl")))
+
+
+@pytest.mark.parametrize(
+    ("platform", "hint"),
+    [
+        (PI, "let this machine reach a Python package index"),
+        (replace(PI, machine="armv7l"), "PIP_EXTRA_INDEX_URL=https://www.piwheels.org/simple"),
+        (replace(PI, machine="armv7l", python=(3, 13)), "no TFLite runtime is published for 32-bit ARM"),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_what_helps_where_there_are_no_wheels(tmp_path: Path, platform: Platform, hint: str) -> None:
+    """PyPI has no numpy for 32-bit ARM, however well it is reached."""
+    pip = Pip(status=1, stderr="ERROR: No matching distribution found for numpy<2\n")
+    with pytest.raises(FleetError) as raised:
+        fetch(platform, tmp_path, pip)
+
+    assert hint in raised.value.hint
+
+
+class Boards:
+    """Stands in for the transport: notes who is prepared, and says what they say."""
+
+    def __init__(self, *changed: str) -> None:
+        self.changed, self.asked = list(changed), list[str]()
+
+    def prepare(self, boards: Sequence[Board], *_: Any, **__: Any) -> Iterator[Reply]:
+        self.asked += [board.name for board in boards]
+        return (Reply(board.name, ReplyStatus.OK, {"changed": self.changed}) for board in boards)
+
+
+def prepared(transport: Any, platforms: dict[str, Platform], folder: Path) -> dict[str, Outcome]:
+    outcomes = {name: Outcome(name, platform=platform) for name, platform in platforms.items()}
+    _prepare(transport, [replace(BOARD, name=name) for name in platforms], outcomes, folder, NOBODY)
+    return outcomes
+
+
+def test_boards_whose_wheels_cannot_be_had_do_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are not fit, and say why; no other board hears of it."""
+    fetch(PI, tmp_path, Pip("a-1-py3-none-any.whl"))
+    monkeypatch.setattr("fleetctl.bootstrap.wheelhouse._run", Pip(status=1, stderr="ERROR: none for you\n"))
+    boards, old = Boards("python environment"), replace(PI, python=(3, 7))
+    outcomes = prepared(boards, {"old-01": old, "new-01": PI, "old-02": old}, tmp_path)
+
+    assert ["new-01"] == boards.asked
+    assert [False, True, False] == [outcome.ok for outcome in outcomes.values()]
+    said = outcomes["old-02"]
+    assert ("no wheels for aarch64-cp37-glibc2.36: none for you", True) == (said.error, "index" in said.hint)
+
+    boards = Boards()
+    prepared(boards, {"old-01": old}, tmp_path)
+    assert [] == boards.asked
+
+
+def test_it_says_who_is_to_be_proved_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And by what; and which wheels they got, for people to compare."""
+    fetch(PI, tmp_path, Pip("a-1-py3-none-any.whl"))
+    prepared(Boards("python environment", TO_BE_PROVED), {"luxor-01": PI}, tmp_path)
+    said = capsys.readouterr().err
+
+    assert "`fleetctl rollout` starts and proves it anew, on luxor-01" in said
+    assert f"sha256 of their list: {sha256(list_of(PI, tmp_path).read_bytes())}" in said
 
 
 def test_a_newer_python_gets_the_newer_runtime(tmp_path: Path) -> None:

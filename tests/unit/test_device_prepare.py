@@ -4,16 +4,22 @@ import ensurepip
 import hashlib
 import io
 import json
+import mmap
+import os
+import site
 import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_board import TinyBoard, TinyRelease, powered, tiny_release
 
 from fleetctl.device.activate import main
+from fleetctl.device.prepare_verb import drop_old_environments
 
 PROOF = "import toy; assert toy.ANSWER == 42"
 
@@ -30,10 +36,13 @@ def wheels() -> dict[str, bytes]:
     return {bundled.name: bundled.read_bytes(), "toy-1.0-py3-none-any.whl": toy_wheel()}
 
 
-def toy_wheel() -> bytes:
+def toy_wheel(**more: str) -> bytes:
+    """A wheel of one module; `more` are files beside it, by the letters of their names before `.pth`."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("toy.py", "ANSWER = 42\n")
+        for name, text in more.items():
+            archive.writestr(f"{name}.pth", text)
         archive.writestr("toy-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
         archive.writestr(
             "toy-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -186,3 +195,103 @@ def test_malformed_requests_are_refused(
     said = ask(tmp_path / "board", "prepare", {"user": "", "wheels": {}, **request_}, capsys)
 
     assert "bad-request" == said["code"]
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[TinyBoard]:
+    with powered(tmp_path / "root") as made:
+        yield made
+
+
+def able_wheel(started: Path, name: str) -> bytes:
+    """A wheel whose environment finds the packages of this one, and notes whom it started."""
+    paths = "\n".join(site.getsitepackages())
+    return toy_wheel(
+        able=f"{paths}\nimport os; open({str(started)!r}, 'a').write('{name} %d,' % os.getpid())\n"
+    )
+
+
+def prepare(board: TinyBoard, wheels: dict[str, bytes], **more: Any) -> dict[str, Any]:
+    payload = tar_of(wheels)
+    return board.ask("prepare", request_of(wheels, bundle_bytes=len(payload)), payload, **more)
+
+
+def release_on(board: TinyBoard) -> TinyRelease:
+    """A release that is served with the interpreter that `prepare` makes."""
+    made = tiny_release(board.port)
+    return made.with_json("config/service.json", python=str(board.root / "venv" / "bin" / "python"))
+
+
+@pytest.mark.parametrize("killed_at", ["", "environment-made", "proof-demanded"])
+def test_another_interpreter_has_the_release_proved_again(
+    board: TinyBoard, tmp_path: Path, wheels: dict[str, bytes], killed_at: str
+) -> None:
+    """The service runs on with the one before, so the board is marked as one to be proved; what proves it
+    starts the service with the new one. Killed on the way, the next time does."""
+    toy, started, release = "toy-1.0-py3-none-any.whl", tmp_path / "started", release_on(board)
+    prepare(board, {**wheels, toy: able_wheel(started, "one")})
+    board.install(release)
+    before, mark = board.healthz()["pid"], board.root / "state" / "repaired"
+    others = {**wheels, toy: able_wheel(started, "two")}
+    if killed_at:
+        assert {} == prepare(board, others, crash_at=killed_at)
+    said = prepare(board, others)
+
+    assert ["python environment", "release to be proved again"] == said["changed"]
+    assert (before, f"{release.digest}\n") == (board.healthz()["pid"], mark.read_text())
+    assert board.ask("observe")["repaired"]
+    assert [] == prepare(board, others)["changed"]
+    board.install(release)
+    assert f"two {board.healthz()['pid']}" in started.read_text().split(",")
+    assert (False, False) == (mark.exists(), board.ask("observe")["repaired"])
+
+
+def test_an_interpreter_that_cannot_serve_shows_when_it_is_proved(
+    board: TinyBoard, tmp_path: Path, wheels: dict[str, bytes]
+) -> None:
+    """Not at the next boot."""
+    toy, release = "toy-1.0-py3-none-any.whl", release_on(board)
+    prepare(board, {**wheels, toy: able_wheel(tmp_path / "started", "one")})
+    board.install(release)
+    prepare(board, wheels)  # without numpy
+
+    assert "revert_failed" == board.activate(release)["state"]
+
+
+def test_no_release_is_confirmed_for_an_interpreter_it_never_ran_on(
+    board: TinyBoard, wheels: dict[str, bytes]
+) -> None:
+    """While one is on probation, `venv` stays; afterwards it may change."""
+    release = tiny_release(board.port)
+    board.activate(release)
+    assert "busy" == prepare(board, wheels)["code"]
+    assert not (board.root / "venv").exists()
+    board.confirm(release)
+
+    assert prepare(board, wheels)["ok"]
+
+
+def test_an_environment_that_a_process_runs_from_stays(tmp_path: Path) -> None:
+    """A third one makes room of the first only where nothing has its libraries in memory any more."""
+    folder, link = tmp_path / "environments", tmp_path / "venv"
+    for second, name in enumerate("ABCD"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "numpy.so").write_bytes(b"x")
+        os.utime(folder / name, (second, second))
+    link.symlink_to("environments/D")
+    with (folder / "A" / "numpy.so").open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
+        drop_old_environments(str(tmp_path), "D", str(link))
+        assert ["A", "C", "D"] == sorted(path.name for path in folder.iterdir())
+    drop_old_environments(str(tmp_path), "D", str(link))
+
+    assert ["C", "D"] == sorted(path.name for path in folder.iterdir())
+
+
+def test_a_32_bit_system_on_a_64_bit_kernel_gets_32_bit_wheels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a Raspberry Pi 4 boots a 32-bit system; the machine is told as `observe` tells it."""
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "pi", "6.6", "#1", "aarch64")))
+    monkeypatch.setattr(sys, "maxsize", 2**31 - 1)
+
+    assert "armv7l" == ask(tmp_path / "board", "describe", {}, capsys)["machine"]

@@ -63,6 +63,7 @@ def observed(case: dict[str, Any]) -> Observed:
         current=known(case.get("current")),
         good=known(case.get("good")),
         pending=known(case.get("pending")),
+        repaired=case.get("repaired", False),
         foreign=case.get("foreign", False),
         files={path: letter * 64 for path, letter in case.get("files", LETTERS).items()},
         config=case.get("config", {"threshold": 0.6}),

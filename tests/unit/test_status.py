@@ -38,6 +38,7 @@ def test_a_board_that_proved_what_git_says_is_healthy() -> None:
         ({"current": OLD, "good": OLD, "loaded": Loaded(release=OLD)}, "runs another release than git says"),
         ({"pending": NEW}, "its release is on probation"),
         ({"good": OLD}, "its release was never confirmed"),
+        ({"repaired": True}, "its files or its interpreter changed since its service was started"),
         ({"service": "failed"}, "service is failed"),
         ({"loaded": None}, "service does not say what it has loaded"),
         ({"loaded": Loaded(release=OLD)}, "service has another release loaded"),
