@@ -74,13 +74,18 @@ def fault_of(said: str, board: Board, known_hosts: Path) -> BoardFault:
         return unknown_key(board, known_hosts)
     if any(words in said for words in _DENIED):
         return denied(board)
-    if any(words in said for words in _SUDO):
-        return needs_password(board)
+    if refused := refusal_of_sudo(said, board):
+        return refused
     if _SLOW_SUDO in said:
         return BoardFault(ReplyStatus.TIMED_OUT, f"sudo on {board.name} did not answer in time")
     return BoardFault(
         ReplyStatus.UNREACHABLE, f"no connection to {board.host}:{board.port}: {_last_line(said)}"
     )
+
+
+def refusal_of_sudo(said: str, board: Board) -> BoardFault | None:
+    """The fault, if what a command wrote are the words with which sudo refuses."""
+    return needs_password(board) if any(words in said for words in _SUDO) else None
 
 
 def _last_line(said: str) -> str:

@@ -26,6 +26,7 @@ _CONNECTIONS = 256  # boards asked at once: a silent one costs a thread that sle
 _FILES_PER_CONNECTION = 4
 _FILES_OF_OUR_OWN = 64
 _NO_RELEASE = 94  # exit status of `_ASK` where the board has no release of ours
+_SUDO = ("env", "LC_MESSAGES=C", "sudo", "-n")  # what it says is told by its words
 _SUDO_REFUSES = (
     "a password is required",
     "is not in the sudoers file",
@@ -218,7 +219,7 @@ def user_command(board: Board, command: str) -> str:
 
 def _as_root(board: Board, argv: Sequence[str]) -> str:
     """One line for any login shell, which makes way for the command and so passes its end on unaltered."""
-    return shlex.join(["exec", *(["sudo", "-n"] if board.become else []), *argv])
+    return shlex.join(["exec", *(_SUDO if board.become else []), *argv])
 
 
 def check_sudo(board: Board, outcome: Outcome) -> None:

@@ -19,7 +19,7 @@ from ansible.plugins.action import ActionBase
 from fleetctl.transports import board_script, wire
 from fleetctl.transports.base import Reply, ReplyStatus
 from fleetctl.transports.dialogue import carry_out
-from fleetctl.transports.hostkeys import fault_of
+from fleetctl.transports.hostkeys import fault_of, refusal_of_sudo
 from fleetctl.transports.orders import Goal, Work, reply_to_json, work_from_json
 
 ARGUMENTS = {  # documented in ../library/fleetctl_release.py
@@ -73,7 +73,7 @@ class ActionModule(ActionBase):
             self._is_kept = done["rc"] != board_script.NOT_KEPT
         if done["rc"] == board_script.NOT_KEPT:
             done = self._execute(verb, board_script.whole(verb), request, payload)
-        if done["rc"] not in (0, 1):
+        if done["rc"] not in (0, 1) or not done["stdout"].strip():
             raise self._broken(verb, done["rc"], done["stderr"])
         if verb == "activate":
             self._is_kept = True  # they came with the release; a board that lacks them says so
@@ -101,8 +101,13 @@ class ActionModule(ActionBase):
             raise fault_of(str(error), self._board, self._known_hosts) from error
 
     def _broken(self, verb, code, stderr):
-        fault = fault_of(stderr, self._board, self._known_hosts)
-        if fault.status is ReplyStatus.REFUSED:
+        is_of_ssh = code == _SSH_FAILED  # a board's program may be denied permissions, too
+        fault = (
+            fault_of(stderr, self._board, self._known_hosts)
+            if is_of_ssh
+            else refusal_of_sudo(stderr, self._board)
+        )
+        if fault and fault.status is ReplyStatus.REFUSED:
             return fault
         said = wire.printable(stderr[-300:])
         return wire.BoardFault(
@@ -110,6 +115,7 @@ class ActionModule(ActionBase):
         )
 
 
+_SSH_FAILED = 255  # exit status of ssh where it is ssh that failed
 _UNCONFIRMED = "a release that is not confirmed in time is reverted by the board itself"
 
 
@@ -199,7 +205,7 @@ def _work_by_hand(host: str, arguments: dict) -> Work:
         board = fleet.boards[host]
         order, signed, release = None, None, arguments["release"]
         if goal is Goal.RELEASED:
-            (order,) = desired_orders(project, fleet, [host], commit_of(project.root), os.environ)
+            (order,) = desired_orders(project, fleet, [host], commit_of(project), os.environ)
         elif goal is Goal.REVERTED and release and (signing := open_signing(project, fleet, os.environ)):
             signed = signing.sign(host, release, back_from=signing.serial)
     except FleetError as error:
@@ -223,7 +229,9 @@ def _result(reply: Reply) -> dict:
         return {**result, "changed": bool(reply.data.get("changed"))}
     state = wire.printable(reply.data.get("state"), 40)
     result.update(
-        board_state=state, changed=state in ("confirmed", "reverted", "left"), sent=reply.data.get("sent", 0)
+        board_state=state,
+        changed=state in ("confirmed", "reverted", "left") and not reply.data.get("stayed"),
+        sent=reply.data.get("sent", 0),
     )
     judgement = reply.data.get("judgement")
     if judgement is None:

@@ -36,6 +36,9 @@ NO_REPLY = "print('Welcome to my board!')"
 DEEP = "import sys; sys.stdin.buffer.read(); print('[' * 200000)"
 NAN = 'import sys; sys.stdin.buffer.read(); print(\'{"ok": true, "missing": NaN}\')'
 
+BROKEN = "import sys; sys.stdin.buffer.read(); sys.exit('SyntaxError: invalid syntax')"
+FORBIDDEN = "import sys; sys.stderr.write('sh: 1: python3: Permission denied'); sys.exit(126)"
+
 
 def take_over(board: Board, script: str) -> None:
     """Have the board answer every verb with a script of its own: what it runs as `python3` is its affair."""
@@ -72,8 +75,8 @@ def memory_below() -> Iterator[Callable[[], int]]:
 
 
 def test_hostile_boards_are_failures_and_hold_up_nobody(lab: LabWorld, releases: Releases) -> None:
-    """Escape sequences, noise, depth, NaN, silence and endless talk: each a failure of that board alone."""
-    scripts = [ESCAPES, NO_REPLY, DEEP, NAN, ENDLESS, SILENT]
+    """Escapes, noise, a broken Python, NaN, silence, endless talk: each a failure of that board alone."""
+    scripts = [ESCAPES, NO_REPLY, BROKEN, FORBIDDEN, DEEP, NAN, ENDLESS, SILENT]
     *hostile, honest = lab.boards(len(scripts) + 1)
     for board, script in zip(hostile, scripts, strict=True):
         take_over(board, script)
@@ -85,14 +88,16 @@ def test_hostile_boards_are_failures_and_hold_up_nobody(lab: LabWorld, releases:
         replies = by_board(lab.transport.release([*orders, releases.order(honest)]))
     took = time.monotonic() - begun
 
-    escapes, noise, deep, nan, endless, silent = (replies[board.name] for board in hostile)
+    escapes, noise, broken, forbidden, deep, nan, endless, silent = (replies[board.name] for board in hostile)
     assert replies[honest.name].data["state"] == "confirmed"
     assert "gnp.exe {{ 7*7 }}" in escapes.error
-    for reply in (escapes, noise, deep, nan, endless):
+    for reply in (escapes, noise, broken, forbidden, deep, nan, endless):
         assert reply.status is ReplyStatus.FAILED
         assert reply.error.isprintable(), reply.error
         assert len(reply.error) < 1000
     assert "not a reply: 'Welcome to my board!'" in noise.error
+    assert "ended with 1: SyntaxError: invalid syntax" in broken.error
+    assert "ended with 126: sh: 1: python3: Permission denied" in forbidden.error
     assert "does not stop talking" in endless.error
     assert silent.status is ReplyStatus.TIMED_OUT
     assert took < 8.0 + 20.0

@@ -96,11 +96,13 @@ def test_plain_ansible_releases_and_rolls_back(lab: LabWorld, tmp_path: Path) ->
     second = play(project, lab, "release.yml")
     two = observed(lab, board)["current"]
     back = play(project, lab, "rollback.yml", "-e", '{"fleetctl_reason": "it was better"}')
+    stayed = play(project, lab, "rollback.yml")
     refused = play(project, lab, "rollback.yml", "-e", f"fleetctl_release={'0' * 64}")
 
     assert [0, 0, 0, 0, 2] == [done.returncode for done in (first, again, second, back, refused)], back.stdout
     assert "changed=1" in first.stdout
     assert "changed=0" in again.stdout
+    assert "changed=0" in stayed.stdout
     assert "unknown-release" in refused.stdout or "no longer on this board" in refused.stdout
     assert one != two
     seen = observed(lab, board)
@@ -117,7 +119,7 @@ def test_plain_ansible_trusts_only_the_inventory(lab: LabWorld, tmp_path: Path) 
     project.known_hosts.write_text("")
     done = play(project, lab, "release.yml")
 
-    assert 4 == done.returncode
+    assert 4 == done.returncode, done.stdout
     assert "UNREACHABLE" in done.stdout
     assert f"ssh-keyscan -p {board.port} 127.0.0.1 >> {project.known_hosts}" in done.stdout
     assert observed(lab, board)["current"] is None

@@ -62,10 +62,10 @@ def test_becoming_root_never_waits_for_a_password() -> None:
     """With `become`, every kind of line starts with a sudo that fails rather than asks."""
     board = a_board(become=True)
 
-    assert ask_command(board, "logs", b"x").startswith("exec sudo -n sh -c ")
-    assert ask_its_own_command(board, "logs").startswith("exec sudo -n sh -c ")
-    assert user_command(board, "uptime") == "exec sudo -n sh -c uptime"
-    assert sent_script_command(board, "logs", b"x").startswith("exec sudo -n python3 ")
+    assert ask_command(board, "logs", b"x").startswith("exec env LC_MESSAGES=C sudo -n sh -c ")
+    assert ask_its_own_command(board, "logs").startswith("exec env LC_MESSAGES=C sudo -n sh -c ")
+    assert user_command(board, "uptime") == "exec env LC_MESSAGES=C sudo -n sh -c uptime"
+    assert sent_script_command(board, "logs", b"x").startswith("exec env LC_MESSAGES=C sudo -n python3 ")
 
 
 def test_the_sent_script_is_run_with_the_root() -> None:
