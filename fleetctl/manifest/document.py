@@ -84,7 +84,11 @@ _SETTINGS = (
     Field("become", Boolean(), "use sudo on the board"),
     Field("python", INTERPRETER, "interpreter with numpy and a TFLite runtime"),
     Field("root", BOARD_FOLDER, "folder that holds everything fleetctl puts on the board"),
-    Field("service", Choice(ServiceManager, "service manager"), "who keeps the model server running"),
+    Field(
+        "service",
+        Choice(ServiceManager, "service manager"),
+        "who keeps the model server running; `process` does not start it again when it dies",
+    ),
     Field("serve_port", PORT, "of the model server, on the board's loopback"),
     Field(
         "accelerator",

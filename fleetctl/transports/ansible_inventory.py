@@ -25,7 +25,8 @@ def host_vars(board: Board, known_hosts: Path, identity: Path | None = None) -> 
         "fleetctl_labels": dict(board.labels),
     }
     if identity is not None:
-        variables["ansible_ssh_private_key_file"] = str(identity)
+        # ssh expands percent signs here, too.
+        variables["ansible_ssh_private_key_file"] = str(identity).replace("%", "%%")
         variables["ansible_ssh_common_args"] += " -o IdentitiesOnly=yes"
     return variables
 
