@@ -1,7 +1,8 @@
 """Pictures as a camera or a script sends them, decoded with numpy and zlib alone.
 
 PNG (8 bits a channel: grey, RGB, palette, with or without alpha; not interlaced), binary PGM and PPM, `.npy`.
-Input is untrusted: every size is held against a limit before memory is taken for it.
+Input is untrusted: every size is held against a limit before memory is taken for it. A large picture is
+unpacked strip by strip into the one array that it comes to lie in: a board has no memory for copies of it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, NamedTuple, Tuple
 
 import numpy as np
 
@@ -17,11 +18,13 @@ from . import npy
 
 MAX_PIXELS = 16 << 20  # a 16 megapixel camera
 MAX_SIDE = 1 << 14  # a picture of one row or column costs a step of numpy for each of its pixels
+STRIP = 1 << 20  # bytes of a picture that are worked on at a time
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by PNG colour type
 _PALETTE = 3
-_AVERAGE, _PAETH = 3, 4
+_SUB, _UP, _AVERAGE, _PAETH = 1, 2, 3, 4
+_UNPACK = 1 << 16  # bytes given to zlib at a time: it copies what it has no room for yet
 
 
 class ImageError(ValueError):
@@ -84,10 +87,9 @@ def _decode_pnm(data: bytes) -> Any:
         raise UnsupportedImage("only 8-bit PGM and PPM pictures are read")
     _check_size(width, height)
     channels = 1 if kind == 5 else 3
-    raw = data[header.end() :]
-    if len(raw) < width * height * channels:
+    if len(data) - header.end() < width * height * channels:
         raise ImageError("the picture is cut short")
-    pixels = np.frombuffer(raw, np.uint8, count=width * height * channels)
+    pixels = np.frombuffer(data, np.uint8, count=width * height * channels, offset=header.end())
     return pixels.reshape((height, width) if channels == 1 else (height, width, channels))
 
 
@@ -109,29 +111,30 @@ class _Header(NamedTuple):
 
 def _decode_png(data: bytes) -> Any:
     chunks = _collect_chunks(data)
-    header = _png_header(chunks.get(b"IHDR", b""))
-    rows = _inflate(chunks.get(b"IDAT", b""), header.height * (1 + header.width * header.channels))
-    table = np.frombuffer(rows, np.uint8).reshape(header.height, -1)
-    pixels = _unfilter(table[:, 0], table[:, 1:].reshape(header.height, header.width, header.channels))
+    header = _png_header(bytes(chunks[b"IHDR"]))
+    filters, bordered = _unpack(header, chunks.pop(b"IDAT"))
+    _unfilter(filters, bordered)
+    pixels = bordered[1:, 1:]
     if header.colour == _PALETTE:
-        return _through_palette(pixels[:, :, 0], chunks.get(b"PLTE", b""))
+        return _through_palette(pixels[:, :, 0], bytes(chunks[b"PLTE"]))
     return pixels[:, :, 0] if header.channels < 3 else pixels[:, :, :3]
 
 
-def _collect_chunks(data: bytes) -> Dict[bytes, bytes]:
-    """Bytes by chunk type, the pieces of IDAT joined."""
-    parts: Dict[bytes, List[bytes]] = {}
+def _collect_chunks(data: bytes) -> Dict[bytes, bytearray]:
+    """The chunks that are read here, the pieces of IDAT joined; of others the first counts."""
+    found = {b"IHDR": bytearray(), b"PLTE": bytearray(), b"IDAT": bytearray()}
     for kind, content in _png_chunks(data):
-        parts.setdefault(kind, []).append(content)
-    return {kind: b"".join(pieces) if kind == b"IDAT" else pieces[0] for kind, pieces in parts.items()}
+        if kind == b"IDAT" or (kind in found and not found[kind]):
+            found[kind] += content
+    return found
 
 
-def _png_chunks(data: bytes) -> Iterator[Tuple[bytes, bytes]]:
-    place = len(_PNG_MAGIC)
+def _png_chunks(data: bytes) -> Iterator[Tuple[bytes, memoryview]]:
+    place, view = len(_PNG_MAGIC), memoryview(data)
     while place + 12 <= len(data):
         length, kind = struct.unpack(">I4s", data[place : place + 8])
-        content, crc = data[place + 8 : place + 8 + length], data[place + 8 + length : place + 12 + length]
-        if len(crc) < 4 or struct.unpack(">I", crc)[0] != zlib.crc32(kind + content):
+        content, crc = view[place + 8 : place + 8 + length], data[place + 8 + length : place + 12 + length]
+        if len(crc) < 4 or struct.unpack(">I", crc)[0] != zlib.crc32(content, zlib.crc32(kind)):
             raise ImageError("the PNG picture is damaged or cut short")
         yield kind, content
         if kind == b"IEND":
@@ -152,56 +155,101 @@ def _png_header(content: bytes) -> _Header:
     return header
 
 
-def _inflate(packed: bytes, size: int) -> bytes:
-    """Exactly `size` bytes: a bomb is not unpacked any further than that."""
-    unpacker = zlib.decompressobj()
-    try:
-        raw = unpacker.decompress(packed, size)
-    except zlib.error:
-        raise ImageError("the PNG picture is damaged") from None
-    if len(raw) != size:
-        raise ImageError("the PNG picture is cut short")
-    return raw
+def _unpack(header: _Header, packed: bytearray) -> Tuple[Any, Any]:
+    """The filter of each row, and the rows as uint8 (H + 1, W + 1, C): zeros lie above and left of them."""
+    height, width, channels = header.height, header.width, header.channels
+    filters = np.empty(height, np.uint8)
+    bordered = np.zeros((height + 1, width + 1, channels), np.uint8)
+    row = 1 + width * channels
+    unpacked = _Unpacked(packed)
+    for rows in strips(height, row):
+        raw = unpacked.read((rows.stop - rows.start) * row)
+        table = np.frombuffer(raw, np.uint8).reshape(-1, row)
+        filters[rows] = table[:, 0]
+        bordered[rows.start + 1 : rows.stop + 1, 1:] = table[:, 1:].reshape(-1, width, channels)
+    return filters, bordered
+
+
+class _Unpacked:
+    """What zlib packed. A bomb is not unpacked any further than it is read."""
+
+    def __init__(self, packed: bytearray) -> None:
+        view = memoryview(packed)
+        self._pieces = iter([view[start : start + _UNPACK] for start in range(0, len(view), _UNPACK)])
+        self._unpacker = zlib.decompressobj()
+
+    def read(self, size: int) -> bytes:
+        """Exactly `size` bytes."""
+        parts = []
+        while size:
+            part = self._some(size)
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def _some(self, most: int) -> bytes:
+        packed = self._unpacker.unconsumed_tail or next(self._pieces, b"")
+        try:
+            part = self._unpacker.decompress(packed, most)
+        except zlib.error:
+            raise ImageError("the PNG picture is damaged") from None
+        if not part and (not packed or self._unpacker.eof):
+            raise ImageError("the PNG picture is cut short")
+        return part
+
+
+def strips(height: int, row: int) -> Iterator[slice]:
+    """Rows of `row` bytes each, in slices of about `STRIP` bytes."""
+    step = max(1, STRIP // row)
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
 
 
 def _through_palette(indices: Any, palette: bytes) -> Any:
     colours = np.frombuffer(palette[: len(palette) // 3 * 3], np.uint8).reshape(-1, 3)
     if not len(colours) or int(indices.max()) >= len(colours):
         raise ImageError("the PNG picture uses colours that it does not define")
-    return colours[indices]
+    pixels = np.empty((*indices.shape, 3), np.uint8)
+    for rows in strips(len(indices), 8 * indices.shape[1]):  # numpy makes 8 bytes of an index
+        pixels[rows] = colours[indices[rows]]
+    return pixels
 
 
-def _unfilter(filters: Any, rows: Any) -> Any:
-    """Undo the row filters (PNG specification, section 9.2) of uint8 (H, W, C)."""
+def _unfilter(filters: Any, bordered: Any) -> None:
+    """Undo the row filters (PNG specification, section 9.2) in place."""
     if int(filters.max()) > _PAETH:
         raise ImageError("the PNG picture uses an unknown filter")
     if int(filters.max()) >= _AVERAGE:
-        return _unfilter_diagonally(filters, rows)
-    plain = rows.copy()
-    for y, kind in enumerate(filters):
-        if kind == 1:
-            plain[y] = np.cumsum(rows[y], axis=0, dtype=np.uint8)
-        elif kind == 2 and y:
-            plain[y] = rows[y] + plain[y - 1]
-    return plain
+        _unfilter_diagonally(filters, bordered)
+        return
+    for y in np.flatnonzero(filters):
+        row = bordered[y + 1]
+        if filters[y] == _SUB:
+            np.cumsum(row, axis=0, dtype=np.uint8, out=row)
+        else:
+            row += bordered[y]
 
 
-def _unfilter_diagonally(filters: Any, rows: Any) -> Any:
-    """As above, where a pixel needs its left neighbour: all pixels of an anti-diagonal at once."""
-    height, width, channels = rows.shape
-    padded = np.zeros((height + 1, width + 1, channels), np.int16)  # a border of zeros above and to the left
+def _unfilter_diagonally(filters: Any, bordered: Any) -> None:
+    """As above, where a pixel needs its left neighbour: all pixels of an anti-diagonal at once.
+
+    Pixel by pixel in one line, those of an anti-diagonal lie a row less one apart: a plain slice of them.
+    """
+    height, width = len(bordered) - 1, bordered.shape[1] - 1
+    line = bordered.reshape(-1, bordered.shape[2])
     for diagonal in range(height + width - 1):
-        y = np.arange(max(0, diagonal - width + 1), min(height, diagonal + 1))
-        x = diagonal - y
-        left, above, corner = padded[y + 1, x], padded[y, x + 1], padded[y, x]
-        kinds = filters[y][:, np.newaxis]
+        first, end = max(0, diagonal - width + 1), min(height, diagonal + 1)  # its rows
+        start = (first + 1) * width + diagonal + 2
+        stop = start + (end - first - 1) * width + 1
+        back = (1, width + 1, width + 2)
+        left, above, corner = (line[start - n : stop - n : width].astype(np.int16) for n in back)
+        kinds = filters[first:end, np.newaxis]
         guess = np.select(
-            [kinds == 1, kinds == 2, kinds == _AVERAGE, kinds == _PAETH],
+            [kinds == _SUB, kinds == _UP, kinds == _AVERAGE, kinds == _PAETH],
             [left, above, (left + above) >> 1, _paeth(left, above, corner)],
             default=0,
         )
-        padded[y + 1, x + 1] = (rows[y, x] + guess) & 0xFF
-    return padded[1:, 1:].astype(np.uint8)
+        line[start:stop:width] += guess.astype(np.uint8)  # modulo 256
 
 
 def _paeth(left: Any, above: Any, corner: Any) -> Any:

@@ -128,7 +128,8 @@ def run(texts: Mapping[str, str], codes: Mapping[str, Tuple[str, CodeType]]) -> 
     main = __import__(PACKAGE + ".activate", fromlist=["main"]).main
     stdout, sys.stdout = sys.stdout, io.StringIO()
     status = main(sys.argv[1:])
+    said = sys.stdout.getvalue()
     # A line of its own: what a login script said before may have ended without one.
-    stdout.write("\n" + folded(sys.stdout.getvalue()))
+    stdout.write("\n" + folded(said) if said else "")
     stdout.flush()
     sys.exit(status)

@@ -24,13 +24,14 @@ import numpy as np
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # numpy.typing is newer than the numpy of some boards
-    from typing import Any, Mapping
+    from typing import Any, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     Grey = NDArray[np.uint8]
 
 _WEIGHT_BITS = 12  # two passes of weights over 8-bit pixels stay below 2**33: exact in float64
+_STRIP = 1 << 17  # pixels
 
 
 def prepare(image: Grey, spec: Mapping[str, Any]) -> Grey:
@@ -90,9 +91,11 @@ def to_grey(image: Grey) -> Grey:
     if image.ndim == 2:
         return image
     if image.ndim == 3 and image.shape[2] == 3:
-        wide = image.astype(np.int32)
-        luma = (299 * wide[:, :, 0] + 587 * wide[:, :, 1] + 114 * wide[:, :, 2] + 500) // 1000
-        return np.asarray(luma, np.uint8)
+        luma = np.empty(image.shape[:2], np.uint8)
+        for rows in _strips(image.shape):
+            wide = image[rows].astype(np.int32)
+            luma[rows] = (299 * wide[:, :, 0] + 587 * wide[:, :, 1] + 114 * wide[:, :, 2] + 500) // 1000
+        return luma
     raise ValueError("an image must have shape (H, W) or (H, W, 3), not %s" % (image.shape,))
 
 
@@ -102,9 +105,18 @@ def resize(grey: Grey, height: int, width: int) -> Grey:
         return grey
     rows = _weights(grey.shape[0], height)
     columns = _weights(grey.shape[1], width)
-    total = rows @ (grey.astype(np.float64) @ columns.T)
+    narrow = np.empty((grey.shape[0], width))
+    for strip in _strips(grey.shape):
+        np.matmul(grey[strip].astype(np.float64), columns.T, out=narrow[strip])
+    total = rows @ narrow
     half = float(1 << (2 * _WEIGHT_BITS - 1))
     return np.asarray(np.floor((total + half) / float(1 << (2 * _WEIGHT_BITS))), np.uint8)
+
+
+def _strips(shape: Sequence[int]) -> Iterator[slice]:
+    """The rows of an image, so many at a time that what is made of them never takes much memory."""
+    step = max(1, _STRIP // shape[1])
+    return (slice(top, top + step) for top in range(0, shape[0], step))
 
 
 @lru_cache(maxsize=8)  # photos come in one size; those of a camera take megabytes each

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tiny_board import as_npy, picture
 
-from fleetctl.device import npy
+from fleetctl.device import images, npy
 from fleetctl.device.images import ImageError, UnsupportedImage, decode
+from fleetctl.device.preprocess import to_grey
 
 Pixels = NDArray[np.uint8]
 
@@ -158,6 +159,48 @@ def test_a_bomb_costs_nothing() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 8 * len(bomb)
+
+
+@pytest.mark.parametrize("kind", range(5))
+def test_a_large_picture_lies_in_memory_once(kind: int) -> None:
+    """Decoded and made grey, it takes no more than its own bytes, their grey, and a few strips."""
+    side, channels = 1200, 4
+    row = bytes([kind]) + bytes(range(200)) * (side * channels // 200)
+    data = png((side, side, 8, 6, 0, 0, 0), zlib.compress(row * side))
+    tracemalloc.start()
+    try:
+        to_grey(decode(data))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < side * side * (channels + 1) + (5 << 20)
+
+
+def test_strips_are_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture unpacked row by row, from pieces of a byte, is the same."""
+    image = pytest.importorskip("PIL.Image", reason="Pillow comes with the `build` extra")
+    noise = np.random.default_rng(0).integers(0, 256, (30, 20, 3), dtype=np.uint8)
+    for mode in ("L", "RGB", "RGBA", "P"):
+        stream = io.BytesIO()
+        image.fromarray(noise).convert(mode).save(stream, "PNG")
+        whole = decode(stream.getvalue())
+        with monkeypatch.context() as patch:
+            patch.setattr(images, "STRIP", 1)
+            patch.setattr(images, "_UNPACK", 1)
+            np.testing.assert_array_equal(whole, decode(stream.getvalue()))
+
+
+def test_chunks_that_nobody_reads_are_not_kept() -> None:
+    """Very many small ones of all kinds cost no memory."""
+    many = b"".join(chunk(b"%04d" % n, b"xy") for n in range(10_000))
+    data = png(GREY, ROWS, many)
+    tracemalloc.start()
+    try:
+        decode(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(data) // 4
 
 
 @given(st.binary(max_size=64), st.integers(0, 400), st.binary(max_size=8))
