@@ -3,12 +3,12 @@
 from fleetctl.manifest.compounds import Field, ListOf, Record
 from fleetctl.manifest.kinds import Choice, Text
 from fleetctl.manifest.schema import DriftKind, DriftPolicy, DriftRule
-from fleetctl.manifest.words import DAY, GLOB, VISIBLE
+from fleetctl.manifest.words import DAY, GLOB, VISIBLE, WORDS
 
 DRIFT_RULE = Record(
     "drift rule",
     (
-        Field("reason", Text("reason", rf"{VISIBLE}{{1,200}}"), "why it is left aside", required=True),
+        Field("reason", Text("reason", WORDS), "why it is left aside", required=True),
         Field("boards", ListOf(GLOB, unique=True), "names or globs; absent: every board"),
         Field("kind", Choice(DriftKind, "kind of drift"), "what sort of difference; absent: any"),
         Field(

@@ -13,6 +13,7 @@ from fleetctl.manifest.collector import collector_paused
 from fleetctl.manifest.complaints import INVALID, Complaint
 from fleetctl.manifest.compounds import Entry
 from fleetctl.manifest.files import Manifest, read
+from fleetctl.manifest.known_differences import check_rules
 from fleetctl.manifest.membership import Membership
 from fleetctl.manifest.remembered import FLEET, VALID, remember
 from fleetctl.manifest.schema import (
@@ -163,3 +164,6 @@ def _check_fleet(manifest: Manifest, groups: Mapping[str, tuple[str, ...] | None
     rollout = manifest.fleet.get("rollout")
     if isinstance(rollout, RolloutPolicy):
         check_waves(manifest.roots[0], rollout.waves, groups, manifest.boards, manifest.complaints)
+    drift = manifest.fleet.get("drift")
+    if isinstance(drift, DriftPolicy):
+        check_rules(manifest.roots[0], drift.ignore, manifest.boards, manifest.complaints)

@@ -5,11 +5,11 @@ from typing import Any
 from fleetctl.manifest.compounds import Field, ListOf, MapOf, Record
 from fleetctl.manifest.kinds import SECONDS, Choice, Integer, Number, Quantity, Text
 from fleetctl.manifest.schema import Danger, Gate, OnInconclusive, RevertPolicy, RolloutPolicy, Signing, Wave
-from fleetctl.manifest.words import DURATION, FRACTION, NAME, VISIBLE
+from fleetctl.manifest.words import DURATION, FRACTION, NAME, WORDS
 
 PERCENT = Number(0, 100, above=True, scale=100)
 SOAK = Quantity("duration", SECONDS, "60s", most=7 * 24 * 3600, zero=True)
-REASON = Text("reason of 1 to 200 characters", rf"{VISIBLE}{{1,200}}")
+REASON = Text("reason of 1 to 200 characters", WORDS, "say why, so that a reviewer can judge")
 
 
 def _wave(percent: float | None = None, **values: Any) -> Wave:

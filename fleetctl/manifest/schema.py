@@ -106,6 +106,7 @@ class Danger(StrEnum):
     REMOVE_MODEL = "remove-model"  # a model that boards run is gone or has another name
     LOWER_GATE = "lower-gate"  # less is asked of a model, of a board's proof, or of a wave
     EDITED_LOCK = "edited-lock"  # fleet.lock says what no build wrote
+    TRUST = "trust"  # a key that signs releases is trusted, or is no more
     MANY_BOARDS = "many-boards"  # more new boards than the fleet has, and more than a few
     UNREADABLE_BASE = "unreadable-base"  # nobody can say what the change takes away
 

@@ -8,10 +8,11 @@ from tempfile import TemporaryDirectory
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fleetctl.commits import project_at
-from fleetctl.errors import ManifestError
+from fleetctl.commits import Commits, project_at
+from fleetctl.errors import ManifestError, UsageError
 from fleetctl.manifest.schema import Danger, Fleet
 from fleetctl.project import Project
+from fleetctl.proposal.beside import PIN, pin_of, read_beside
 from fleetctl.proposal.dangers import Finding, dangers
 from fleetctl.proposal.side import Side, read_side
 
@@ -31,19 +32,36 @@ def base_of(project: Project, commit: str, head: Fleet) -> Iterator[Base]:
     A commit without a manifest is a fleet without boards: the first pull request brings all of them.
     """
     with TemporaryDirectory(prefix="fleetctl-base-") as folder:
-        then = project_at(project, commit, Path(folder).resolve(), whole=False)
-        empty = Side(commit, then, replace(head, boards={}, models={}, groups={}))
-        empty = replace(empty, fleet=replace(empty.fleet, rollout=replace(head.rollout, allow={})))
-        if not then.manifest.exists():
-            yield Base(commit, empty)
-            return
-        try:
-            side = read_side(commit, then)
-        except ManifestError as error:
-            first = error.problems[0]
-            yield Base(commit, empty, f"{error.message}: {Path(first.file).name}:{first.line}: {first.what}")
-        else:
-            yield Base(commit, side)
+        yield _written_to(Path(folder).resolve(), project, commit, head)
+
+
+def _written_to(folder: Path, project: Project, commit: str, head: Fleet) -> Base:
+    nobody = replace(head, boards={}, models={}, groups={}, rollout=replace(head.rollout, allow={}))
+    try:
+        then = project_at(project, commit, folder, whole=False)
+    except UsageError as error:  # it lies behind a link, which is not followed
+        return Base(commit, Side(commit, project, nobody), error.message)
+    _write_pin(project, commit, then.root)
+    empty = Side(commit, then, nobody, beside=read_beside(then))  # whom it trusted is known all the same
+    if not then.manifest.exists():
+        return Base(commit, empty)
+    try:
+        return Base(commit, read_side(commit, then))
+    except ManifestError as error:
+        first = error.problems[0]
+        where = f"{Path(first.file).name}:{first.line}"
+        return Base(commit, empty, f"{error.message}: {where}: {first.what}")
+
+
+def pin_at(project: Project, commit: str) -> str:
+    """Which fleetctl pipelines installed at `commit`."""
+    with TemporaryDirectory(prefix="fleetctl-base-") as folder:
+        _write_pin(project, commit, Path(folder).resolve())
+        return pin_of(Path(folder).resolve())
+
+
+def _write_pin(project: Project, commit: str, folder: Path) -> None:
+    Commits(project).write_out(commit, folder, [PIN])
 
 
 def findings(base: Base, head: Side) -> list[Finding]:

@@ -1,6 +1,6 @@
 """A change of the fleet's repository, held against what it starts from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -10,15 +10,16 @@ from fleetctl.commits import Commits
 from fleetctl.desired import desired_fleet
 from fleetctl.errors import Dangerous, FleetError
 from fleetctl.manifest.schema import Danger, Fleet
-from fleetctl.plan import Plan, make_plan
+from fleetctl.plan import Action, Plan, Step, make_plan
 from fleetctl.project import Project
-from fleetctl.proposal.base import Base, base_of, findings
+from fleetctl.proposal.base import Base, base_of, findings, pin_at
+from fleetctl.proposal.beside import pin_of
 from fleetctl.proposal.dangers import Finding, left_over
 from fleetctl.proposal.history import commit_by_commit
 from fleetctl.proposal.models import ModelChange, model_changes
 from fleetctl.proposal.quota import HubCost, hub_cost
-from fleetctl.proposal.settings import Setting, setting_changes
-from fleetctl.proposal.side import Side, observed_at, read_side, same_release
+from fleetctl.proposal.settings import Setting, pin_changes, setting_changes
+from fleetctl.proposal.side import Side, is_same_address, ran_at, read_side, same_release
 
 
 class Proposal(Struct, frozen=True):
@@ -90,16 +91,22 @@ def propose(base: Base, head: Side) -> Proposal:
         plan=Plan(head.fleet.name, ()),
         leaving=tuple(name for name in base.side.fleet.boards if name not in head.fleet.boards),
         models=tuple(model_changes(base.side, head)),
-        settings=tuple(setting_changes(base.side.fleet, head.fleet)),
+        settings=tuple(setting_changes(base.side, head)),
         dangers=tuple(found),
         left_over=tuple(left_over(head, found)),
     )
     try:
-        made, hub = _plan(boards, base, head)
+        made, hub, broken = _plan(boards, base, head)
     except FleetError as error:
         return replace(proposal, error=error)
     unchanged = len(head.fleet.boards) - sum(1 for _ in made.steps)
-    return replace(proposal, plan=made, unchanged=unchanged, hub=hub)
+    settings = (*proposal.settings, *([_broken(base, broken)] if broken else ()))
+    return replace(proposal, plan=made, unchanged=unchanged, hub=hub, settings=settings)
+
+
+def _broken(base: Base, what: str) -> Setting:
+    """Templates of the base that fail: nobody's fault here, least of all of who mends them."""
+    return Setting("templates", f"what it was cannot be said: {base.commit[:12]}: {what}", "as they are here")
 
 
 def refuse(proposal: Proposal) -> None:
@@ -128,25 +135,37 @@ def _way_out(refused: Sequence[Finding]) -> str:
 
 
 def _is_same(name: str, base: Base, head: Side) -> bool:
-    return name in base.side.fleet.boards and same_release(name, base.side, head)
+    is_there = name in base.side.fleet.boards and is_same_address(name, base.side, head)
+    return is_there and same_release(name, base.side, head)
 
 
-def _plan(boards: list[str], base: Base, head: Side) -> tuple[Plan, HubCost | None]:
-    """What changes, and what it asks of an IoT Hub."""
+def _plan(boards: list[str], base: Base, head: Side) -> tuple[Plan, HubCost | None, str]:
+    """What changes, what it asks of an IoT Hub, and what is wrong with the base's templates."""
     desired = desired_fleet(head.project, head.fleet, boards)
-    seen = observed_at(base.side, boards)
+    ran = ran_at(base.side, head, boards)
     refusals = desired.refusals(dict.fromkeys(boards))
-    made = _changes(make_plan(head.fleet, desired.releases, seen, desired.configs, refusals))
-    return made, hub_cost(made, head.fleet, desired.configs)
+    whole = make_plan(head.fleet, desired.releases, ran.observed, desired.configs, refusals)
+    made = _changes(whole, ran.unknown)
+    return made, hub_cost(made, head.fleet, desired.configs), ran.broken
 
 
-def _changes(plan: Plan) -> Plan:
+def _changes(plan: Plan, unknown: Mapping[str, str]) -> Plan:
     """A plan without the boards that keep their release."""
     waves = (
-        replace(wave, steps=tuple(step for step in wave.steps if step.current != step.desired))
+        replace(
+            wave,
+            steps=tuple(_told(step, unknown) for step in wave.steps if step.current != step.desired),
+        )
         for wave in plan.waves
     )
     return Plan(plan.fleet, tuple(wave for wave in waves if wave.steps))
+
+
+def _told(step: Step, unknown: Mapping[str, str]) -> Step:
+    """A board of which nobody knows what it runs may need all of its release, or nothing."""
+    if (why := unknown.get(step.board)) is None or not step.action.touches:
+        return step
+    return replace(step, action=Action.UPDATE, reasons=(why,))
 
 
 def propose_from(project: Project, rev: str, fleet: Fleet, *, by_commit: bool = False) -> Proposal:
@@ -162,10 +181,14 @@ def propose_from(project: Project, rev: str, fleet: Fleet, *, by_commit: bool = 
         UsageError: git knows no such commit.
         ManifestError: the lock or a template of the working tree is not one.
     """
-    commits = Commits(project.root)
+    commits = Commits(project)
     commit, head = commits.resolve(rev), read_side(_name_of_head(commits), project)
-    if commits.is_same_fleet(commit):
-        return Proposal(fleet.name, commit, head.name, Plan(fleet.name, ()), unchanged=len(fleet.boards))
+    if commits.is_same_fleet(commit, fleet.models):
+        nothing = Plan(fleet.name, ())
+        settings = tuple(pin_changes(pin_at(project, commit), pin_of(project.root)))
+        return Proposal(
+            fleet.name, commit, head.name, nothing, unchanged=len(fleet.boards), settings=settings
+        )
     with base_of(project, commit, fleet) as base:
         proposal = propose(base, head)
         if by_commit:

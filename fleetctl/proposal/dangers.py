@@ -6,12 +6,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fleetctl.lockfile import LockedModel, model_json
-from fleetctl.manifest.schema import Danger, Model
+from fleetctl.manifest.schema import Danger, Model, Signing
+from fleetctl.proposal.beside import trust_changes
 from fleetctl.proposal.gates import lowered
 from fleetctl.proposal.side import Side
 
 DELETED_SHARE = 0.25  # of the base's boards, that a change may drop unasked
 MANY = 1000  # new boards, that a change may bring unasked
+_DIGITS = 16  # of a fingerprint; the settings have all of it
 _NAMED = 5  # boards, models or numbers that a sentence lists
 
 
@@ -45,6 +47,7 @@ def dangers(base: Side, head: Side) -> list[Finding]:
         *_removed_models(base, head),
         *_lowered_gates(base, head),
         *_edited_lock(base, head),
+        *_trusted(base, head),
         *_many_boards(base, head),
     )
     return [replace(finding, reason=reasons.get(finding.danger)) for finding in found]
@@ -73,6 +76,25 @@ def _deleted_boards(base: Side, head: Side) -> Iterator[Finding]:
 def _lowered_gates(base: Side, head: Side) -> Iterator[Finding]:
     for less in lowered(base.fleet, head.fleet):
         yield Finding(Danger.LOWER_GATE, str(less), less.setting)
+
+
+def _trusted(base: Side, head: Side) -> Iterator[Finding]:
+    """Keys that came or went, by whatever name. Where none was asked for, the first takes nothing away."""
+    is_signed = bool(base.fleet.boards) and base.fleet.rollout.signing is Signing.REQUIRED
+    if not (base.beside.trust or is_signed):
+        return
+    old, new = base.beside.trust, head.beside.trust
+    for name, before, after in trust_changes(base.beside, head.beside):
+        if before and old[name] not in new.values():
+            what = f"the key {name} ({_short(before)}) would be trusted no more"
+            yield Finding(Danger.TRUST, what, before)
+        if after and new[name] not in old.values():
+            what = f"the key {name} ({_short(after)}) would be trusted, and was not"
+            yield Finding(Danger.TRUST, what, after)
+
+
+def _short(fingerprint: str) -> str:
+    return fingerprint if " " in fingerprint else fingerprint[:_DIGITS]
 
 
 def _many_boards(base: Side, head: Side) -> Iterator[Finding]:

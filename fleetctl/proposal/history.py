@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from fleetctl.commits import Commits, project_at
-from fleetctl.errors import ManifestError
+from fleetctl.errors import ManifestError, UsageError
 from fleetctl.manifest.schema import Danger
 from fleetctl.project import Project
 from fleetctl.proposal.base import Base, findings
@@ -90,7 +90,7 @@ def _walked(base: Base, head: Side) -> _Walk:
 
 def _way(base: Base, head: Side) -> Iterator[Side]:
     """Every fleet from `base` (without it) to the files here; a commit that has none is passed over."""
-    for commit in Commits(head.project.root).since(base.commit):
+    for commit in Commits(head.project).since(base.commit):
         with _side_of(head.project, commit) as side:
             if side is not None:
                 yield side
@@ -101,9 +101,9 @@ def _way(base: Base, head: Side) -> Iterator[Side]:
 def _side_of(project: Project, commit: str) -> Iterator[Side | None]:
     """The fleet of a commit, in a folder that goes with the block; None where there is none to be read."""
     with TemporaryDirectory(prefix="fleetctl-commit-") as folder:
-        then = project_at(project, commit, Path(folder).resolve(), whole=False, cards=True)
         try:
+            then = project_at(project, commit, Path(folder).resolve(), whole=False, cards=True)
             side = read_side(commit, then) if then.manifest.exists() else None
-        except ManifestError:
+        except (ManifestError, UsageError):  # invalid, or behind a link, which is not followed
             side = None
         yield side

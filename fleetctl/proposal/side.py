@@ -2,29 +2,38 @@
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 
 from fleetctl import lockfile
+from fleetctl.errors import ManifestError
 from fleetctl.lockfile import FleetLock, LockedModel, LockedVariant
 from fleetctl.manifest.loader import load
-from fleetctl.manifest.schema import Board, Fleet
+from fleetctl.manifest.schema import Board, Fleet, Via
 from fleetctl.observation import Loaded, Observed
 from fleetctl.project import Project
+from fleetctl.proposal.beside import Beside, read_beside
 from fleetctl.release import Release
 from fleetctl.render.renderer import SERVE_CONFIG, Renderer
 from fleetctl.render.sources import read_templates
 
+ELSEWHERE = "another address: what it runs is not known, so all is counted"
+UNKNOWN = "what it ran cannot be said, so all is counted"
+
 
 class Side(Struct, frozen=True):
-    """A manifest with its lock and templates. `name` is how a person calls it: a commit, the working tree."""
+    """A manifest with its lock, its templates and what lies beside them.
+
+    `name` is how a person calls it: a commit, the working tree.
+    """
 
     name: str
     project: Project
     fleet: Fleet
     lock: FleetLock = field(default_factory=FleetLock)
     templates: Mapping[str, str] = field(default_factory=dict)
+    beside: Beside = field(default_factory=Beside)
 
     def model(self, board: Board) -> LockedModel | None:
         return self.lock.models.get(board.model)
@@ -42,7 +51,8 @@ def read_side(name: str, project: Project) -> Side:
         ManifestError: the manifest, the lock or a template is not one.
     """
     fleet = load(project.manifest)
-    return Side(name, project, fleet, lockfile.read(project.lockfile), read_templates(project.templates))
+    lock, templates = lockfile.read(project.lockfile), read_templates(project.templates)
+    return Side(name, project, fleet, lock, templates, read_beside(project))
 
 
 def same_release(board: str, base: Side, head: Side) -> bool:
@@ -57,32 +67,72 @@ def same_release(board: str, base: Side, head: Side) -> bool:
     )
 
 
-def observed_at(base: Side, boards: Collection[str]) -> dict[str, Observed]:
+class Ran(NamedTuple):
+    """What boards run as far as a base tells. `unknown` is why it cannot, by board.
+
+    `broken` is what is wrong with the base's templates, if that is why.
+    """
+
+    observed: Mapping[str, Observed]
+    unknown: Mapping[str, str]
+    broken: str
+
+
+def is_same_address(board: str, base: Side, head: Side) -> bool:
+    """Whether a board of both is sure to be the very machine and folder that it was."""
+    return _address(base.fleet, board) == _address(head.fleet, board)
+
+
+def _address(fleet: Fleet, name: str) -> tuple[object, ...]:
+    board = fleet.boards[name]
+    if board.via is Via.IOTHUB:
+        return board.via, fleet.iothub.host
+    return board.via, board.host, board.port, board.root
+
+
+def ran_at(base: Side, head: Side, boards: Collection[str]) -> Ran:
     """Boards as they are where they do what `base` says; one it does not describe runs nothing of ours.
 
-    The lock is taken at its word: it was reviewed when it was merged.
-
-    Raises:
-        ManifestError: a template of the base fails.
+    The lock is taken at its word: it was reviewed when it was merged. Templates of the base that fail, in all
+    or for some boards, are not the fault of who changes them.
     """
-    renderer = Renderer(base.templates, _runtime())
-    return {name: _observed(name, base, renderer) for name in boards}
+    observed = {name: Observed(name) for name in boards}
+    unknown, broken = {}, ""
+    renderer = _renderer(base)
+    for name in boards:
+        board = base.fleet.boards.get(name)
+        locked = base.variant(board) if board else None
+        if board is not None and not is_same_address(name, base, head):
+            unknown[name] = ELSEWHERE
+        elif board is None or locked is None or locked.pending:
+            continue
+        elif isinstance(ran := _observed(board, locked, base, renderer), Observed):
+            observed[name] = ran
+        else:
+            unknown[name], broken = UNKNOWN, broken or str(ran.problems[0])
+    return Ran(observed, unknown, broken)
 
 
-def _runtime() -> Mapping[str, bytes]:
+def _renderer(base: Side) -> Renderer | ManifestError:
     from fleetctl.render.sources import board_runtime
 
-    return board_runtime()
+    try:
+        return Renderer(base.templates, board_runtime())
+    except ManifestError as error:
+        return error
 
 
-def _observed(name: str, base: Side, renderer: Renderer) -> Observed:
-    board = base.fleet.boards.get(name)
-    locked = base.variant(board) if board else None
-    if board is None or locked is None or locked.pending:
-        return Observed(name)
-    rendered = renderer.render(board, locked.artifact, base.fleet.models[board.model].smoke)
+def _observed(
+    board: Board, locked: LockedVariant, base: Side, renderer: Renderer | ManifestError
+) -> Observed | ManifestError:
+    if isinstance(renderer, ManifestError):
+        return renderer
+    try:
+        rendered = renderer.render(board, locked.artifact, base.fleet.models[board.model].smoke)
+    except ManifestError as error:
+        return error
     release = renderer.assemble(locked.artifact, rendered)
-    return _running(name, release, json.loads(rendered[SERVE_CONFIG]))
+    return _running(board.name, release, json.loads(rendered[SERVE_CONFIG]))
 
 
 def _running(name: str, release: Release, config: Mapping[str, Any]) -> Observed:

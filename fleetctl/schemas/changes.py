@@ -39,7 +39,7 @@ PROPOSAL = w.document(
         ),
     ),
     settings=w.items(
-        "values that no release holds: addresses, gates, proofs, waves",
+        "values that no release holds: addresses, gates, proofs, waves, whom boards and we trust",
         w.record(
             place=w.text("such as `boards.luxor-01.host`"), before=w.text("was"), after=w.text("would be")
         ),
@@ -49,7 +49,7 @@ PROPOSAL = w.document(
         w.record(
             danger=w.word(
                 "which",
-                *("delete-boards", "remove-model", "lower-gate", "edited-lock", "many-boards"),
+                *("delete-boards", "remove-model", "lower-gate", "edited-lock", "trust", "many-boards"),
                 "unreadable-base",
             ),
             what=w.text("in words"),

@@ -1,6 +1,7 @@
 """`fleetctl plan --base`: what a change does, told and judged without asking a board."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def test_a_manifest_with_problems_is_a_comment_too(fleet: GitFleet, plan: Plan) 
     said = plan("-o", "markdown")
 
     assert 10 == said.status
-    assert "inventory/fleet.yaml:15:" in said.out
+    assert re.search("inventory/fleet.yaml:\u2060?15:", said.out)  # a joiner: `:15:` is no picture
     assert "unknown key \\`modle\\`" in said.out
 
 
@@ -157,6 +158,12 @@ def test_a_manifest_with_problems_is_a_comment_too(fleet: GitFleet, plan: Plan) 
             "lower-gate",
             "gate.canary_failures 0 -> 1; lower-gate: gate.success 0.95 -> 0.5; "
             "lower-gate: gate.inconclusive pause -> pass; lower-gate: waves 2 -> 1",
+        ),
+        (
+            "waves: [{group: canary}, {p",
+            "revert: failed\n  waves: [{group: canary}, {p",
+            "lower-gate",
+            "lower-gate: revert wave -> failed",
         ),
     ],
 )
@@ -296,6 +303,107 @@ def test_a_base_that_cannot_be_read_is_a_danger(fleet: GitFleet, plan: Plan) -> 
     assert 12 == refused.status
     assert "unreadable-base" in refused.err
     assert 1 == plan().status
+
+
+BROKEN = [
+    "{{ nothing.of.the.kind }}",  # where it is rendered
+    "{}\n{% if %}",  # for nobody
+    '{"threshold": {{ 1 // (board.serve_port - 8091) }}}',
+]
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_template_that_is_broken_already_can_be_mended(fleet: GitFleet, plan: Plan, text: str) -> None:
+    """The change passes, says that nobody knows what boards ran, and is told no error that is not its own."""
+    path = fleet.root / "inventory" / "templates" / "serve.json.j2"
+    path.parent.mkdir()
+    path.write_text(text)
+    broken = fleet.commit("Break a template")
+    path.unlink()
+    said, told = plan("-o", "json"), plan()
+    jsonschema.validate(said.json, SCHEMAS["fleetctl.proposal/v1"])
+    steps = [step for wave in said.json["waves"] for step in wave["boards"]]
+
+    assert (1, None, []) == (said.status, said.json["error"], said.json["dangers"]), said
+    assert {"templates"} == {each["place"] for each in said.json["settings"]}
+    was = said.json["settings"][0]["before"]
+    assert was.startswith(f"what it was cannot be said: {broken[:12]}: inventory/templates/serve.json.j2")
+    assert {"what it ran cannot be said, so all is counted"} == {r for s in steps for r in s["reasons"]}
+    assert {"update"} == {step["action"] for step in steps}
+    assert "3 boards would change in 2 waves" in told.out
+
+
+def test_a_template_that_stays_broken_is_the_changes_own_error(fleet: GitFleet, plan: Plan) -> None:
+    """At its line as it is here."""
+    path = fleet.root / "inventory" / "templates" / "serve.json.j2"
+    path.parent.mkdir()
+    path.write_text("{}\n{% if %}")
+    fleet.commit("Break a template")
+    path.write_text("{}\n\n{% if %}")
+    said = plan()
+
+    assert 10 == said.status
+    assert "inventory/templates/serve.json.j2:3" in said.err
+    assert "serve.json.j2:2" not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "boards"),
+    [
+        ({"192.0.2.2": "192.0.2.9"}, ["luxor-02"]),
+        ({"192.0.2.2": "192.0.2.3", "192.0.2.3": "192.0.2.2"}, ["luxor-02", "karnak-01"]),
+        ({"host: 192.0.2.2": "via: iothub"}, ["luxor-02"]),
+        ({"host: 192.0.2.2": "host: 192.0.2.2, port: 2222"}, ["luxor-02"]),
+        ({"host: 192.0.2.2": "host: 192.0.2.2, root: /srv/fleet"}, ["luxor-02"]),
+        ({"host: 192.0.2.2": "host: 192.0.2.2, user: pi"}, []),
+    ],
+)
+def test_what_runs_at_another_address_is_not_known(
+    fleet: GitFleet, plan: Plan, changes: dict[str, str], boards: list[str]
+) -> None:
+    """A board of the same name elsewhere is no board that keeps its release, as far as anybody can say."""
+    text = fleet.manifest.read_text()
+    parts = re.split("|".join(f"({re.escape(old)}\\b)" for old in changes), text)
+    fleet.manifest.write_text("".join(changes.get(part, part) for part in parts if part))
+    said = plan("-o", "json").json
+    steps = [step for wave in said["waves"] for step in wave["boards"]]
+
+    assert boards == [step["board"] for step in steps]
+    assert 3 - len(boards) == said["unchanged"]
+    for step in steps:
+        assert ["another address: what it runs is not known, so all is counted"] == step["reasons"]
+        assert (None, "update") == (step["current"], step["action"])
+        assert step["send_bytes"] > 100_000
+
+
+def test_another_hub_is_another_address(fleet: GitFleet, plan: Plan) -> None:
+    """Boards that are reached over a hub are somebody else's at another one; the others stay."""
+    fleet.edit("host: 192.0.2.3, labels", "via: iothub, labels")
+    fleet.commit("Over a hub")
+    fleet.edit("rollout:\n", "iothub: {host: other.example}\nrollout:\n")
+    said = plan("-o", "json").json
+
+    assert ["karnak-01"] == [step["board"] for wave in said["waves"] for step in wave["boards"]]
+    assert 2 == said["unchanged"]
+    assert ["iothub.host"] == [each["place"] for each in said["settings"]]
+
+
+def test_a_base_behind_a_link_is_a_danger(fleet: GitFleet, plan: Plan) -> None:
+    """Nobody follows the link; the change that puts the folder in its place can say that it is meant."""
+    fleet.git("mv", "inventory", "elsewhere")
+    (fleet.root / "inventory").symlink_to("elsewhere")
+    linked = fleet.commit("Link")
+    (fleet.root / "inventory").unlink()
+    fleet.git("mv", "elsewhere", "inventory")
+    fleet.commit("Put it in its place")
+    refused = plan(base="HEAD~1")
+    fleet.edit("rollout:\n", "rollout:\n  allow: {unreadable-base: put in its place}\n")
+    by_commit = plan("--commit-by-commit", base="HEAD~2")
+
+    assert 12 == refused.status, refused
+    assert f"unreadable-base: {linked[:12]} cannot be compared with: inventory of commit" in refused.err
+    assert 1 == plan(base="HEAD~1").status
+    assert 1 == by_commit.status, by_commit
 
 
 def test_an_unknown_revision_is_a_usage_error(plan: Plan) -> None:
