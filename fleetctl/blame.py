@@ -3,15 +3,15 @@
 import re
 import subprocess
 from functools import cache
-from pathlib import Path
 
 from msgspec import Struct
 
 from fleetctl.children import environment
+from fleetctl.project import Project
+from fleetctl.revision import uncommitted
 
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 _FORMAT = "%H%x1f%an%x1f%aI%x1f%s"
-_DECIDES = ("inventory", "model_artifacts/fleet.lock")  # what the releases of boards are made of
 _PATIENCE_S = 30
 
 
@@ -24,31 +24,53 @@ class Change(Struct, frozen=True):
     subject: str
 
 
+class Move(Struct, frozen=True):
+    """How it came that git says something else than a board runs: by a commit, by edits here, or by both.
+
+    Neither: what is checked out is no newer than what the board runs, or nobody knows.
+    """
+
+    change: Change | None = None
+    is_edited: bool = False
+
+
 @cache
-def first_change_after(root: Path, commit: str) -> Change | None:
+def move_since(project: Project, commit: str) -> Move:
     """The oldest commit after `commit` (a board's word for it, untrusted) that decides about releases.
 
-    Without such a commit, or where the repository does not know `commit`, the newest there is; None outside
-    of git. `commit` may end in `-dirty`.
+    Where the repository does not know `commit`, it is the newest there is. `commit` may end in `-dirty`.
+
+    Raises:
+        UsageError, FleetError: as `revision.uncommitted`.
     """
+    newest = _log(project, "--max-count=1", "HEAD")
+    if not newest:
+        return Move()
     base = commit.removesuffix("-dirty")
-    if _COMMIT.match(base) and (since := _log(root, f"{base}..HEAD")):
-        return since[-1]
-    newest = _log(root, "--max-count=1", "HEAD")
-    return newest[0] if newest else None
+    since = _log(project, f"{base}..HEAD") if _COMMIT.match(base) else None
+    change = newest[0] if since is None else since[-1] if since else None
+    return Move(change, bool(uncommitted(project)))
 
 
-def recent_changes(root: Path, most: int = 30) -> list[Change]:
+def recent_changes(project: Project, most: int = 30) -> list[Change]:
     """The last commits that decide about releases, newest first; none outside of git."""
-    return _log(root, f"--max-count={most}", "HEAD")
+    return _log(project, f"--max-count={most}", "HEAD") or []
 
 
-def _log(root: Path, *what: str) -> list[Change]:
-    """Newest first."""
-    argv = ["git", "-C", str(root), "log", f"--format={_FORMAT}", *what, "--", *_DECIDES]
+def _log(project: Project, *what: str) -> list[Change] | None:
+    """Newest first; None where git knows none of what is asked."""
+    argv = ["git", "-C", str(project.repository), "--literal-pathspecs", "log", f"--format={_FORMAT}", *what]
     try:
-        done = subprocess.run(argv, capture_output=True, timeout=_PATIENCE_S, check=False, env=environment())
+        done = subprocess.run(
+            [*argv, "--", *project.decisive],
+            capture_output=True,
+            timeout=_PATIENCE_S,
+            check=False,
+            env=environment(),
+        )
     except (FileNotFoundError, subprocess.TimeoutExpired):
-        return []
-    lines = done.stdout.decode(errors="replace").splitlines() if done.returncode == 0 else []
+        return None
+    if done.returncode:
+        return None
+    lines = done.stdout.decode(errors="replace").splitlines()
     return [Change(*line.split("\x1f", 3)) for line in lines if line.count("\x1f") >= 3]

@@ -1,15 +1,18 @@
 """Commits of a fleet's repository, read from git's own objects: the working tree is neither used nor touched.
 
 Every question is one call of git that only reads. What a commit holds is written as it lies in git: no
-attribute, filter or hook of the repository has a say in it.
+attribute, filter or hook of the repository has a say in it. Only what git has by its digest alone (Git LFS)
+is taken from the files here, where they are those very bytes.
 """
 
+import hashlib
 import os
 import re
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from msgspec import Struct
 
@@ -17,17 +20,27 @@ from fleetctl.children import environment
 from fleetctl.commit_signers import SIGNERS, trusting
 from fleetctl.errors import FleetError, UsageError
 from fleetctl.project import Project
+from fleetctl.revision import demand_plain, linked, uncommitted
 
 _TIMEOUT = 120  # seconds; a question is answered in far less
 _PICTURES = (".png", ".PNG", ".npy")
 _LARGEST = 64 << 20  # bytes of one file that is taken out of a commit
-_FETCH = "in CI, check out with the whole history (`fetch-depth: 0`)"
+FETCH = "in CI, check out with the whole history (`fetch-depth: 0`)"
+_POINTER = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-.*\n)*oid sha256:([0-9a-f]{64})\nsize (\d+)\n"
+)
+_PHOTOS = ("path", "evaluation", "plates", "crops")  # what names a folder in the datasets that have any
 
 
 class Commits(Struct, frozen=True):
-    """The repository that a fleet's folder `root` lies in."""
+    """The repository that a fleet's project lies in."""
 
-    root: Path
+    project: Project
+
+    @property
+    def root(self) -> Path:
+        """The folder that paths are told from."""
+        return self.project.repository
 
     @property
     def exist(self) -> bool:
@@ -44,19 +57,25 @@ class Commits(Struct, frozen=True):
             raise UsageError(f"{name!r} names no commit")
         done = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         if done.returncode:
-            shallow = self._succeeds_saying("true", "rev-parse", "--is-shallow-repository")
-            hint = _FETCH if shallow else "`git log` lists commits; `git fetch` brings those of others"
+            hint = FETCH if self.is_shallow else "`git log` lists commits; `git fetch` brings those of others"
             raise self._unreadable() or UsageError(f"git knows no commit {name!r} here", hint=hint)
         return done.stdout.decode().strip()
 
+    @property
+    def is_shallow(self) -> bool:
+        """Whether the history was cut short when the repository was cloned."""
+        return self._succeeds_saying("true", "rev-parse", "--is-shallow-repository")
+
     def demand_trusted(self) -> None:
-        """See that git does not refuse to read this folder; one that lies in no repository is as good.
+        """See that git reads this folder and what the fleet is read from. Outside a repository anything goes.
 
         Raises:
-            UsageError: the repository belongs to somebody else, so it would seem to have no history.
+            UsageError: the repository belongs to somebody else, so it would seem to have no history; or the
+                fleet lies behind a link, so it would seem not to change.
         """
         if foreign := _foreign(self._run("rev-parse", "--git-dir").stderr.decode(errors="replace")):
             raise foreign
+        demand_plain(self.project)
 
     def _unreadable(self) -> UsageError | None:
         """Why git tells nothing of this repository at all; None where it does."""
@@ -83,17 +102,43 @@ class Commits(Struct, frozen=True):
             self._run("for-each-ref", "--count=1", f"--contains={commit}", "refs/remotes/").stdout.strip()
         )
 
-    def changed_files(self) -> list[str]:
-        """Files of the fleet that differ from what is checked out, or that git does not have."""
-        status = self._run(
-            "status", "--porcelain", "-z", "--no-renames", "--", "inventory", "model_artifacts/fleet.lock"
-        )
-        return [os.fsdecode(entry[3:]) for entry in status.stdout.split(b"\0") if entry]
+    def is_before(self, commit: str, other: str) -> bool:
+        """Whether `other` came from `commit`, and is not the same."""
+        return commit != other and self._succeeds("merge-base", "--is-ancestor", commit, other)
 
-    def is_same_fleet(self, commit: str) -> bool:
-        """Whether every file of the fleet lies here as it does in this commit."""
-        same = self._succeeds("diff", "--quiet", commit, "--", "inventory", "model_artifacts")
-        return same and not self.changed_files()
+    def changed_files(self) -> list[str]:
+        """Files of the fleet that differ from what is checked out, or that git does not have.
+
+        Raises:
+            UsageError, FleetError: as `revision.uncommitted`.
+        """
+        return uncommitted(self.project)
+
+    def is_same_fleet(self, commit: str, models: Mapping[str, Any]) -> bool:
+        """Whether every file of the fleet, and every photo of these models, lies here as in this commit.
+
+        Raises:
+            UsageError, FleetError: as `revision.uncommitted`.
+        """
+        photos = [where for folder in photo_folders(models) if (where := self._inside(folder))]
+        same = self._succeeds("diff", "--quiet", commit, "--", *self._paths, *photos)
+        return same and not self.changed_files() and not self._has_new(photos)
+
+    @property
+    def _paths(self) -> tuple[str, str]:
+        """The folders of a fleet."""
+        return self.project.inventory.name, self.project.artifacts.name
+
+    def _inside(self, folder: Path) -> str:
+        """A folder as git's paths name it; empty for one outside of the repository, which git cannot know."""
+        top = os.fsdecode(self._run("rev-parse", "--show-toplevel").stdout.removesuffix(b"\n"))
+        real = Path(os.path.realpath(folder))
+        return os.path.relpath(real, os.path.realpath(self.root)) if top and real.is_relative_to(top) else ""
+
+    def _has_new(self, folders: list[str]) -> bool:
+        """Whether there are files that git does not have yet, or it cannot say."""
+        done = self._run("ls-files", "-o", "--exclude-standard", "--", *folders)
+        return bool(folders and (done.stdout or done.returncode))
 
     def since(self, commit: str) -> list[str]:
         """Commits from this one (without it) to what is checked out that change the fleet, the oldest first.
@@ -102,7 +147,7 @@ class Commits(Struct, frozen=True):
         what is checked out did not come from `commit`.
         """
         way = ("--first-parent", "--ancestry-path", "--reverse", f"{commit}..HEAD")
-        return self._must("rev-list", *way, "--", "inventory", "model_artifacts").decode().split()
+        return self._must("rev-list", *way, "--", *self._paths).decode().split()
 
     def up_to(self, commit: str) -> dict[str, int]:
         """This commit (0) and all that came before it, numbered from the nearest on."""
@@ -135,7 +180,8 @@ class Commits(Struct, frozen=True):
     ) -> None:
         """Write what a commit holds (of `root`; `paths` below it: those only) into an empty `folder`.
 
-        Left out are submodules, files over 64 MiB, and those whose names end in one of `without`.
+        Left out are submodules, files over 64 MiB, and those whose names end in one of `without`. A file that
+        lies in Git LFS is taken from the files here where they have it, else its pointer is written.
 
         Raises:
             FleetError: git cannot read the commit.
@@ -148,10 +194,48 @@ class Commits(Struct, frozen=True):
                 links.append((target, data))
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
+            target.write_bytes(self._pointed_at(data, entry.path) or data)
         for target, data in links:  # last, so that no file is written through one
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(os.fsdecode(data))
+
+    def _pointed_at(self, data: bytes, path: PurePosixPath) -> bytes:
+        """What a pointer of Git LFS stands for, if the file here has these very bytes; else nothing."""
+        found = _POINTER.fullmatch(data)
+        if not found:
+            return b""
+        try:
+            size = (self.root / path).stat().st_size
+            here = (self.root / path).read_bytes() if size == int(found[2]) <= _LARGEST else b""
+        except OSError:
+            return b""
+        return here if hashlib.sha256(here).hexdigest() == found[1].decode() else b""
+
+    def why_no_photos(self, then: Project, models: Mapping[str, Any]) -> UsageError | None:
+        """What keeps photos of these models out of `then`, written out of a commit; None if nothing does."""
+        for folder in photo_folders(models):
+            where = os.path.relpath(os.path.realpath(folder), os.path.realpath(then.root))
+            if module := self._submodule(then.commit, where):
+                return UsageError(
+                    f"the photos in {where} lie in the submodule {module}, whose files no commit has",
+                    hint="keep photos in the repository itself, best below the manifest's folder",
+                )
+            if pointer := next((path for path in _files(folder) if _is_pointer(path)), None):
+                photo = f"{where}/{pointer.relative_to(folder)}"
+                return UsageError(
+                    f"{photo} lies in Git LFS, and the file here is not the commit's",
+                    hint="check the commit out, and `git lfs pull` (in GitHub Actions: `lfs: true`); "
+                    "or keep photos in git itself",
+                )
+        return None
+
+    def _submodule(self, commit: str, path: str) -> str:
+        """The submodule that a path of a commit lies in, or has in it; empty where there is none."""
+        above = [str(each) for each in PurePosixPath(path).parents if each.name]
+        listed = self._run("ls-tree", "-r", "-z", commit, "--", path).stdout
+        listed += self._run("ls-tree", "-z", commit, "--", *above).stdout if above else b""
+        modules = [line.partition(b"\t")[2] for line in listed.split(b"\0") if line.startswith(b"160000 ")]
+        return os.fsdecode(modules[0]) if modules else ""
 
     def _entries(self, commit: str, paths: Iterable[str]) -> Iterator["_Entry"]:
         listed = self._must("ls-tree", "-r", "-l", "-z", commit, "--", *paths)
@@ -223,11 +307,38 @@ def project_at(project: Project, commit: str, folder: Path, *, whole: bool, card
 
     `whole` takes every file: photos too, which decide whether the lock is up to date. `cards` takes those of
     models, with their plots.
+
+    Raises:
+        UsageError: the fleet of the commit, or the one here, lies behind a link.
+        FleetError: git cannot read the commit.
     """
-    commits = Commits(project.root)
+    commits = Commits(project)
+    inventory, lock = project.decisive
     if whole:
         commits.write_out(commit, folder)
     else:
-        commits.write_out(commit, folder, ["inventory"], without=_PICTURES)
-        commits.write_out(commit, folder, ["model_artifacts" if cards else "model_artifacts/fleet.lock"])
-    return Project(folder / "inventory" / project.manifest.name, home=project.root, commit=commit)
+        commits.write_out(commit, folder, [inventory], without=_PICTURES)
+        commits.write_out(commit, folder, [project.artifacts.name if cards else lock])
+    then = Project(folder / inventory / project.manifest.name, home=project.repository, commit=commit)
+    if link := linked(then, folder):
+        raise UsageError(
+            f"{link.relative_to(folder)} of commit {commit[:12]} is a link: git keeps no fleet in it",
+            hint="commit what it leads to in its place",
+        )
+    return then
+
+
+def photo_folders(models: Mapping[str, Any]) -> Iterator[Path]:
+    """Where the photos of these models (of a manifest) lie."""
+    for model in models.values():
+        found = (getattr(model.dataset, name, None) for name in _PHOTOS)
+        yield from (folder for folder in found if isinstance(folder, Path))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _is_pointer(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return _POINTER.fullmatch(stream.read(1024)) is not None

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fleetctl.blame import Change
+from fleetctl.blame import Move
 from fleetctl.manifest.schema import Accelerator, Board, DriftKind, DriftPolicy, DriftRule
 from fleetctl.observation import Observed, Reach, is_drop_in
 from fleetctl.release import Release
@@ -81,7 +81,7 @@ class BoardDrift(Struct, frozen=True):
         }
 
 
-Blame = Callable[[str], Change | None]  # the first change of git after the commit that a board names
+Blame = Callable[[str], Move]  # how git came to differ from the commit that a board names
 
 
 def find_drift(
@@ -160,10 +160,20 @@ def _why_another_release(release: Release, seen: Observed, blame: Blame) -> Orig
     differing = {path for path, ref in release.files.items() if seen.files.get(path) != ref.sha256}
     if differing | (seen.files.keys() - release.files.keys()) <= _runtime_paths(release, seen):
         return _RUNTIME
-    change = blame(_text(receipt.get("commit")))
-    if change is None:
-        return Origin(how="git moved on, nobody knows when")
-    return Origin(change.when, change.author, f"git moved on: {change.subject[:100]} ({change.commit[:7]})")
+    return _moved(blame(commit := _text(receipt.get("commit"))), commit)
+
+
+def _moved(move: Move, commit: str) -> Origin:
+    """How git came to say something else than the release that a board got from `commit`."""
+    if move.change:
+        how = f"git moved on: {move.change.subject[:100]} ({move.change.commit[:7]})"
+        more = "; files are edited here too, not committed" if move.is_edited else ""
+        return Origin(move.change.when, move.change.author, how + more)
+    if move.is_edited:
+        return Origin(how="edited here, not committed")
+    if commit.endswith("-dirty"):
+        return Origin(how="rolled out from edits that were not committed")
+    return Origin(how="no commit here came after the board's")
 
 
 def _runtime_paths(release: Release, seen: Observed) -> set[str]:

@@ -1,21 +1,24 @@
 """Where the release that a board runs came from, and whether this repository knows it.
 
 A board that runs what nobody here committed was touched by somebody else: another checkout, another person's
-uncommitted edits. That is worth a word, and nothing to be overwritten in passing.
+uncommitted edits. That is worth a word, and nothing to be overwritten in passing. Nor is what came later than
+what is to be rolled out: an old job that is run again knows nothing of it.
 """
 
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Protocol
 
-from fleetctl.commits import Commits
+from fleetctl.commits import FETCH, Commits
 from fleetctl.observation import Observed
 from fleetctl.revision import UNKNOWN
 from fleetctl.signing.signing import Barred
 
 ADOPT = "say --adopt to overwrite it"
+BACK = "roll out what is newer, or say --back to go back on purpose"
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _DIRTY = "-dirty"
+_CUT_SHORT = "this clone's history is cut short"
 
 Receipts = Iterable[Mapping[str, Any]]
 
@@ -33,31 +36,50 @@ def strangers(
     history: AsksHistory,
     *,
     working: str,
+    adopt: bool = False,
+    back: bool = False,
 ) -> dict[str, Barred]:
-    """Boards that would lose a release unknown to this repository's history, and why that is said.
+    """Boards that would lose a release unknown to this repository's history, or newer; and why that is said.
 
     Args:
         desired: release digests by board; a board that runs its own is no stranger.
         history: asked only about boards whose last receipt is about another release than they run.
         working: the commit that is at work; where it ends in `-dirty`, uncommitted edits may follow each
             other. `none`, outside git, knows no strangers.
+        adopt: releases that are not known may be lost.
+        back: newer ones may.
     """
     if working == UNKNOWN:
         return {}
     others = [seen for name, seen in observed.items() if seen.current and seen.current != desired.get(name)]
     said = {seen.board: _of_receipt(seen) for seen in others}
     asked = history([board for board, commit in said.items() if commit is None])
-    known: dict[str, str] = {}
+    known: dict[str, Barred | None] = {}
     found = {}
     for seen in others:
         commit = said[seen.board]
         if commit is None:
             commit = last_commit(asked.get(seen.board, ()), seen.current)
         if commit not in known:
-            known[commit] = _complaint(commit, commits, working)
-        if known[commit]:
-            found[seen.board] = Barred(f"runs a release that git does not know: {known[commit]}", ADOPT)
+            unknown = None if adopt else _unknown(commit, commits, working)
+            known[commit] = unknown or (None if back else _newer(commit, commits, working))
+        if bar := known[commit]:
+            found[seen.board] = bar
     return found
+
+
+def _unknown(commit: str, commits: Commits, working: str) -> Barred | None:
+    """Where the history here is cut short, it is that which is to be mended: the commit may be known well."""
+    why = _complaint(commit, commits, working)
+    fix = FETCH if why.startswith(_CUT_SHORT) else ADOPT
+    return Barred(f"runs a release that git does not know: {why}", fix) if why else None
+
+
+def _newer(commit: str, commits: Commits, working: str) -> Barred | None:
+    theirs, ours = commit.removesuffix(_DIRTY), working.removesuffix(_DIRTY)
+    if not _COMMIT.match(theirs) or not commits.is_before(ours, theirs):
+        return None
+    return Barred(f"runs a release of commit {theirs[:12]}, which came after {ours[:12]}", BACK)
 
 
 def stranger(seen: Observed, desired: str | None, commits: Commits, *, working: str) -> str:
@@ -105,7 +127,8 @@ def _complaint(commit: str, commits: Commits, working: str) -> str:
     if not _COMMIT.match(base):
         return "its receipt names no commit"
     if not commits.is_known(base):
-        return f"this repository has no commit {base[:12]}"
+        whose = f"{_CUT_SHORT}, and" if commits.is_shallow else "this repository"
+        return f"{whose} has no commit {base[:12]}"
     if commit != base and not working.endswith(_DIRTY):
         return f"it was rolled out from uncommitted edits of {base[:12]}"
     return ""

@@ -19,11 +19,22 @@ class Project(Struct, frozen=True):
 
     @property
     def inventory(self) -> Path:
-        return self.manifest.absolute().parent
+        folder = self.manifest.absolute().parent
+        return folder.resolve() if folder.name == ".." else folder  # git needs its name
 
     @property
     def root(self) -> Path:
         return self.inventory.parent
+
+    @property
+    def repository(self) -> Path:
+        """The folder that git is asked in."""
+        return self.home or self.root
+
+    @property
+    def decisive(self) -> tuple[str, str]:
+        """What releases are made of, as paths below `repository`: the manifest's folder, and the lock."""
+        return self.inventory.name, f"{self.artifacts.name}/{self.lockfile.name}"
 
     @property
     def templates(self) -> Path:

@@ -80,6 +80,7 @@ class GitFleet:
     """A checkout. Everything it commits is pushed by `push` alone."""
 
     root: Path
+    folder: str = "inventory"
 
     @classmethod
     def make(cls, folder: Path) -> "GitFleet":
@@ -109,7 +110,7 @@ class GitFleet:
 
     @property
     def manifest(self) -> Path:
-        return self.root / "inventory" / "fleet.yaml"
+        return self.root / self.folder / "fleet.yaml"
 
     @property
     def head(self) -> str:

@@ -52,7 +52,7 @@ def push(
 
     remote, project = _open(place), Project(file)
     demand_writable(remote, os.environ)
-    artifacts, commit = _locked(project), commit_of(project.root)
+    artifacts, commit = _locked(project), commit_of(project)
     with talk.progress(f"push to {remote.name}", _size(artifacts)) as moved:
         done = list(
             transfer.push(artifacts, BlobStore(project.store), remote, moved, {"fleetctl.commit": commit})
@@ -224,7 +224,7 @@ def _committed(project: Project) -> "Images":
     from fleetctl import lockfile
     from fleetctl.commits import Commits, project_at
 
-    commits = Commits(project.root)
+    commits = Commits(project)
     commits.demand_trusted()
     if not commits.exist:
         return {}

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from fleetctl.commit_signers import SIGNERS
 from fleetctl.commits import Commits, project_at
-from fleetctl.errors import ManifestError, Refused, UsageError
+from fleetctl.errors import BuildError, FleetError, GateRefused, LockStale, ManifestError, Refused, UsageError
 from fleetctl.project import Project
 
 REQUIRED_SIGNATURE = "FLEETCTL_REQUIRE_SIGNED_COMMIT"
@@ -43,18 +43,21 @@ AdoptOption = Annotated[
 def project_of(file: Path, rev: str, *, dirty: bool, unpushed: bool, signed: bool) -> Iterator[Project]:
     """The project as `rev` has it, in a folder that goes with the block; the files here where `rev` is empty.
 
+    Where the lock cannot be held against photos because no commit holds them (a submodule's, Git LFS's), the
+    error says so.
+
     Raises:
-        UsageError: git knows no such commit, trusts no signature of it, or does not read the repository; or a
-            commit is wanted, and none named.
+        UsageError: git knows no such commit, trusts no signature of it, or does not read the repository, or
+            the fleet in it; or a commit is wanted, and none named.
         Refused: files here differ from git, or no remote has the commit, and that was not allowed.
     """
     project = Project(file)
     if not rev:
         _refuse_without_commit({"--signed": signed, "--allow-dirty": dirty, "--allow-unpushed": unpushed})
-        Commits(project.root).demand_trusted()  # receipts would name no commit, and older ones pass for newer
+        Commits(project).demand_trusted()  # receipts would name no commit, and older ones pass for newer
         yield project
         return
-    commits = Commits(project.root)
+    commits = Commits(project)
     commit = commits.resolve(rev)
     _demand_clean(commits, dirty)
     _demand_pushed(commits, commit, unpushed)
@@ -66,6 +69,10 @@ def project_of(file: Path, rev: str, *, dirty: bool, unpushed: bool, signed: boo
             yield then
         except ManifestError as error:
             raise _at_home(error, then.root) from None
+        except (LockStale, BuildError) as error:
+            if (explained := _explained(error, commits, then)) is None:
+                raise
+            raise explained from error
 
 
 def _refuse_without_commit(asked: Mapping[str, bool]) -> None:
@@ -96,6 +103,16 @@ def _demand_pushed(commits: Commits, commit: str, allowed: bool) -> None:
         f"no remote has commit {commit[:12]}: nobody else could say what boards run; nothing was changed",
         hint="push it, or say --allow-unpushed",
     )
+
+
+def _explained(error: LockStale | BuildError, commits: Commits, then: Project) -> FleetError | None:
+    """The same error about photos that no commit holds, if they are the reason: no build would mend that."""
+    from fleetctl.manifest.loader import load
+
+    if isinstance(error, GateRefused):
+        return None
+    why = commits.why_no_photos(then, load(then.manifest).models)
+    return type(error)(why.message, hint=why.hint) if why else None
 
 
 def _at_home(error: ManifestError, folder: Path) -> ManifestError:

@@ -65,7 +65,7 @@ def drift(
 
 def _find(session: "Session") -> list["BoardDrift"]:
     """Every selected board held against git, in the order of the manifest."""
-    from fleetctl.blame import first_change_after
+    from fleetctl.blame import move_since
     from fleetctl.desired import desired_fleet
     from fleetctl.drift import find_drift
 
@@ -73,7 +73,7 @@ def _find(session: "Session") -> list["BoardDrift"]:
     desired = desired_fleet(session.project, fleet, names)
     observed = session.observe()
     today = time.strftime("%Y-%m-%d", time.gmtime())
-    blame = partial(first_change_after, session.project.root)
+    blame = partial(move_since, session.project)
     return [
         find_drift(
             fleet.boards[name],

@@ -54,6 +54,6 @@ FaultsOption = Annotated[
     Path | None, typer.Option("--faults", help="With --transport fake: a YAML file of what goes wrong.")
 ]
 BackOption = Annotated[
-    bool, typer.Option("--back", help="Go back to what is older than what boards confirmed, if signed.")
+    bool, typer.Option("--back", help="Go back to a commit from before the one that boards run.")
 ]
 YesOption = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]

@@ -79,7 +79,8 @@ def rollout(
     samples; one that fails goes back by itself, and a wave that fails its gate closes the ones behind it.
     Boards that are interrupted go back by themselves too: running this again goes on from there.
 
-    Boards that demand signatures refuse a commit from before the one they confirmed, unless --back signs it.
+    A commit from before the one that a board runs is refused, unless --back says that this is meant; boards
+    that demand signatures refuse it themselves.
 
     With --commit it is that commit that is rolled out, read from git, whatever the files here say; refused
     while they differ from git or no remote has it. A board whose release this repository's history does not
@@ -132,7 +133,7 @@ def _roll_out(
     with Lock(session.project.state / "lock", f"rollout of {session.fleet.name}"):
         desired = desired_fleet(session.project, session.fleet, session.selection.boards)
         observed = session.observe()
-        strangers = {} if adopt else session.strangers(observed, desired.releases)
+        strangers = session.strangers(observed, desired.releases, adopt=adopt, back=back)
         made = desired.plan(observed, signing, strangers)
         if saved is not None:
             refuse_if_stale(_read_plan(saved), made)

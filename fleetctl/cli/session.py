@@ -56,15 +56,15 @@ class Session(Struct, frozen=True):
         }
 
     def strangers(
-        self, observed: Mapping[str, Observed], releases: Mapping[str, Release]
+        self, observed: Mapping[str, Observed], releases: Mapping[str, Release], *, adopt: bool, back: bool
     ) -> dict[str, Barred]:
-        """Boards that would lose a release which this repository's history does not know."""
+        """Boards that would lose a release which this repository's history does not know, or a newer one."""
         from fleetctl.origins import strangers
         from fleetctl.revision import working_commit
 
         desired = {board: release.digest for board, release in releases.items()}
-        commits = Commits(self.project.home or self.project.root)
-        return strangers(observed, desired, commits, self.receipts, working=working_commit(self.project))
+        commits, working = Commits(self.project), working_commit(self.project)
+        return strangers(observed, desired, commits, self.receipts, working=working, adopt=adopt, back=back)
 
 
 def open_session(

@@ -91,7 +91,7 @@ class Pages:
 
     def plan(self, commit: str) -> str:
         known = self._watch.snapshot
-        changes = recent_changes(known.source.project.root)
+        changes = recent_changes(known.source.project)
         values: dict[str, Any] = {"plan": None, "summary": "", "error": ""}
         try:
             made = plan_of(known, commit)

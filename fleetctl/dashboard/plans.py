@@ -22,7 +22,7 @@ def plan_of(snapshot: Snapshot, commit: str) -> Plan:
             raise UsageError(snapshot.note or "the boards have not been asked yet")
         return snapshot.desired.plan(snapshot.observed)
     project = snapshot.source.project
-    resolved = Commits(project.root).resolve(commit)
+    resolved = Commits(project).resolve(commit)
     with tempfile.TemporaryDirectory(prefix="fleetctl-plan-") as folder:
         there = project_at(project, resolved, Path(folder), whole=True)
         fleet = load(there.manifest)

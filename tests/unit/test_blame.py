@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fleetctl.blame import first_change_after
+from fleetctl.blame import Move, move_since
+from fleetctl.project import DEFAULT_MANIFEST, Project
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -29,7 +30,7 @@ def repository(tmp_path: Path) -> Path:
 def test_the_first_commit_that_decides(repository: Path) -> None:
     """The oldest change after the board's commit is the one, a dirty commit counts as its own."""
     start = git(repository, "rev-parse", "HEAD~3")
-    change = first_change_after(repository, f"{start}-dirty")
+    change = move_since(Project(repository / DEFAULT_MANIFEST), f"{start}-dirty").change
 
     assert change
     assert ("Ann", "Add model_artifacts/fleet.lock") == (change.author, change.subject)
@@ -39,11 +40,11 @@ def test_the_first_commit_that_decides(repository: Path) -> None:
 @pytest.mark.parametrize("commit", ["", "f" * 40, "--output=/tmp/x", "HEAD"])
 def test_a_board_that_names_no_commit_of_ours(repository: Path, commit: str) -> None:
     """Then it is the newest there is; what a board says never reaches git as an option."""
-    change = first_change_after(repository, commit)
+    change = move_since(Project(repository / DEFAULT_MANIFEST), commit).change
 
     assert change
     assert "Add inventory/known_hosts" == change.subject
 
 
 def test_outside_of_git_nobody_knows(tmp_path: Path) -> None:
-    assert None is first_change_after(tmp_path, "f" * 40)
+    assert Move() == move_since(Project(tmp_path / DEFAULT_MANIFEST), "f" * 40)

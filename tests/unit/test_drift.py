@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fleetctl.artifact import BlobRef
-from fleetctl.blame import Change
+from fleetctl.blame import Change, Move
 from fleetctl.drift import BoardDrift, Origin, drifting, find_drift
 from fleetctl.manifest.schema import (
     Accelerator,
@@ -46,7 +46,7 @@ NOW = 1767484800.0  # 2026-01-04T00:00:00Z
 
 def drift(seen: Observed, *rules: DriftRule, board: Board = BOARD, today: str = "2026-01-04") -> BoardDrift:
     return find_drift(
-        board, RELEASE, VALUES, seen, policy=DriftPolicy(rules), today=today, blame=lambda _: COMMIT
+        board, RELEASE, VALUES, seen, policy=DriftPolicy(rules), today=today, blame=lambda _: Move(COMMIT)
     )
 
 

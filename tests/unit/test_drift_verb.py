@@ -1,6 +1,7 @@
 """`fleetctl drift` as a person or a pipeline calls it, on simulated boards."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -47,3 +48,29 @@ def test_drift_from_clean_to_left_aside(fleet: QuadrantFleet) -> None:
     assert 0 == aside.status
     assert "left aside: a trial" in aside.out
     assert "the manifest leaves 2 differences aside" in aside.out
+
+
+def test_edits_that_nobody_committed_are_nobodys_commit(tmp_path: Path) -> None:
+    """Boards run the very commit that is checked out: nobody is blamed, and git did not move on."""
+    made = QuadrantFleet.make(tmp_path / "fleet")
+    assert 0 == made.run("rollout", "--yes", transport="fake").status
+    manifest = made.root / "inventory" / "fleet.yaml"
+    was = manifest.read_text()
+    manifest.write_text(was.replace("threshold: 0.6", "threshold: 0.7"))
+    edited = made.run("drift", transport="fake")
+    manifest.write_text(was)
+    made.edit("threshold: 0.6", "threshold: 0.8")
+    manifest.write_text(manifest.read_text().replace("threshold: 0.8", "threshold: 0.9"))
+    both = made.run("drift", transport="fake")
+    assert 0 == made.run("rollout", "--yes", transport="fake").status
+    made.git("checkout", "--quiet", "--", "inventory")
+    tried = made.run("drift", transport="fake")
+    made.git("checkout", "--quiet", "HEAD~1")
+    older = made.run("drift", transport="fake")
+
+    assert "edited here, not committed" in edited.out
+    assert "git moved on" not in edited.out + tried.out + older.out
+    assert "threshold: 0.6 -> threshold: 0.8" in both.out
+    assert "files are edited here too, not committed" in " ".join(both.out.split())
+    assert "rolled out from edits that were not committed" in tried.out
+    assert "came after" not in edited.out

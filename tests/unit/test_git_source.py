@@ -12,6 +12,7 @@ from git_fleet import GitFleet, Said, say
 
 from fleetctl.commits import Commits
 from fleetctl.errors import UsageError
+from fleetctl.project import Project
 
 Fleetctl = Callable[..., Said]
 
@@ -361,7 +362,7 @@ def test_what_git_holds_is_written_as_it_lies_there(fleet: GitFleet, tmp_path: P
     (fleet.root / ".gitattributes").write_text("*.j2 export-ignore export-subst text eol=lf\n")
     fleet.git("add", "-A")
     fleet.git("-c", "core.autocrlf=false", "commit", "-q", "-m", "Hide")
-    Commits(fleet.root).write_out("HEAD", tmp_path / "out", ["inventory"])
+    Commits(Project(fleet.manifest)).write_out("HEAD", tmp_path / "out", ["inventory"])
     written = tmp_path / "out" / "inventory"
 
     assert b"$Format:%H$\n" == (written / "templates" / "x.j2").read_bytes()
@@ -373,7 +374,7 @@ def test_what_git_holds_is_written_as_it_lies_there(fleet: GitFleet, tmp_path: P
 def test_only_a_commit_is_a_commit(fleet: GitFleet, rev: str) -> None:
     """A file, a tree, an option of git or nothing at all is exit 2."""
     with pytest.raises(UsageError):
-        Commits(fleet.root).resolve(rev)
+        Commits(Project(fleet.manifest)).resolve(rev)
 
 
 def test_a_fleet_may_lie_in_a_folder_of_its_repository(
@@ -408,7 +409,7 @@ def test_the_way_since_a_commit_is_what_changed_the_fleet(fleet: GitFleet) -> No
     merge = fleet.head
     fleet.edit("threshold: 0.8", "threshold: 0.9")
     last = fleet.commit("Ask for 0.9")
-    commits = Commits(fleet.root)
+    commits = Commits(Project(fleet.manifest))
 
     assert [merge, last] == commits.since(began)
     assert [] == commits.since(last)
