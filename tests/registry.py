@@ -1,14 +1,20 @@
-"""An OCI registry on loopback: Debian's docker-registry, where it is installed."""
+"""OCI registries on loopback: Debian's docker-registry, where it is installed, and one that fails."""
 
 import contextlib
+import hashlib
+import json
 import shutil
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request, Response
 
 _CONFIG = """\
 version: 0.1
@@ -51,3 +57,77 @@ def _wait_for(port: int) -> None:
             return
         time.sleep(0.05)
     raise TimeoutError("docker-registry does not answer")
+
+
+class Flaky:
+    """A registry that breaks the connection, forgets half a chunk, is busy, or knows no Range."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.upload = bytearray()
+        self.faults: list[str] = []
+        self.asked: list[str] = []
+
+    @Request.application
+    def __call__(self, request: Request) -> Response:
+        self.asked.append(f"{request.method} {request.path.rsplit('/', 1)[-1][:8]}")
+        if self.faults and self.faults[0] == "busy":
+            self.faults.pop(0)
+            return Response("busy", 503)
+        return getattr(self, f"on_{request.method.lower()}")(request)
+
+    def on_head(self, request: Request) -> Response:
+        digest = request.path.rsplit(":", 1)[-1]
+        if digest not in self.blobs:
+            return Response(status=404)
+        return Response(headers={"Content-Length": str(len(self.blobs[digest]))})
+
+    def on_post(self, request: Request) -> Response:
+        del request
+        self.upload.clear()
+        return Response(status=202, headers={"Location": "/v2/models/blobs/uploads/1?state=a"})
+
+    def on_patch(self, request: Request) -> Response:
+        data = request.get_data()
+        start = int(request.headers["Content-Range"].split("-")[0])
+        if start != len(self.upload):
+            return self._told(416)
+        if self.faults and self.faults[0] == "half":
+            self.faults.pop(0)
+            self.upload += data[: len(data) // 2]
+            return Response("lost", 500)
+        self.upload += data
+        return self._told(202)
+
+    def on_get(self, request: Request) -> Response:
+        if "/uploads/" in request.path:
+            return self._told(204)
+        if request.path == "/v2/":
+            return Response("{}")
+        return Response(self.blobs[request.path.rsplit(":", 1)[-1]])  # whatever Range said
+
+    def on_put(self, request: Request) -> Response:
+        if "/manifests/" in request.path:
+            return Response(status=201)
+        digest = request.args["digest"].removeprefix("sha256:")
+        if hashlib.sha256(self.upload).hexdigest() != digest:
+            return Response(json.dumps({"errors": [{"message": "digest invalid"}]}), 400)
+        self.blobs[digest] = bytes(self.upload)
+        return Response(status=201)
+
+    def _told(self, status: int) -> Response:
+        arrived = {"Range": f"0-{len(self.upload) - 1}"} if self.upload else {}
+        return Response(status=status, headers={"Location": "/v2/models/blobs/uploads/1?state=b", **arrived})
+
+
+@contextlib.contextmanager
+def serving(application: Callable[..., Any]) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, application, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"oci://127.0.0.1:{server.server_port}/models"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -5,14 +5,17 @@ unpack to more than a disk can bear.
 """
 
 import http.client
+import lzma
 import shutil
 import ssl
 import stat
+import struct
 import tarfile
 import tempfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -24,6 +27,21 @@ from fleetctl.models.progress import Progress
 from fleetctl.store import is_out_of_space, naming, sha256_file, unwritable
 
 _CHUNK = 1 << 18
+# What an archive that is damaged, or no archive, raises while it is read.
+_DAMAGED = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 class Limits(Struct, frozen=True):
@@ -80,10 +98,10 @@ def unpack(archive: Path, folder: Path, *, progress: Progress, limits: Limits = 
         _unpack_into(archive, aside, progress, limits)
         aside.chmod(0o755)
         aside.rename(folder)
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError) as exc:
+    except _DAMAGED as exc:
         if isinstance(exc, OSError) and is_out_of_space(exc):
             raise unwritable(folder, exc) from None
-        raise BuildError(f"{archive.name} cannot be unpacked: {exc}") from None
+        raise BuildError(f"{archive.name} cannot be unpacked: {str(exc) or type(exc).__name__}") from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -108,16 +126,13 @@ def _download(
     part = folder / f"{sha256}.part"
     with naming(part):
         folder.mkdir(parents=True, exist_ok=True)
-    try:
-        _continue_download(url, part, progress, limits, trust)
-    except urllib.error.HTTPError as exc:
-        raise BuildError(f"{url} answers {exc.code} {exc.reason}") from None
-    except (OSError, http.client.HTTPException) as exc:
-        if isinstance(exc, OSError) and is_out_of_space(exc):
-            raise unwritable(part, exc) from None
-        reason = getattr(exc, "reason", exc)
-        raise BuildError(f"{url} cannot be downloaded: {reason}", hint="run again: it continues") from None
+    resumed = _try_download(url, part, progress, limits, trust)
     found = sha256_file(part)
+    if resumed and found != sha256:
+        # What lay here may be what is wrong, of a power cut say: on that nobody is accused.
+        part.unlink()
+        _try_download(url, part, progress, limits, trust)
+        found = sha256_file(part)
     if found != sha256:
         part.unlink()
         raise BuildError(
@@ -127,9 +142,26 @@ def _download(
     return part
 
 
+def _try_download(
+    url: str, part: Path, progress: Progress, limits: Limits, trust: ssl.SSLContext | None
+) -> bool:
+    """As `_continue_download`; raises `BuildError` of whatever went wrong on the way."""
+    try:
+        return _continue_download(url, part, progress, limits, trust)
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        raise BuildError(f"{url} answers {exc.code} {exc.reason}") from None
+    except (OSError, http.client.HTTPException, ValueError) as exc:  # the last of an address that is none
+        if isinstance(exc, OSError) and is_out_of_space(exc):
+            raise unwritable(part, exc) from None
+        reason = getattr(exc, "reason", exc)
+        raise BuildError(f"{url} cannot be downloaded: {reason}", hint="run again: it continues") from None
+
+
 def _continue_download(
     url: str, part: Path, progress: Progress, limits: Limits, trust: ssl.SSLContext | None
-) -> None:
+) -> bool:
+    """Fetch what `part` lacks; returns whether what it held before is still in it."""
     have = part.stat().st_size if part.exists() else 0
     # What else than https was asked for is refused by the opener below.
     request = urllib.request.Request(url, headers={"User-Agent": "fleetctl"})  # noqa: S310
@@ -141,13 +173,14 @@ def _continue_download(
     try:
         reply = opener.open(request, timeout=60)
     except urllib.error.HTTPError as exc:
-        if exc.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # all of it is here already; the digest decides
+        if have and exc.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            exc.close()
+            return True  # all of it is here already; the digest decides
         raise
     with reply:
-        resumed = reply.status == http.HTTPStatus.PARTIAL_CONTENT
+        resumed = bool(have) and reply.status == http.HTTPStatus.PARTIAL_CONTENT
         done = have if resumed else 0
-        total = done + int(reply.headers.get("Content-Length") or 0)
+        total = done + (reply.length or 0)  # 0: it does not say
         with part.open("ab" if resumed else "wb") as stream:
             while chunk := reply.read(_CHUNK):
                 done += len(chunk)
@@ -157,6 +190,7 @@ def _continue_download(
                 progress("download", done, total)
     if done < total:
         raise OSError(f"the connection broke off after {done} of {total} bytes")
+    return resumed
 
 
 class _Member(Struct, frozen=True):

@@ -13,7 +13,7 @@ class RemoteError(TransportError):
 
 
 class RemoteRefused(RemoteError):
-    """It wants other credentials, or may only be read from here."""
+    """It wants other credentials, may only be read from here, or leads where all could read what is sent."""
 
     exit_code = 31
 
@@ -24,7 +24,7 @@ class Remote(Protocol):
     name: str
 
     def has(self, ref: BlobRef) -> bool:
-        """Whether it holds this blob, by name and size."""
+        """Whether it holds this blob: a folder goes by its bytes, a registry by name and size."""
         ...
 
     def read(self, ref: BlobRef, offset: int) -> Iterator[bytes]:

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fleetctl.artifact import Artifact, BlobRef
+from fleetctl.errors import WriteError
 from fleetctl.remotes.base import BlobMissing, RemoteError
-from fleetctl.store import BlobStore, naming
+from fleetctl.store import BlobStore, naming, sha256_file
 
 _CHUNK = 1 << 18
 
@@ -18,9 +19,10 @@ class FolderRemote:
         self._store = BlobStore(folder)
 
     def has(self, ref: BlobRef) -> bool:
+        # Of a damaged blob the size may be right: who took it for the blob could never push it again.
         path = self._store.path(ref.sha256)
         try:
-            return path.stat().st_size == ref.size
+            return path.stat().st_size == ref.size and sha256_file(path) == ref.sha256
         except OSError:
             return False
 
@@ -39,8 +41,12 @@ class FolderRemote:
             raise RemoteError(f"{path} cannot be read: {error.strerror}") from error
 
     def write(self, ref: BlobRef, path: Path) -> None:
-        with naming(self._store.path(ref.sha256)):
-            self._store.put(path.read_bytes())
+        try:
+            with naming(self._store.path(ref.sha256)):
+                self._store.put(path.read_bytes())
+        except WriteError as error:  # not of this machine's own files: a place, as a registry is
+            hint = error.hint or "name a folder that can be written to"
+            raise RemoteError(error.message, hint=hint) from error
 
     def publish(self, artifact: Artifact, annotations: Mapping[str, str]) -> None:
         """Nothing to do: a folder forgets nothing by itself."""

@@ -4,6 +4,7 @@ A blob's digest is the same in the registry, in the store and on boards. Uploads
 a connection broke; who may do what is between `oras` and the registry.
 """
 
+import inspect
 import io
 import json
 import re
@@ -11,12 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 from msgspec import Struct
 
 from fleetctl.artifact import Artifact, BlobRef
 from fleetctl.errors import UsageError
 from fleetctl.remotes.base import BlobMissing, RemoteError, RemoteRefused
+from fleetctl.remotes.sessions import careful, demand_address, is_local, nonsense, origin
 from fleetctl.store import canonical_json, sha256
 
 if TYPE_CHECKING:
@@ -34,10 +37,12 @@ _EMPTY = b"{}"
 _CHUNK = 4 << 20  # bytes of an upload that a broken connection may cost
 _READ = 1 << 18
 _TRIES = 5
-_TIMEOUT = 60  # seconds without a byte
+_STALLS = 5  # times that nothing more of an upload has arrived
 
 _ADDRESS = re.compile(r"oci://([A-Za-z0-9.-]+(?::[0-9]{1,5})?)/([a-z0-9]+(?:[._/-][a-z0-9]+)*)\Z")
-_LOOPBACK = re.compile(r"(localhost|127\.[0-9.]+)(:|\Z)")
+# What oras raises where a demand for credentials names no realm, or what it is given there is no token.
+_CREDULITY = (AttributeError, TypeError, RecursionError)
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 class Manifest(Struct, frozen=True):
@@ -53,7 +58,7 @@ class Manifest(Struct, frozen=True):
 
 
 class OciRemote:
-    """`oci://host/repository`. Plain http on loopback only."""
+    """`oci://host/repository`. Plain http is spoken on loopback only, wherever its registry leads."""
 
     def __init__(
         self,
@@ -74,14 +79,14 @@ class OciRemote:
             )
         self.name = address
         host, self._repository = match.groups()
-        self._base = f"{'http' if _LOOPBACK.match(host) else 'https'}://{host}/v2/{self._repository}"
+        self._base = f"{origin(host)}/v2/{self._repository}"
         self._pause = pause
         self._who = host, self._repository, credentials
         self._registry: Any = None  # until the first request, which asks how the registry wants to be asked
 
     def has(self, ref: BlobRef) -> bool:
         reply = self._ask("HEAD", f"/blobs/sha256:{ref.sha256}", expect=(200, 404))
-        return reply.status_code == 200 and int(reply.headers.get("Content-Length", ref.size)) == ref.size
+        return reply.status_code == 200 and self._size(reply, ref.size) == ref.size
 
     def read(self, ref: BlobRef, offset: int) -> Iterator[bytes]:
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
@@ -123,12 +128,22 @@ class OciRemote:
         self._ask("PUT", f"/manifests/{reference}", headers=headers, data=manifest.body, expect=(201,))
 
     def upload(self, ref: BlobRef, stream: IO[bytes]) -> None:
-        """Keep the bytes of a stream that can be sought in."""
+        """Keep the bytes of a stream that can be sought in.
+
+        Raises:
+            RemoteError: the registry is away, or does not say that more and more of them arrive.
+        """
         place = self._location(self._ask("POST", "/blobs/uploads/", expect=(202,)))
-        offset = 0
+        offset = furthest = stalls = 0
         while offset < ref.size:
             stream.seek(offset)
+            before = offset
             place, offset = self._send(place, offset, stream.read(_CHUNK))
+            if offset > furthest:  # less than that is no way on: it could go to and fro for ever
+                furthest, stalls = offset, 0
+            elif offset <= before:
+                stalls += 1
+                self._bear(stalls, offset, ref)
         joint = "&" if "?" in place else "?"
         self._ask(
             "PUT", f"{place}{joint}digest=sha256:{ref.sha256}", expect=(201,), headers={"Content-Length": "0"}
@@ -143,14 +158,29 @@ class OciRemote:
         reply = self._ask("PATCH", place, headers=headers, data=chunk, expect=(202, 416), once=True)
         if reply is None or reply.status_code == 416:  # what has arrived, only the registry knows
             reply = self._ask("GET", place, expect=(204, 202))
-        return self._location(reply), _end(reply, offset)
+        return self._location(reply), _end(reply, offset, len(chunk))
+
+    def _bear(self, stalls: int, offset: int, ref: BlobRef) -> None:
+        """Wait, ever longer, for a registry that acknowledges nothing; raise once that is hopeless."""
+        if stalls == _STALLS:
+            raise RemoteError(
+                f"{self.name} takes no more of blob {ref.sha256[:12]} than {offset} of {ref.size} bytes",
+                hint="run again; if it stays so, ask who runs the registry",
+            )
+        self._pause(2.0 ** (stalls - 1))
+
+    def _size(self, reply: "requests.Response", unsaid: int) -> int:
+        """How long a blob is by the head of a reply."""
+        said = reply.headers.get("Content-Length", str(unsaid))
+        if not _LENGTH.fullmatch(said):
+            raise nonsense(self.name, f"a blob of {said[:40]!r} bytes")
+        return int(said)
 
     def _location(self, reply: "requests.Response") -> str:
-        from urllib.parse import urljoin
-
         place = reply.headers.get("Location")
         if not place:
             raise RemoteError(f"{self.name} does not say where to send a blob")
+        demand_address(place, self.name)
         return urljoin(reply.url, place)
 
     def _chunks(self, reply: "requests.Response") -> Iterator[bytes]:
@@ -177,6 +207,7 @@ class OciRemote:
         `once` gives None instead of trying again: a chunk must not be sent twice unasked.
         """
         import requests
+        from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 
         url = place if "://" in place else f"{self._base}{place}"
         why = ""
@@ -185,11 +216,15 @@ class OciRemote:
                 self._pause(2.0 ** (attempt - 1))
             try:
                 self._registry = self._registry or _registry(*self._who)
-                reply = self._registry.do_request(url, method, data, dict(headers or {}), None, stream)
+                reply = _request(self._registry, url, method, data, dict(headers or {}), None, stream)
+            except (InvalidURL, InvalidSchema, MissingSchema) as error:  # which no second try would mend
+                raise self._unreachable(str(error)[:100], "look at the address, and at a proxy's") from error
             except requests.RequestException as error:
                 why = type(error).__name__
             except ValueError as error:  # how oras says that it has no answer to a demand for credentials
                 raise self._refused() from error
+            except _CREDULITY as error:
+                raise nonsense(self.name, "a demand for credentials that leads nowhere") from error
             else:
                 if reply.status_code in expect:
                     return reply
@@ -197,7 +232,7 @@ class OciRemote:
                 why = f"{reply.status_code} {reply.reason}"
             if once:
                 return None
-        raise RemoteError(f"{self.name} cannot be reached: {why}", hint="run again: what arrived is kept")
+        raise self._unreachable(why, "run again: what arrived is kept")
 
     def _refuse_final(self, reply: "requests.Response") -> None:
         """Raise unless trying again may help."""
@@ -205,6 +240,9 @@ class OciRemote:
             raise self._refused()
         if reply.status_code < 500 and reply.status_code != 429:
             raise RemoteError(f"{self.name} answers {reply.status_code} {reply.reason}{_said(reply)}")
+
+    def _unreachable(self, why: str, hint: str) -> RemoteError:
+        return RemoteError(f"{self.name} cannot be reached: {why}", hint=hint)
 
     def _refused(self) -> RemoteRefused:
         return RemoteRefused(
@@ -248,21 +286,19 @@ def _registry(host: str, repository: str, credentials: tuple[str, str] | None) -
 
     Raises:
         requests.RequestException: the registry cannot be reached.
+        RemoteError: it leads to where nothing may be sent.
         ValueError: it demands a password, and there is none.
     """
     import oras.provider
     import requests
 
-    local = bool(_LOOPBACK.match(host))
-    with _patient(requests.Session(), local) as session:
-        demand = session.get(f"{'http' if local else 'https'}://{host}/v2/").headers.get(
-            "WWW-Authenticate", ""
-        )
+    with careful(requests.Session(), host) as session:
+        demand = session.get(f"{origin(host)}/v2/").headers.get("WWW-Authenticate", "")
     basic = demand.lower().startswith("basic")
     registry = oras.provider.Registry(
-        hostname=host, insecure=local, auth_backend="basic" if basic else "token"
+        hostname=host, insecure=is_local(host), auth_backend="basic" if basic else "token"
     )
-    _patient(registry.session, local)
+    careful(registry.session, host)
     if credentials:
         registry.auth.set_basic_auth(*credentials)
     else:
@@ -272,18 +308,9 @@ def _registry(host: str, repository: str, credentials: tuple[str, str] | None) -
     return registry
 
 
-def _patient(session: "requests.Session", local: bool) -> "requests.Session":
-    """`session`, with requests that end when nothing comes any more."""
-    from requests.adapters import HTTPAdapter
-
-    class Patient(HTTPAdapter):
-        def send(self, *request: Any, **options: Any) -> Any:
-            return super().send(*request, **{**options, "timeout": options.get("timeout") or _TIMEOUT})
-
-    session.trust_env = not local  # no proxy, no .netrc for what is on this machine
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, Patient())
-    return session
+def _request(registry: Any, *request: Any) -> Any:
+    """One request, once. oras would try it six times in two minutes: also what is refused, or a chunk."""
+    return inspect.unwrap(type(registry).do_request)(registry, *request)
 
 
 def _from(chunks: Iterator[bytes], skip: int) -> Iterator[bytes]:
@@ -293,18 +320,21 @@ def _from(chunks: Iterator[bytes], skip: int) -> Iterator[bytes]:
         skip = max(0, skip - len(chunk))
 
 
-def _end(reply: "requests.Response", unchanged: int) -> int:
-    """Up to which offset an upload has arrived. `Range` is `0-N`, N included; of nothing, none or `0-0`."""
-    match = re.match(r"(?:bytes=)?0-([0-9]+)\Z", reply.headers.get("Range", ""))
+def _end(reply: "requests.Response", unchanged: int, sent: int) -> int:
+    """Up to which offset an upload has arrived. `Range` is `0-N`, N included; of nothing, none or `0-0`.
+
+    Where one byte was `sent`, `0-0` is taken for it: the digest decides in the end.
+    """
+    match = re.match(r"(?:bytes=)?0-([0-9]{1,18})\Z", reply.headers.get("Range", ""))
     if not match:
         return unchanged
     last = int(match.group(1))
-    return last + 1 if last else 0
+    return last + 1 if last or (unchanged, sent) == (0, 1) else 0
 
 
 def _said(reply: "requests.Response") -> str:
     try:
         errors = json.loads(reply.content[:10_000])["errors"]
         return f": {str(errors[0].get('message'))[:200]}"
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return ""

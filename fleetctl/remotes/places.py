@@ -25,9 +25,16 @@ def open_remote(address: str, environment: Mapping[str, str]) -> Remote:
         )
     if address.startswith("oci://"):
         return OciRemote(address, credentials(environment))
-    if "://" in address or Path(address).is_file():
+    if "://" in address or _is_file(Path(address)):
         raise UsageError(f"{address!r} is neither a folder nor oci://HOST/REPOSITORY")
     return FolderRemote(Path(address))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # nobody may look, or a name too long: whoever reads or writes there says so
+        return False
 
 
 def credentials(environment: Mapping[str, str]) -> tuple[str, str] | None:

@@ -93,28 +93,47 @@ def fetch(ref: BlobRef, store: BlobStore, remote: Remote, part: Path, moved: Mov
     Raises:
         RemoteError: as `pull`.
     """
-    with naming(part):
-        part.parent.mkdir(parents=True, exist_ok=True)
-        have = part.stat().st_size if part.exists() else 0
-        have = have if have < ref.size else 0
-        with part.open("ab" if have else "wb") as stream:
-            for chunk in remote.read(ref, have):
-                have += len(chunk)
-                if have > ref.size:
-                    break
-                stream.write(chunk)
-                moved(len(chunk))
-    if have != ref.size or sha256_file(part) != ref.sha256:
+    begun = _begun(ref, part)
+    have = _download(ref, remote, part, begun, moved)
+    if begun and have >= ref.size and not _is_blob(part, ref, have):
+        # What lay here may be what is wrong, of a power cut say: on that nobody is accused. Its bytes were
+        # counted already.
+        have = _download(ref, remote, part, 0, lambda _: None)
+    if not _is_blob(part, ref, have):
         _give_up(ref, remote, part, have)
     store.put(part.read_bytes())
     part.unlink()
+
+
+def _begun(ref: BlobRef, part: Path) -> int:
+    """From which offset on a download goes on."""
+    with naming(part):
+        part.parent.mkdir(parents=True, exist_ok=True)
+        have = part.stat().st_size if part.exists() else 0
+    return have if have < ref.size else 0
+
+
+def _download(ref: BlobRef, remote: Remote, part: Path, have: int, moved: Moved) -> int:
+    """Append what follows the first `have` bytes; returns how many there are then, or came."""
+    with naming(part), part.open("ab" if have else "wb") as stream:
+        for chunk in remote.read(ref, have):
+            have += len(chunk)
+            if have > ref.size:
+                break
+            stream.write(chunk)
+            moved(len(chunk))
+    return have
+
+
+def _is_blob(part: Path, ref: BlobRef, have: int) -> bool:
+    return have == ref.size and sha256_file(part) == ref.sha256
 
 
 def _give_up(ref: BlobRef, remote: Remote, part: Path, have: int) -> None:
     if have < ref.size:
         raise RemoteError(
             f"{remote.name}: blob {ref.sha256[:12]} ends after {have} of {ref.size} bytes",
-            hint="run again: it goes on from there",
+            hint="run again: it goes on from there; if it ends there again, push it from where it was built",
         )
     part.unlink()
     raise RemoteError(

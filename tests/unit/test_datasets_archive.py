@@ -3,6 +3,7 @@
 import datetime
 import io
 import ipaddress
+import random
 import ssl
 import stat
 import tarfile
@@ -163,6 +164,46 @@ def test_a_damaged_archive_leaves_nothing(make: Callable[[Path, Members], Path],
     assert left_behind(tmp_path) == ["a", "out"]
 
 
+def make_packed(path: Path, kind: str, data: bytes) -> Path:
+    """A zip, or a tar, packed as `kind` says."""
+    name, _, packed = kind.partition(" ")
+    if name == "tar":
+        with tarfile.open(path, f"w:{packed}") as archive:  # type: ignore[call-overload]
+            info = tarfile.TarInfo("1_G17.png")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    else:
+        methods = {"deflate": zipfile.ZIP_DEFLATED, "lzma": zipfile.ZIP_LZMA, "bz2": zipfile.ZIP_BZIP2}
+        with zipfile.ZipFile(path, "w", methods[packed]) as zipped:
+            zipped.writestr("1_G17.png", data)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["zip deflate", "zip lzma", "zip bz2", "tar xz", "tar bz2"])
+@pytest.mark.parametrize("place", [0.01, 0.02, 0.2, 0.5])
+def test_altered_bytes_are_one_sentence(kind: str, place: float, tmp_path: Path) -> None:
+    """However an archive is packed, and wherever it is damaged."""
+    noise = random.Random(1).randbytes(5000) + bytes(9000)
+    archive = make_packed(tmp_path / "a", kind, noise)
+    data = bytearray(archive.read_bytes())
+    start = 40 + int(place * len(data))
+    data[start : start + 8] = (byte ^ 0xFF for byte in data[start : start + 8])
+    archive.write_bytes(data)
+
+    with pytest.raises(BuildError, match=r"a cannot be unpacked: \w"):
+        opened(archive)
+    assert left_behind(tmp_path) == ["a", "out"]
+
+
+def test_a_name_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
+    """A zip says that its names are UTF-8, and one is not."""
+    archive = make_zip(tmp_path / "a", [("\u00fc_G17.png", b"one")])
+    archive.write_bytes(archive.read_bytes().replace("\u00fc".encode(), b"\xff\xff"))
+
+    with pytest.raises(BuildError, match="a cannot be unpacked"):
+        opened(archive)
+
+
 @dataclass
 class Shop:
     """What the loopback server serves, and how: `break_after` bytes the connection is cut, once."""
@@ -172,6 +213,7 @@ class Shop:
     break_after: int | None = None
     redirect: str = ""
     status: int = 200
+    length: str = ""
     asked: list[str] = field(default_factory=list)
     url: str = ""
     trust: ssl.SSLContext = field(default_factory=ssl.create_default_context)
@@ -215,7 +257,7 @@ def _handler(shop: Shop) -> type[BaseHTTPRequestHandler]:
                 return
             body = shop.data[start:]
             self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", shop.length or str(len(body)))
             self.end_headers()
             cut, shop.break_after = shop.break_after, None
             self.wfile.write(body[:cut])
@@ -301,6 +343,41 @@ def test_a_download_that_was_complete_is_used(shop: Shop, tmp_path: Path) -> Non
     part.write_bytes(shop.data)
 
     assert (fetched(shop, tmp_path / "cache") / "photos/1_G17.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "begun", [b"another archive's beginning", bytes(1_000_000)], ids=["begun", "too long"]
+)
+def test_a_part_that_lies_accuses_nobody(begun: bytes, shop: Shop, tmp_path: Path) -> None:
+    """Where bytes turn out wrong that a run before left behind, the server is asked once more for all."""
+    shop.data = make_zip(tmp_path / "a.zip", HARMLESS).read_bytes()
+    part = tmp_path / "cache" / "downloads" / f"{sha256(shop.data)}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(begun)
+
+    assert (fetched(shop, tmp_path / "cache") / "photos/1_G17.png").read_bytes() == b"one"
+    assert shop.asked == [f"bytes={len(begun)}-", ""]
+
+
+def test_an_altered_archive_is_asked_for_once_more_and_no_oftener(shop: Shop, tmp_path: Path) -> None:
+    """What the server gave from the first byte on is its own."""
+    shop.data = make_zip(tmp_path / "a.zip", HARMLESS).read_bytes()
+    part = tmp_path / "cache" / "downloads" / f"{'0' * 64}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(shop.data[:100])
+
+    with pytest.raises(BuildError, match=r"has sha256 .*, not 000000000000"):
+        fetched(shop, tmp_path / "cache", digest="0" * 64)
+    assert shop.asked == ["bytes=100-", ""]
+    assert not part.exists()
+
+
+def test_a_length_that_is_none_is_not_believed(shop: Shop, tmp_path: Path) -> None:
+    """The digest says whether all of it came."""
+    shop.data = make_zip(tmp_path / "a.zip", HARMLESS).read_bytes()
+    shop.length = "abc"
+
+    assert (fetched(shop, tmp_path / "cache") / "photos/1_G17.png").read_bytes() == b"one"
 
 
 def test_other_bytes_than_promised_are_not_opened(shop: Shop, tmp_path: Path) -> None:

@@ -1,17 +1,10 @@
 """Artifacts between machines: the same digests everywhere, only what is missing moves, all is checked."""
 
-import hashlib
-import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from registry import running_registry
-from werkzeug.serving import make_server
-from werkzeug.wrappers import Request, Response
+from registry import Flaky, running_registry, serving
 
 from fleetctl.artifact import Artifact, BlobRef
 from fleetctl.errors import BuildError, UsageError
@@ -102,7 +95,7 @@ def test_an_altered_blob_is_not_pushed(remote: Remote, here: BlobStore) -> None:
 
 
 def test_a_broken_download_goes_on(remote: Remote, here: BlobStore, there: BlobStore, tmp_path: Path) -> None:
-    """What lies in the parts folder is not fetched again, and a part that lies is found out."""
+    """What lies in the parts folder is not fetched again."""
     made = artifact(here)
     push(made, here, remote)
     ref = made.files["model.tflite"]
@@ -116,12 +109,71 @@ def test_a_broken_download_goes_on(remote: Remote, here: BlobStore, there: BlobS
     assert sum(r.size for r in made.files.values()) - 8_000_000 == sum(counted)
     assert there.get(ref.sha256) == here.get(ref.sha256)
 
-    there.path(ref.sha256).unlink()
-    part.write_bytes(b"another file's beginning")
+
+def test_a_part_that_lies_accuses_nobody(
+    remote: Remote, here: BlobStore, there: BlobStore, tmp_path: Path
+) -> None:
+    """Where bytes turn out wrong that a run before left behind, the place is asked once more for all."""
+    made = artifact(here, 1000)
+    push(made, here, remote)
+    ref = made.files["model.tflite"]
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / f"{ref.sha256}.part").write_bytes(b"another file's beginning")
+
+    assert set(made.files) == set(pull(made, there, remote, tmp_path / "parts")[0].moved)
+    assert there.get(ref.sha256) == here.get(ref.sha256)
+    assert [] == list((tmp_path / "parts").iterdir())
+
+
+@pytest.mark.parametrize("begun", [0, 24])
+def test_a_place_that_gives_other_bytes_is_accused(
+    begun: int, here: BlobStore, there: BlobStore, tmp_path: Path
+) -> None:
+    """But only for what it gave from the first byte on; nothing of it is kept."""
+    made = artifact(here, 1000)
+    asked: list[int] = []
+
+    class Tampered(FolderRemote):
+        def read(self, ref: BlobRef, offset: int) -> Iterator[bytes]:
+            asked.append(offset)
+            yield bytes(ref.size - offset)
+
+    ref = made.files["model.tflite"]
+    part = tmp_path / "parts" / f"{ref.sha256}.part"
+    part.parent.mkdir()
+    part.write_bytes(here.get(ref.sha256)[:begun])
     with pytest.raises(RemoteError, match="gives other bytes"):
-        pull(made, there, remote, parts)
+        pull(made, there, Tampered(tmp_path / "shared"), part.parent)
+
+    assert ([begun, 0] if begun else [0]) == asked
     assert not part.exists()
-    assert 1 == len(pull(made, there, remote, parts)[0].moved)
+
+
+def test_a_damaged_blob_in_a_folder_is_pushed_again(
+    here: BlobStore, there: BlobStore, tmp_path: Path
+) -> None:
+    """Its size tells nothing: `missing` names it, `push` mends it, and `pull` has the right bytes."""
+    made, remote = artifact(here, 1000), FolderRemote(tmp_path / "shared")
+    push(made, here, remote)
+    damaged = tmp_path / "shared" / "sha256" / made.files["model.tflite"].sha256
+    damaged.chmod(0o644)
+    damaged.write_bytes(bytes(damaged.stat().st_size))
+
+    assert [(made, ["model.tflite"])] == transfer.missing([made], remote)
+    assert ("model.tflite",) == push(made, here, remote)[0].moved
+    assert set(made.files) == set(pull(made, there, remote, tmp_path / "parts")[0].moved)
+
+
+@pytest.mark.parametrize("name", ["file/shared", "n" * 300])
+def test_a_folder_that_cannot_be_is_one_sentence(name: str, here: BlobStore, tmp_path: Path) -> None:
+    """Exit 30, as of a registry that is away."""
+    (tmp_path / "file").touch()
+    remote = open_remote(str(tmp_path / name), {})
+    with pytest.raises(RemoteError, match="cannot write") as refused:
+        push(artifact(here, 1000), here, remote)
+
+    assert 30 == refused.value.exit_code
+    assert refused.value.hint
 
 
 def test_the_registry_holds_an_artifact_by_its_digest(tmp_path: Path, here: BlobStore) -> None:
@@ -155,80 +207,6 @@ def test_a_registry_lets_in_whom_it_knows(
                 push(made, here, OciRemote(place, credentials))
             assert "FLEETCTL_REGISTRY_PASSWORD" in refused.value.hint
         assert 3 == len(push(made, here, OciRemote(place, ("ankh", "papyrus")))[0].moved)
-
-
-class Flaky:
-    """A registry that breaks the connection, forgets half a chunk, is busy, or knows no Range."""
-
-    def __init__(self) -> None:
-        self.blobs: dict[str, bytes] = {}
-        self.upload = bytearray()
-        self.faults: list[str] = []
-        self.asked: list[str] = []
-
-    @Request.application
-    def __call__(self, request: Request) -> Response:
-        self.asked.append(f"{request.method} {request.path.rsplit('/', 1)[-1][:8]}")
-        if self.faults and self.faults[0] == "busy":
-            self.faults.pop(0)
-            return Response("busy", 503)
-        return getattr(self, f"on_{request.method.lower()}")(request)
-
-    def on_head(self, request: Request) -> Response:
-        digest = request.path.rsplit(":", 1)[-1]
-        if digest not in self.blobs:
-            return Response(status=404)
-        return Response(headers={"Content-Length": str(len(self.blobs[digest]))})
-
-    def on_post(self, request: Request) -> Response:
-        del request
-        self.upload.clear()
-        return Response(status=202, headers={"Location": "/v2/models/blobs/uploads/1?state=a"})
-
-    def on_patch(self, request: Request) -> Response:
-        data = request.get_data()
-        start = int(request.headers["Content-Range"].split("-")[0])
-        if start != len(self.upload):
-            return self._told(416)
-        if self.faults and self.faults[0] == "half":
-            self.faults.pop(0)
-            self.upload += data[: len(data) // 2]
-            return Response("lost", 500)
-        self.upload += data
-        return self._told(202)
-
-    def on_get(self, request: Request) -> Response:
-        if "/uploads/" in request.path:
-            return self._told(204)
-        if request.path == "/v2/":
-            return Response("{}")
-        return Response(self.blobs[request.path.rsplit(":", 1)[-1]])  # whatever Range said
-
-    def on_put(self, request: Request) -> Response:
-        if "/manifests/" in request.path:
-            return Response(status=201)
-        digest = request.args["digest"].removeprefix("sha256:")
-        if hashlib.sha256(self.upload).hexdigest() != digest:
-            return Response(json.dumps({"errors": [{"message": "digest invalid"}]}), 400)
-        self.blobs[digest] = bytes(self.upload)
-        return Response(status=201)
-
-    def _told(self, status: int) -> Response:
-        arrived = {"Range": f"0-{len(self.upload) - 1}"} if self.upload else {}
-        return Response(status=status, headers={"Location": "/v2/models/blobs/uploads/1?state=b", **arrived})
-
-
-@contextmanager
-def serving(application: Callable[..., Any]) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, application, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"oci://127.0.0.1:{server.server_port}/models"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.mark.parametrize("faults", [["half"], ["busy", "busy"], ["half", "busy", "half"]])
