@@ -1,5 +1,6 @@
 """What is worth telling somebody who is not looking: waves, gates, boards that fall ill or recover. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -12,6 +13,8 @@ from fleetctl.status import BoardStatus
 from fleetctl.store import canonical_json, sha256
 
 NOTIFICATION_SCHEMA = "fleetctl.notification/v1"
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 class Occasion(StrEnum):
@@ -56,15 +59,19 @@ _GATES = {"open": Occasion.WAVE_DONE, "pause": Occasion.GATE_PAUSED, "fail": Occ
 
 
 class RolloutTeller(Struct, frozen=True):
-    """Turns the events of one rollout into notifications."""
+    """Turns the events of one rollout into notifications.
+
+    `began` tells one rollout from the next: the same, rolled out again and failed again, is told of again.
+    """
 
     fleet: str
     commit: str
-    plan: str  # its digest: a rollout that is repeated with nothing new tells nothing new
+    plan: str  # its digest
+    began: str
 
     def tell(self, event: Event) -> Notification | None:
         """What to say of an event; None for those that nobody has to be told of."""
-        about = {"commit": self.commit, "plan": self.plan}
+        about = {"commit": self.commit, "plan": self.plan, "began": self.began}
         match event:
             case events.GateDecided(number, decision, reason):
                 text = f"{self.fleet}: gate of wave {number}: {decision}: {reason}"
@@ -91,12 +98,13 @@ def changes(
     """What to say of boards that fell ill, have something else than before, or recovered.
 
     `before` and `now` are `ailments`; of boards that were not asked this time nothing is said. `at` is the
-    time of asking: a board that falls ill again is told of again.
+    time of asking: a board that falls ill again is told of again. One that is a degree hotter, or has a MiB
+    less, has what it had.
     """
     fallen = [
         _of_board(Occasion.BOARD_UNHEALTHY, fleet, board, what, {"what": what, "at": at})
         for board, what in now.items()
-        if before.get(board) != what
+        if board not in before or _kind(before[board]) != _kind(what)
     ]
     recovered = [
         _of_board(Occasion.BOARD_RECOVERED, fleet, board, "is well", {"was": was, "at": at})
@@ -104,6 +112,11 @@ def changes(
         if board in asked and board not in now
     ]
     return fallen + recovered
+
+
+def _kind(ailment: str) -> str:
+    """What a board has, without how much of it."""
+    return _NUMBER.sub("", ailment)
 
 
 def _of_board(

@@ -15,7 +15,9 @@ from msgspec import Struct, ValidationError
 
 from fleetctl.checked_json import Malformed, Node, parse
 from fleetctl.errors import PlanStale, UsageError
-from fleetctl.manifest.schema import Board, Fleet, Via
+from fleetctl.gate import Decision, decide
+from fleetctl.manifest.schema import Board, Fleet, Gate, Via
+from fleetctl.observation import Observed, Reach
 from fleetctl.plan import Action, Plan, Step, WaveSteps, plan_from_json, wave_name, waves_of
 from fleetctl.smoke import BoardVerdict, Verdict
 from fleetctl.store import sha256
@@ -78,6 +80,51 @@ def in_shard(fleet: Fleet, number: int, shard: Shard) -> tuple[str, ...]:
         UsageError: the fleet has no such wave.
     """
     return tuple(name for name in wave_boards(fleet, number) if shard.holds(fleet.boards[name]))
+
+
+def boards_before(fleet: Fleet, number: int) -> tuple[str, ...]:
+    """The boards of all waves before wave `number`.
+
+    Raises:
+        UsageError: the fleet has no such wave.
+    """
+    wave_boards(fleet, number)
+    return tuple(board for _, boards in waves_of(fleet)[: number - 1] for board in boards)
+
+
+def doubt_before(plan: Plan, observed: Mapping[str, Observed], gate: Gate) -> str:
+    """Why no wave behind those of `plan` may open, by what their boards show now; empty where it may.
+
+    Each board runs what git says, and has proved it, or its wave's gate allows that it does not. Nothing is
+    taken on trust of a gate that once spoke: whoever looks need not be the machine that it spoke on.
+    """
+    for wave in plan.waves:
+        named = f"wave {wave.number} ({wave.name})"
+        shown = {step.board: _shown_by(step, observed[step.board]) for step in wave.steps}
+        if untried := [board for board, verdict in shown.items() if verdict is Verdict.UNTOUCHED]:
+            more = f" and {len(untried) - 1} more" if len(untried) > 1 else ""
+            return f"{named} has not been rolled out to {untried[0]}{more}"
+        judged = decide(gate, shown.values(), canary=wave.is_canary)
+        if judged.decision is not Decision.OPEN:
+            return f"{named}: {judged.reason}"
+    return ""
+
+
+def _shown_by(step: Step, seen: Observed) -> Verdict:
+    """How a board ended in its wave, by what it runs and by its last receipt; untouched: it was never asked.
+
+    One that proved the release and does not hold it any more counts as one that failed.
+    """
+    if step.action is Action.NOTHING:
+        return Verdict.VERIFIED
+    if seen.reach is not Reach.REACHED:
+        return Verdict.DEFERRED if seen.reach is Reach.OFFLINE else Verdict.INCONCLUSIVE
+    if step.desired not in (seen.receipt.get("release"), seen.receipt.get("left")):  # of one taken back
+        return Verdict.UNTOUCHED
+    if seen.receipt.get("state") == "revert_failed":
+        return Verdict.ROLLBACK_FAILED
+    is_unsure = seen.receipt.get("outcome") == "inconclusive"
+    return Verdict.INCONCLUSIVE if is_unsure else Verdict.ROLLED_BACK
 
 
 class ShardResult(Struct, frozen=True):

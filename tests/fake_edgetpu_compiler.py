@@ -33,6 +33,12 @@ def source() -> bytes:
     return encode(net.graph())
 
 
+def compiled(left: tuple[str, ...] = ("SIN",), out: tuple[int, ...] = (1, 8, 8, 4)) -> bytes:
+    """The compiled form of `source`; with another `out`, that of another model."""
+    ends = ((1, 8, 8, 3), out)
+    return compiled_model(min_runtime=14, cached=b"\1" * 2048, left=left, ends=ends)
+
+
 def stdout(*rows: tuple[str, int, str]) -> str:
     """What the compiler prints of a model with these operations, with their list."""
     total = sum(count for _, count, _ in rows)
@@ -84,7 +90,7 @@ def honest(
 ) -> str:
     """Lines that compile: a model, a log file, and the output."""
     made = folder / "made.tflite"
-    made.write_bytes(model or compiled_model(min_runtime=14, cached=b"\1" * 2048, left=("SIN",)))
+    made.write_bytes(model or compiled())
     (folder / "made.log").write_text(logged)
     (folder / "printed.txt").write_text(printed)
     where = shlex.quote(str(folder))

@@ -10,17 +10,23 @@ PARAMETER_CACHING, EXECUTION_ONLY = 1, 2
 
 
 def compiled_model(
-    *, min_runtime: int, cached: bytes, streamed: bytes = b"", compiler: str = "", left: tuple[str, ...] = ()
+    *,
+    min_runtime: int,
+    cached: bytes,
+    streamed: bytes = b"",
+    compiler: str = "",
+    left: tuple[str, ...] = (),
+    ends: tuple[tuple[int, ...], tuple[int, ...]] = ((1, 8), (1, 8)),
 ) -> bytes:
     """A `.tflite` file whose network is one custom operation, followed by what is left on the processor."""
-    net = Net((1, 8))
-    output = net.tensor((1, 8))
+    net = Net(ends[0])
+    output = net.tensor(ends[1])
     custom = options(
         package(min_runtime, [(PARAMETER_CACHING, cached), (EXECUTION_ONLY, streamed)], compiler)
     )
     net.operations.append(Operation("CUSTOM:edgetpu-custom-op", 1, (net.input,), (output,), custom=custom))
     for name in left:
-        output = net.op(name, (output,), (1, 8))
+        output = net.op(name, (output,), ends[1])
     return encode(net.graph(output))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from fleetctl.artifact import Contract, Tensor
@@ -57,7 +58,7 @@ class ToyStages:
         samples = [(sign, number) for sign in SIGNS for number in range(EACH)]
         images = [np.full((6, 4), 10 * number, np.uint8) for _, number in samples]
         evaluation = Samples(images, [s for s, _ in samples], [f"{s}-{n}" for s, n in samples])
-        return Split(evaluation, evaluation)
+        return Split(replace(evaluation, images=[image + 1 for image in images]), evaluation)
 
     def train(self, model: Model, split: Split, *, workdir: Path, progress: Progress) -> Trained:
         self.asked.append("train")

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from fleetctl import lockfile
 from fleetctl.artifact import verify_artifact
 from fleetctl.build import drawn_from
-from fleetctl.build.cards import bring_card_up_to_date, demand_card
+from fleetctl.build.cards import bring_card_up_to_date, demand_card, doubts
 from fleetctl.build.inputs import cache_folder, model_inputs
 from fleetctl.build.resolve import current_models, demand_acceptance, staleness
 from fleetctl.checked_json import Malformed, parse
@@ -42,13 +42,16 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 class BuiltModel(Struct, frozen=True):
     """One model after a build. `reason` says why it was built; empty where the lock already had it.
 
-    `note` says what is wrong with its card; empty where nothing is.
+    `note` says what is wrong with its card; empty where nothing is. `recipe` is the digest it was built
+    under. `doubts` say what its measurements do not tell, one sentence each, where it was built.
     """
 
     name: str
     locked: LockedModel
     reason: str = ""
     note: str = ""
+    recipe: str = ""
+    doubts: tuple[str, ...] = ()
 
 
 class BuildResult(Struct, frozen=True):
@@ -156,7 +159,8 @@ def _bring_up_to_date(
     reason = "asked for" if force else staleness(model, locked, inputs) or _damage(locked, store)
     if locked is not None and not reason:
         completed = _completed(model, locked, store)
-        return BuiltModel(model.name, _trimmed(model, completed or locked), _COMPLETED if completed else "")
+        current = _trimmed(model, completed or locked)
+        return BuiltModel(model.name, current, _COMPLETED if completed else "", recipe=recipe)
     if force:
         shutil.rmtree(workdir, ignore_errors=True)
     drawn_from.forget_others(workdir, model.dataset)
@@ -164,7 +168,7 @@ def _bring_up_to_date(
     if finished is None:
         finished = _made(model, inputs, fleet, project, workdir, _told_of(model, progress), stages)
         atomic_write(workdir / _BUILT, canonical_json(lockfile.model_json(finished)))
-    return BuiltModel(model.name, _completed(model, finished, store) or finished, reason)
+    return BuiltModel(model.name, _completed(model, finished, store) or finished, reason, recipe=recipe)
 
 
 def _made(
@@ -206,8 +210,11 @@ def _completed(model: Model, locked: LockedModel, store: BlobStore) -> LockedMod
 
 
 def _with_card(result: BuiltModel, fleet: Fleet, project: Project, stages: "Stages | None") -> BuiltModel:
+    model, locked, recipe = fleet.models[result.name], result.locked, result.recipe
     return replace(
-        result, note=bring_card_up_to_date(fleet.models[result.name], result.locked, fleet, project, stages)
+        result,
+        note=bring_card_up_to_date(model, locked, recipe, project, stages),
+        doubts=doubts(model, locked, recipe, project) if result.reason else (),
     )
 
 

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetctl.artifact import CONTRACT_FILE, MODEL_FILE, Contract
-from fleetctl.build.inputs import model_inputs
 from fleetctl.checked_json import Malformed
 from fleetctl.errors import LockStale
 from fleetctl.lockfile import LockedModel
-from fleetctl.manifest.schema import Fleet, Model
+from fleetctl.manifest.schema import Model
 from fleetctl.models.card.files import CARD
 from fleetctl.models.card.mark import is_current
 from fleetctl.project import Project
@@ -23,9 +22,12 @@ MEASUREMENTS = "measurements.json"
 
 
 def bring_card_up_to_date(
-    model: Model, locked: LockedModel, fleet: Fleet, project: Project, stages: "Stages | None" = None
+    model: Model, locked: LockedModel, recipe: str, project: Project, stages: "Stages | None" = None
 ) -> str:
     """Write a model's card unless it is about the model as it is locked.
+
+    Args:
+        recipe: the digest that it was built under; photos may have changed since.
 
     Returns:
         Why it could not be written; empty where it is current.
@@ -37,8 +39,7 @@ def bring_card_up_to_date(
     folder = card_folder(model, project)
     if is_current(folder, model, locked):
         return ""
-    recipe, _ = model_inputs(model, fleet, project)
-    measured = _kept(project.state / "build" / recipe / MEASUREMENTS, locked)
+    measured = _kept(_measurements(recipe, project), locked)
     if measured is None:
         return (
             f"{model.name} has no current card, and what was measured is no longer in .fleetctl: "
@@ -54,6 +55,14 @@ def bring_card_up_to_date(
     return ""
 
 
+def doubts(model: Model, locked: LockedModel, recipe: str, project: Project) -> tuple[str, ...]:
+    """What whoever built a model should know of its measurements; its card has it among the weaknesses."""
+    from fleetctl.models.card import weaknesses
+
+    measured = _kept(_measurements(recipe, project), locked)
+    return tuple(weaknesses.doubts(model, measured, locked.variants)) if measured else ()
+
+
 def demand_card(model: Model, locked: LockedModel, project: Project) -> None:
     """Raise `LockStale` unless the card in git is about the model as it is locked."""
     folder = card_folder(model, project)
@@ -67,6 +76,10 @@ def demand_card(model: Model, locked: LockedModel, project: Project) -> None:
 def card_folder(model: Model, project: Project) -> Path:
     """Where a model's card and its plots lie."""
     return project.artifacts / model.name
+
+
+def _measurements(recipe: str, project: Project) -> Path:
+    return project.state / "build" / recipe / MEASUREMENTS
 
 
 def _kept(path: Path, locked: LockedModel) -> "Measurements | None":

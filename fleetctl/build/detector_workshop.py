@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef, Contract
 from fleetctl.build import drawn_from, trained_record
 from fleetctl.build.cards import MEASUREMENTS
+from fleetctl.build.inputs import demand_unchanged
 from fleetctl.build.stages import Converted, as_it_is, for_edge_tpu, toolchain
 from fleetctl.lockfile import ClassDrop, LockedModel, LockedVariant, Metrics
 from fleetctl.manifest.schema import Model, VariantName
@@ -87,10 +88,11 @@ class DetectorWorkshop:
         """Train, convert and measure every variant of a detector, and put its artifacts into the store.
 
         Raises:
-            BuildError: a stage could not do its part.
+            BuildError: a stage could not do its part, or the data are no longer those that `inputs` names.
         """
         tools = self.stages.toolchain(model)
         scenes = self.stages.load(model, base=base, cache=cache, progress=self.progress)
+        demand_unchanged(model, inputs, base=base, cache=cache)
         trained = self._trained(model, scenes)
         built = dict(self._variants(model, trained, scenes))
         locked, records = {}, {}

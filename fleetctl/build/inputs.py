@@ -8,6 +8,7 @@ from pathlib import Path
 
 from msgspec import to_builtins
 
+from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import Fleet, Model
 from fleetctl.project import Project
 from fleetctl.store import canonical_json, sha256
@@ -55,11 +56,35 @@ def model_inputs(model: Model, fleet: Fleet, project: Project) -> tuple[str, str
     Raises:
         BuildError: the dataset cannot be read, so nobody can say.
     """
+    return inputs_of(model, base=fleet.directory, cache=cache_folder(project))
+
+
+def inputs_of(model: Model, *, base: Path, cache: Path) -> tuple[str, str]:
+    """The same, of a model whose dataset starts from `base`.
+
+    Raises:
+        BuildError: the dataset cannot be read, so nobody can say.
+    """
     from fleetctl.models import dataset_digest
 
-    data = dataset_digest.digest(model.dataset, base=fleet.directory, cache=cache_folder(project))
-    recipe = recipe_digest(model, data)
+    recipe = recipe_digest(model, dataset_digest.digest(model.dataset, base=base, cache=cache))
     return recipe, input_digest(model, recipe)
+
+
+def demand_unchanged(model: Model, inputs: str, *, base: Path, cache: Path) -> None:
+    """Refuse samples that are read already and are no longer what `inputs`, taken before, names.
+
+    Seconds lie between: TensorFlow starts, and thousands of photos are opened. What learnt from other photos
+    than the lock names could never be built again.
+
+    Raises:
+        BuildError: a photo or a setting changed in between, or can no longer be read.
+    """
+    if inputs_of(model, base=base, cache=cache)[1] != inputs:
+        raise BuildError(
+            f"model {model.name}: the photos changed while they were read",
+            hint="run it again when nobody writes into the folders of its dataset",
+        )
 
 
 def cache_folder(project: Project) -> Path:

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef, Contract
 from fleetctl.build import drawn_from, trained_record
 from fleetctl.build.cards import MEASUREMENTS
+from fleetctl.build.inputs import demand_unchanged
 from fleetctl.build.stages import Converted, Measured, ModelStages, Stages
 from fleetctl.checked_json import Node
 from fleetctl.lockfile import LockedModel, LockedVariant, Metrics
@@ -20,11 +22,20 @@ from fleetctl.models.card.record import Measurements, VariantRecord
 from fleetctl.models.drops import worst_class
 from fleetctl.models.evaluate import Evaluation
 from fleetctl.models.gardiner import UNKNOWN
+from fleetctl.models.golden import Travelling
 from fleetctl.models.npy import npy
 from fleetctl.models.progress import Progress
 from fleetctl.models.reader import Trained
 from fleetctl.models.samples import Samples, Split
 from fleetctl.store import BlobStore, atomic_write
+
+
+class _Tried(Struct, frozen=True):
+    """What was measured of a variant, and its scores of the samples that golden ones are chosen from."""
+
+    converted: Converted
+    measured: Measured
+    scores: NDArray[np.float32]
 
 
 class _Made(Struct, frozen=True):
@@ -52,10 +63,11 @@ class Workshop:
         """Train, convert and measure every variant of a model, and put its artifacts into the store.
 
         Raises:
-            BuildError: a stage could not do its part.
+            BuildError: a stage could not do its part, or the data are no longer those that `inputs` names.
         """
         tools = self.stages.toolchain(model)
         split = self.stages.load(model, base=base, cache=cache, progress=self.progress)
+        demand_unchanged(model, inputs, base=base, cache=cache)
         trained = self._trained(model, split)
         made = {variant.value: each for variant, each in self._variants(model, trained, split)}
         self._keep(inputs, trained, split, made)
@@ -86,16 +98,21 @@ class Workshop:
     def _variants(self, model: Model, trained: Trained, split: Split) -> Iterator[tuple[VariantName, _Made]]:
         """Each variant the model lists. Float32 comes first: drops are measured against it, listed or not."""
         order = [VariantName.FLOAT32, *(v for v in model.variants if v is not VariantName.FLOAT32)]
-        reference: Measured | None = None
+        reference: _Tried | None = None
+        travelling: Travelling | None = None
         for number, variant in enumerate(order, start=1):
             self.progress(f"convert {variant}", number, len(order))
             converted = self.stages.convert(
                 model, trained, variant, split.train, progress=self._told_of(variant)
             )
             measured = self._measured(variant, converted, trained, split.evaluation)
-            reference = reference or measured
+            travelling = travelling or golden.travelling(
+                measured.samples, trained.preprocess, count=model.smoke.samples
+            )
+            tried = self._tried(variant, converted, trained, measured, travelling)
+            reference = reference or tried
             if variant in model.variants:
-                yield variant, self._finished(model, variant, trained, converted, measured, reference)
+                yield variant, self._finished(model, variant, trained, tried, reference, travelling)
             else:
                 yield variant, _Made(VariantRecord(len(converted.tflite), _answers(measured)), None)
 
@@ -103,6 +120,21 @@ class Workshop:
         self, variant: VariantName, converted: Converted, trained: Trained, samples: Samples
     ) -> Measured:
         return self.stages.measure(converted.runnable, trained, samples, progress=self._told_of(variant))
+
+    def _tried(
+        self,
+        variant: VariantName,
+        converted: Converted,
+        trained: Trained,
+        measured: Measured,
+        travelling: Travelling,
+    ) -> _Tried:
+        """The variant with its scores of what may become golden: of the very pixels that boards will get."""
+        if travelling.altered:
+            scores = self._measured(variant, converted, trained, travelling.samples).scores
+        else:
+            scores = measured.scores[travelling.rows]
+        return _Tried(converted, measured, scores)
 
     def _told_of(self, variant: VariantName) -> Progress:
         def told(stage: str, done: int, total: int) -> None:
@@ -115,10 +147,11 @@ class Workshop:
         model: Model,
         variant: VariantName,
         trained: Trained,
-        converted: Converted,
-        measured: Measured,
-        reference: Measured,
+        tried: _Tried,
+        reference: _Tried,
+        travelling: Travelling,
     ) -> _Made:
+        converted, measured = tried.converted, tried.measured
         draft = Contract(
             model=model.name,
             variant=variant.value,
@@ -130,33 +163,32 @@ class Workshop:
             golden=(),
             score_tolerance=golden.tolerance_floor(variant),
         )
-        rows = golden.rows_of_one_size(measured.samples)
         proof = self.stages.prove(
             model,
             draft,
             converted.runnable,
-            measured.samples.pick(rows),
-            [reference.scores[rows], measured.scores[rows]],
+            travelling.samples,
+            [reference.scores, tried.scores],
             progress=self._told_of(variant),
         )
-        chosen = [rows[sample.index] for sample in proof.samples]
+        chosen = [sample.index for sample in proof.samples]
         contract = replace(
             draft,
-            golden=tuple(evaluate.answers(measured.scores[chosen], trained.labels)),
+            golden=tuple(evaluate.answers(tried.scores[chosen], trained.labels)),
             score_tolerance=proof.tolerance,
         )
+        photos = travelling.samples.pick(chosen)
         files = {
             MODEL_FILE: converted.tflite,
             CONTRACT_FILE: contract.to_json(),
-            GOLDEN_FILE: npy(np.stack([measured.samples.images[i] for i in chosen])),
+            GOLDEN_FILE: npy(np.stack(photos.images)),
         }
         refs = {name: BlobRef(self.store.put(data), len(data)) for name, data in files.items()}
         metrics = metrics_of(
-            measured.evaluation, reference.evaluation, len(converted.tflite), converted.tpu_ops
+            measured.evaluation, reference.measured.evaluation, len(converted.tflite), converted.tpu_ops
         )
-        names = tuple(measured.samples.names[i] for i in chosen)
         return _Made(
-            VariantRecord(len(converted.tflite), _answers(measured), proof, names),
+            VariantRecord(len(converted.tflite), _answers(measured), proof, tuple(photos.names)),
             LockedVariant(
                 Artifact(model.name, variant.value, refs),
                 metrics,

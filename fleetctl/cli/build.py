@@ -82,6 +82,8 @@ def build(
     if not result.built:
         talk.done("up to date")
     for model in result.models:
+        for line in model.doubts:
+            talk.warn(f"{model.name}: {line}")
         if model.note:
             talk.warn(model.note)
     chosen = [model.name for model in result.models]

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fleetctl.events import Emit, Event
@@ -27,7 +28,8 @@ def telling_rollout(project: Project, fleet: str, commit: str, plan: str) -> Ite
     if notifier is None:
         yield lambda _: None
         return
-    teller = RolloutTeller(fleet, commit, plan)
+    began = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    teller = RolloutTeller(fleet, commit, plan, began)
     with notifier:
 
         def tell(event: Event) -> None:

@@ -20,6 +20,8 @@ from fleetctl.cli.options import (
     TransportOption,
 )
 
+_WITHOUT_SAVE = "without --save it is printed, with `--output json` for machines"
+
 
 def plan(
     file: FileOption = DEFAULT_MANIFEST,
@@ -65,6 +67,7 @@ def plan(
 
         show_proposal(file, base, output, by_commit=by_commit, changes_ok=changes_ok)
         return
+    from fleetctl.cli.named_file import place_of, write_named
     from fleetctl.cli.over_iothub import refuse_unready
     from fleetctl.cli.session import open_session
     from fleetctl.desired import desired_fleet
@@ -75,19 +78,21 @@ def plan(
     from fleetctl.report.console import emit_json, emit_text, talk
     from fleetctl.report.plan import plan_markdown, plan_text
     from fleetctl.signing.signing import open_signing
-    from fleetctl.store import atomic_write
 
+    if save is not None:
+        place_of(save, hint=_WITHOUT_SAVE)  # before any board is asked
     session = open_session(file, on, transport, faults, to_look=True)
     signing = open_signing(session.project, session.fleet, os.environ, back=back)
     if signing and signing.refusal:  # a pull request is planned where no key should ever be
         talk.warn(f"this can be planned here, not rolled out: {signing.refusal.message}")
     desired = desired_fleet(session.project, session.fleet, session.selection.boards, to_look=True)
     observed = session.observe()
-    strangers = {} if adopt else session.strangers(observed, desired.releases)
+    strangers = session.strangers(observed, desired.releases, adopt=adopt, back=back)
     made = desired.plan(observed, signing, strangers)
     cost = hub_cost(made, session.fleet, desired.configs)
     if save is not None:
-        atomic_write(save, json.dumps({"schema": PLAN_SCHEMA, **made.to_json()}, indent=2) + "\n")
+        document = {"schema": PLAN_SCHEMA, **made.to_json()}
+        write_named(save, json.dumps(document, indent=2) + "\n", hint=_WITHOUT_SAVE)
         talk.done(f"plan saved to {save}; `fleetctl rollout --plan {save}` does exactly this or refuses")
     match output:
         case Output.JSON:

@@ -40,14 +40,17 @@ def report(
     Prints Markdown; --html writes one file that needs nothing else and asks nobody for anything. Exits 0
     whatever the boards are like: `fleetctl status` is for that.
     """
+    from fleetctl.cli.named_file import place_of, write_named
     from fleetctl.manifest.loader import load
     from fleetctl.project import Project
     from fleetctl.report.console import emit_text, talk
     from fleetctl.report.status import status_markdown
     from fleetctl.report.tale import tale_markdown
     from fleetctl.report.web.report import report_html
-    from fleetctl.store import atomic_write
 
+    hint = "name a file for the HTML; the Markdown is printed"
+    if html is not None:
+        place_of(html, hint=hint)  # before any board is asked
     tale = _tale(Project(file), journal, needed=rollout or journal is not None)
     statuses = None
     if rollout or journal is not None:
@@ -62,7 +65,7 @@ def report(
     parts += [tale_markdown(tale)] if tale else []
     emit_text("\n\n".join(parts))
     if html is not None:
-        atomic_write(html, report_html(fleet, statuses, tale, time.time()))
+        write_named(html, report_html(fleet, statuses, tale, time.time()), hint=hint)
         talk.done(f"{html} written")
 
 

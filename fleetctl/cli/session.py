@@ -89,7 +89,7 @@ def open_session(
     selection = select(fleet, on)
     match kind:
         case TransportKind.FAKE:
-            transport = _fake(project, faults)
+            transport = _fake(project, fleet, faults)
         case TransportKind.LAB:
             fleet, transport = _lab(project, fleet, selection)
         case TransportKind.MANIFEST:
@@ -121,11 +121,12 @@ def examining(transport: Transport) -> Examines:
     return transport
 
 
-def _fake(project: Project, faults: Path | None) -> Transport:
+def _fake(project: Project, fleet: Fleet, faults: Path | None) -> Transport:
     from fleetctl.transports.fake import FakeTransport
     from fleetctl.transports.faults import Faults
 
-    return FakeTransport(project.state / "fake", Faults.load(faults) if faults else Faults())
+    found = Faults.load(faults, fleet.boards) if faults else Faults()
+    return FakeTransport(project.state / "fake", found)
 
 
 def _lab(project: Project, fleet: Fleet, selection: Selection) -> tuple[Fleet, Transport]:

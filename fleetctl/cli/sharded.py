@@ -10,11 +10,12 @@ import typer
 from msgspec import Struct
 from msgspec.structs import replace
 
+from fleetctl.cli.named_file import place_of, write_named
 from fleetctl.cli.options import Output
-from fleetctl.errors import FleetError, UsageError
+from fleetctl.errors import FleetError, GatePaused, UsageError
 from fleetctl.plan import Action, Plan, WaveSteps, wave_name, waves_of
 from fleetctl.smoke import Verdict
-from fleetctl.store import Lock, atomic_write, naming
+from fleetctl.store import Lock, naming
 from fleetctl.transports.base import Order
 
 if TYPE_CHECKING:
@@ -22,7 +23,25 @@ if TYPE_CHECKING:
     from fleetctl.rollout import Rollout
     from fleetctl.sharding import Joined, Shard, ShardResult
 
-WaveOption = Annotated[int, typer.Option("--wave", min=0, help="With --shard or --join: which wave.")]
+_RESULT = "the file is what `--join` judges the wave by"
+
+
+def _counted_from_1(context: typer.Context, number: int) -> int:
+    """The number of a wave; 0 where none was given, which is not the same as a 0 that somebody typed.
+
+    Raises:
+        UsageError: there can be no such wave.
+    """
+    source = context.get_parameter_source("wave")
+    if number < 1 and source and source.name == "COMMANDLINE":
+        raise UsageError(f"there is no wave {number}: waves count from 1", hint="the canary is wave 1")
+    return number
+
+
+WaveOption = Annotated[
+    int,
+    typer.Option("--wave", callback=_counted_from_1, help="With --shard or --join: which wave, from 1."),
+]
 ShardOption = Annotated[
     str, typer.Option("--shard", metavar="N/OF", help="Prove the N-th of OF shares of a wave; judge nothing.")
 ]
@@ -70,7 +89,7 @@ def part_of(
             raise UsageError(f"{results} is no folder", hint="give that of the shards' results")
         return Part(wave, results=results)
     if not result:
-        raise UsageError("--result is missing", hint="the file is what `--join` judges the wave by")
+        raise UsageError("--result is missing", hint=_RESULT)
     from fleetctl.sharding import Shard
 
     return Part(wave, Shard.parse(shard), result)
@@ -80,15 +99,39 @@ def begin_shard(session: "Session", part: Part) -> "Session":
     """The session with the boards of one shard of one wave; there may be none.
 
     A result of an earlier run goes first: should this one be cut off, it must not be taken for its result.
+
+    Raises:
+        UsageError: the fleet has no such wave, or no result can be written where it is to be.
+        GatePaused: a wave before it has not come to an end that lets another open.
     """
     from fleetctl.selector import Selection
     from fleetctl.sharding import in_shard
 
     assert part.shard
     boards = in_shard(session.fleet, part.wave, part.shard)
-    with naming(part.result):
-        part.result.unlink(missing_ok=True)
+    place = place_of(part.result, hint=_RESULT, new_folder=True)
+    with naming(place):
+        place.unlink(missing_ok=True)
+    if doubt := _doubt_before(session, part.wave):
+        hint = "waves open one after the other: roll out that one, or run it again; without --wave, all go on"
+        raise GatePaused(f"paused: {doubt}", hint=hint)
     return replace(session, selection=Selection(boards, len(session.fleet.boards)))
+
+
+def _doubt_before(session: "Session", number: int) -> str:
+    """Why wave `number` may not open, by what the boards of the waves before it show; empty where it may."""
+    from fleetctl.cli.session import READ_DEADLINE
+    from fleetctl.desired import desired_fleet
+    from fleetctl.observing import observe
+    from fleetctl.sharding import boards_before, doubt_before
+
+    boards = boards_before(session.fleet, number)
+    if not boards:
+        return ""
+    desired = desired_fleet(session.project, session.fleet, boards)
+    asked = [session.fleet.boards[name] for name in boards]
+    seen = observe(session.transport, asked, deadline=READ_DEADLINE)
+    return doubt_before(desired.plan(seen), seen, session.fleet.rollout.gate)
 
 
 def keep_result(session: "Session", part: Part, state: "Rollout", commit: str) -> None:
@@ -101,7 +144,7 @@ def keep_result(session: "Session", part: Part, state: "Rollout", commit: str) -
     empty = WaveSteps(part.wave, wave_name(policy), policy.soak, ())
     wave = state.plan.waves[0] if state.plan.waves else empty
     found = ShardResult(session.fleet.name, commit, part.shard, wave, state.verdicts)
-    atomic_write(part.result, json.dumps(found.to_json()) + "\n")
+    write_named(part.result, json.dumps(found.to_json()) + "\n", hint=_RESULT, new_folder=True)
     talk.done(f"{part}: {part.result} says what became of it; the gate is whoever joins the shards")
 
 
@@ -116,6 +159,7 @@ def judge_shards(session: "Session", part: Part, output: Output) -> FleetError |
     """
     from fleetctl.cli.rollout import carry_out, show_result, tell_github
     from fleetctl.desired import desired_fleet
+    from fleetctl.report.console import talk
     from fleetctl.revision import working_commit
     from fleetctl.rollout import at_gate
     from fleetctl.sharding import join, wave_boards
@@ -128,10 +172,13 @@ def judge_shards(session: "Session", part: Part, output: Output) -> FleetError |
         desired = desired_fleet(session.project, fleet, boards)
         releases = {name: release.digest for name, release in desired.releases.items()}
         joined = join(fleet, part.wave, results, commit=commit, desired=releases)
+        if ahead := _doubt_before(session, part.wave):
+            talk.warn(ahead)  # the gate may have a reason of its own to tell
+        doubt = "; ".join(filter(None, (ahead, joined.doubt)))
         kept = [name for name, said in joined.verdicts.items() if said.verdict is Verdict.VERIFIED]
         orders = desired.orders(kept, commit, _with_way_back(session, joined.plan, kept))
         left = _soak_left(session, joined.plan)
-        begun = at_gate(joined.plan, fleet.rollout, joined.verdicts, joined.doubt, soak_left=left)
+        begun = at_gate(joined.plan, fleet.rollout, joined.verdicts, doubt, soak_left=left)
         state = carry_out(session, begun, orders, commit)
     show_result(state, commit, output, talked=False)
     tell_github(state, commit, str(part))

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from fleetctl.status import BoardStatus
 
 
+_WITHOUT_TO = "without --to it is printed"
+
+
 class StatusOutput(StrEnum):
     """How the status is written."""
 
@@ -58,7 +61,11 @@ def status(
     fold into one line. With --watch, a terminal is redrawn, and a log gets a line for each board that
     changes. Exits 1 when something is off.
     """
+    from fleetctl.cli.named_file import place_of
     from fleetctl.cli.session import open_session
+
+    if to is not None:
+        place_of(to, hint=_WITHOUT_TO)  # before any board is asked
 
     def opened() -> "Session":
         return open_session(file, on, transport, faults, to_look=True)
@@ -128,7 +135,7 @@ def _asking(session: "Session") -> Iterator["BoardStatus"]:
     from fleetctl.status import assess
 
     desired, working = _desired(session), working_commit(session.project)
-    commits = Commits(session.project.root)
+    commits = Commits(session.project)
     keys = None
     if session.fleet.rollout.signing is Signing.REQUIRED:
         keys = {key.fingerprint for key in trusted_keys(session.project.trust).values()}
@@ -177,13 +184,13 @@ def _written(session: "Session", found: Sequence["BoardStatus"], output: StatusO
 
 
 def _emit(text: str, to: Path | None) -> None:
+    from fleetctl.cli.named_file import write_named
     from fleetctl.report.screen import print_coloured
-    from fleetctl.store import atomic_write
 
     if to is None:
         print_coloured(text.rstrip("\n"))
     else:
-        atomic_write(to, text.rstrip("\n") + "\n")
+        write_named(to, text.rstrip("\n") + "\n", hint=_WITHOUT_TO)
 
 
 def _watch(

@@ -1,5 +1,6 @@
 """From what a manifest says about data to samples; `dataset_digest` names them."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from fleetctl.errors import BuildError
@@ -8,7 +9,7 @@ from fleetctl.models import carvers, fonts, gardiner, photos, rendered
 from fleetctl.models.dataset_digest import digest as digest
 from fleetctl.models.dataset_digest import signs_of
 from fleetctl.models.progress import Progress, silent
-from fleetctl.models.samples import Samples, Split, stratified
+from fleetctl.models.samples import Samples, Split, shared, stratified
 
 
 def load(dataset: Dataset, *, base: Path, cache: Path, progress: Progress = silent) -> Split:
@@ -35,6 +36,8 @@ def load(dataset: Dataset, *, base: Path, cache: Path, progress: Progress = sile
         case WallsDataset():
             raise BuildError("walls teach detectors, not readers", hint="write `task: detection`")
     _demand_something_to_learn(split, _place(dataset, base))
+    if isinstance(dataset, FolderDataset) and dataset.evaluation is not None:
+        _demand_something_unseen(split, base / dataset.evaluation)
     return split
 
 
@@ -60,23 +63,45 @@ def _load_folder(dataset: FolderDataset, base: Path, progress: Progress) -> Spli
 
 
 def _photos(folder: Path, progress: Progress) -> Samples:
-    """The photos of a folder, each labelled by a sign.
-
-    A label that is none is most often a slip (g17, G17-copy), and would be taught as one more sign.
-    """
+    """The photos of a folder, each labelled by a sign."""
     samples = photos.read(folder, progress=progress)
+    demand_signs(folder, samples)
+    return samples
+
+
+def demand_signs(folder: Path, samples: Samples, *, taught: Collection[str] = ()) -> None:
+    """Refuse photos whose label is no sign: it is most often a slip (g17, G17-copy).
+
+    It would be taught as one more sign, or count as a mistake of a model that reads it rightly.
+
+    Args:
+        folder: where the samples are from.
+        taught: labels that a model knows, whatever their form.
+
+    Raises:
+        BuildError: naming the first such photo, and the sign that is meant.
+    """
     for name, label in zip(samples.names, samples.labels, strict=True):
-        if not gardiner.is_code(label):
+        if label != gardiner.UNKNOWN and label not in taught and not gardiner.is_code(label):
             raise BuildError(
                 f"{folder / name} names the sign {label!r}, which is no Gardiner code{_meant(label)}",
                 hint=f"use codes such as G17 or Aa15, and {gardiner.UNKNOWN} for a sign nobody can read",
             )
-    return samples
 
 
 def _meant(label: str) -> str:
-    close = {code.lower(): code for code in gardiner.characters()}.get(label.lower())
+    known = (*gardiner.characters(), *gardiner.BEYOND_UNICODE, gardiner.UNKNOWN)
+    close = {code.lower(): code for code in known}.get(label.lower())
     return f"; did you mean {close}?" if close else ""
+
+
+def _demand_something_unseen(split: Split, folder: Path) -> None:
+    """Refuse an evaluation that a model passes by heart; where only some is known, the card says so."""
+    if shared(split.train, split.evaluation) == len(split.evaluation):
+        raise BuildError(
+            f"every photo of {folder} is among those to learn from: they say nothing about others",
+            hint="give photos of their own, or leave `evaluation` out: then a fifth of each sign is kept out",
+        )
 
 
 def _demand_something_to_learn(split: Split, place: str) -> None:

@@ -7,13 +7,15 @@ is added last. docs/golden.md has the measurements behind the numbers here.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from fleetctl.device.preprocess import prepare
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import VariantName
 from fleetctl.models.kernels import Noise, lead
@@ -31,6 +33,9 @@ UNSURE_BELOW = 0.5
 """A best score that a board with a threshold of this would call UNKNOWN."""
 
 _QUIET = 1 / 3  # of the tolerance: as much as kernels of this host may use up of it
+_POOL = 3  # candidates for each sample wanted
+_LARGE = 16  # times the pixels of the network's input: more of them prove nothing, and every board gets them
+_SHRUNK = 2  # times each side of it: enough for a board to have something to scale down
 _EVIDENCE = 2  # golden samples that show a bad release, where there are so many
 
 
@@ -67,6 +72,17 @@ class Effect(Struct, frozen=True):
         return np.asarray(self.flipped | (self.apart > tolerance))
 
 
+class Travelling(Struct, frozen=True):
+    """Samples that golden ones are chosen from, in the one size that they travel in.
+
+    `rows` are their indices among all samples. `altered`: they were scaled, and have to be scored anew.
+    """
+
+    rows: list[int]
+    samples: Samples
+    altered: bool
+
+
 def tolerance_floor(variant: VariantName) -> float:
     """How far a healthy board's score may lie from the golden one, whatever is measured on this host."""
     return TOLERANCE.get(variant, INTEGER_TOLERANCE)
@@ -93,6 +109,31 @@ def rows_of_one_size(samples: Samples) -> list[int]:
     sizes = Counter(image.shape for image in samples.images)
     common = max(sizes, key=lambda size: (sizes[size], size))
     return [i for i, image in enumerate(samples.images) if image.shape == common]
+
+
+def travelling(samples: Samples, preprocess: Mapping[str, Any], *, count: int) -> Travelling:
+    """What golden samples are chosen from: photos of the commonest size, where those are enough, and small.
+
+    Golden samples travel as one array. Photos that people cut out have a size each, and those of a camera
+    have megabytes: such are scaled to twice the network's input, fitted to its frame as the network's own
+    preprocessing would fit them.
+
+    Args:
+        preprocess: of the network.
+        count: how many golden samples are wanted.
+
+    Raises:
+        BuildError: there is no sample.
+    """
+    rows = rows_of_one_size(samples)
+    height, width = (int(side) for side in preprocess["shape"][:2])
+    enough = len(rows) == len(samples) or len(rows) >= _POOL * count
+    if enough and samples.images[rows[0]].size <= _LARGE * height * width:
+        return Travelling(rows, samples.pick(rows), altered=False)
+    frame = {"shape": (_SHRUNK * height, _SHRUNK * width, 1), "fit": preprocess.get("fit", "contain")}
+    images = [np.ascontiguousarray(prepare(image, frame)[:, :, 0]) for image in samples.images]
+    scaled = Samples(images, samples.labels, samples.names)
+    return Travelling(list(range(len(samples))), scaled, altered=True)
 
 
 def candidates(
@@ -125,7 +166,7 @@ def candidates(
     for kind, indices in preferred.items():
         if not shares.get(kind, 1):
             continue
-        limit = count if kind is Kind.FILLER else 3 * count
+        limit = count if kind is Kind.FILLER else _POOL * count
         for index in indices:
             if len(found) < limit:
                 found.setdefault(index, Candidate(index, kind))

@@ -7,6 +7,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from fleetctl.store import sha256
+
 Grey = NDArray[np.uint8]
 
 _DRAWN = "rendered:"
@@ -55,6 +57,16 @@ class Split(Struct, frozen=True):
 
     train: Samples
     evaluation: Samples
+
+
+def shared(learnt: Samples, evaluation: Samples) -> int:
+    """How many samples of `evaluation` are pixel by pixel among those learnt, whatever they are called."""
+    known = {_pixels(image) for image in learnt.images}
+    return sum(_pixels(image) in known for image in evaluation.images)
+
+
+def _pixels(image: Grey) -> tuple[tuple[int, ...], str]:
+    return image.shape, sha256(image.tobytes())
 
 
 def stratified(samples: Samples, *, seed: int, fraction: float = 0.2) -> Split:

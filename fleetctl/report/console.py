@@ -222,10 +222,18 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
     return "\n".join("| " + " | ".join(markdown_text(cell) for cell in line) + " |" for line in lines)
 
 
-# What a board or a pull request says is text: no markup, no picture, no link, nobody mentioned.
+# What a board or a pull request says is text: no markup, no formula, no picture, no link, nobody mentioned.
 _MARKUP = {ord(c): f"\\{c}" for c in "\\`*[]~|"} | {ord("&"): "&amp;", ord("<"): "&lt;", ord("\n"): "<br>"}
+# GitHub looks for formulas in what other marks have become, so that no backslash helps; an element does.
+_MARKUP |= {ord("$"): "<span>&#36;</span>"}
 _JOINER = "\u2060"  # invisible, and enough for GitHub to see no name and no address
-_REFERENCE = re.compile(r"(?<=@)(?=\w)|(?<=#)(?=\d)|(?<=:)(?=//)")
+_REFERENCE = re.compile(
+    r"(?<=@)(?=\w)|(?<=#)(?=\d)|(?<=\bGH)(?=-\d)"  # somebody, or an issue
+    r"|(?<=:)(?=//)|(?<=www)(?=\.)"  # an address
+    r"|(?<=:)(?=(?!\d+:)[\w+-]+:|100:|1234:)",  # a picture, such as `:x:`; no number but these is one
+    re.IGNORECASE,
+)
+_EMPHASIS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # inside a word, as in `min_agreement`, it is none
 
 
 class Markup(str):
@@ -238,4 +246,5 @@ def markdown_text(text: str) -> str:
     """Untrusted text on one line of Markdown, shown as it is."""
     if isinstance(text, Markup):
         return text.replace("|", "\\|")
-    return _REFERENCE.sub(_JOINER, printable(text).translate(_MARKUP))
+    parted = _REFERENCE.sub(_JOINER, printable(text))
+    return _EMPHASIS.sub(r"\\_", parted.translate(_MARKUP))

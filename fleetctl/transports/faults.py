@@ -6,7 +6,7 @@
 Keys are board names or globs; a later match adds to an earlier one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -64,12 +64,15 @@ class Faults(Struct, frozen=True):
         return found
 
     @classmethod
-    def load(cls, path: Path) -> "Faults":
+    def load(cls, path: Path, boards: Collection[str] | None = None) -> "Faults":
         """Read a faults file.
+
+        Args:
+            boards: all that there are; a key that means none of them is a typing mistake. None: not known.
 
         Raises:
             ManifestError: it cannot be read or is not valid; carries every problem with its place.
         """
         from fleetctl.transports.faults_file import read  # most fakes have no fault
 
-        return cls(read(path))
+        return cls(read(path, boards))

@@ -1,18 +1,26 @@
 """The reader of a faults file, as strict as that of a manifest."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from fleetctl.errors import ManifestError, Problem
 from fleetctl.manifest.complaints import Complaint, as_problems, unknown
 from fleetctl.manifest.tree import Node, Pairs, Scalar, parse
 from fleetctl.transports.faults import Fault, Stage
 
+_EXAMPLE = "such as `luxor-*: {unreachable: true}`"
 
-def read(path: Path) -> dict[str, dict[str, Any]]:
+
+def read(path: Path, boards: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
     """What the file at `path` says of each glob: fields of `Fault`, in the order of the file.
+
+    Args:
+        boards: all that a glob can mean; None where they are not known.
 
     Raises:
         ManifestError: it cannot be read or is not valid; carries every problem with its place.
@@ -21,14 +29,14 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
         data = path.read_bytes()
     except OSError as error:
         raise FaultsError.unreadable(path, error) from None
-    return _Reader().read(data, str(path))
+    return _Reader(boards).read(data, str(path))
 
 
 class FaultsError(ManifestError):
     """The faults file is invalid; carries every problem found."""
 
     def __init__(self, error: ManifestError) -> None:
-        super().__init__(error.problems)
+        super().__init__([_about_faults(problem) for problem in error.problems])
         self.message = self.message.replace("the manifest", "the faults file")
 
     @classmethod
@@ -36,10 +44,16 @@ class FaultsError(ManifestError):
         return cls(ManifestError([Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}")]))
 
 
+def _about_faults(problem: Problem) -> Problem:
+    """A problem in words that fit a faults file; those of an empty file are about a manifest."""
+    return replace(problem, hint=f"say who does what, {_EXAMPLE}") if problem.what == "is empty" else problem
+
+
 class _Reader:
     """Turns the tree of a faults file into settings by glob, noting everything wrong on the way."""
 
-    def __init__(self) -> None:
+    def __init__(self, boards: Collection[str] | None) -> None:
+        self._boards = boards
         self._complaints: list[Complaint] = []
 
     def read(self, data: bytes, name: str) -> dict[str, dict[str, Any]]:
@@ -47,14 +61,25 @@ class _Reader:
             root = parse(data, name)
         except ManifestError as error:
             raise FaultsError(error) from None
-        faults = {glob.text: self._settings(node) for glob, node in self._pairs(root)}
+        pairs = self._pairs(root)
+        faults = {glob.text: self._settings(node) for glob, node in pairs}
+        self._demand_boards([glob for glob, _ in pairs])
         if self._complaints:
             raise FaultsError(ManifestError(as_problems(self._complaints, [root])))
         return faults
 
+    def _demand_boards(self, globs: list[Scalar]) -> None:
+        """Refuse what means no board: what was rehearsed would pass, for nothing went wrong."""
+        if self._boards is None:
+            return
+        for glob in globs:
+            if not any(fnmatchcase(board, glob.text) for board in self._boards):
+                hint = "a key is the name of a board of the manifest, or a glob that fits some"
+                self._complaints.append(unknown(glob, "board", glob.text, self._boards, hint))
+
     def _pairs(self, node: Node) -> list[tuple[Scalar, Node]]:
         if not isinstance(node, Pairs):
-            self._refuse(node, "a mapping is needed here", "such as `luxor-*: {unreachable: true}`")
+            self._refuse(node, "a mapping is needed here", _EXAMPLE)
             return []
         seen: set[str] = set()
         for key, _ in node.pairs:

@@ -14,8 +14,12 @@ from fleetctl import lockfile
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, Contract
 from fleetctl.build.builder import build, check
 from fleetctl.build.resolve import load_artifact, resolve
+from fleetctl.build.stages import Measured
 from fleetctl.errors import BuildError, GateRefused, LockHeld, LockStale, UsageError
-from fleetctl.manifest.schema import Fleet, Gates, Task, Training, VariantName, WallsDataset
+from fleetctl.manifest.schema import Fleet, Gates, Model, Task, Training, VariantName, WallsDataset
+from fleetctl.models.progress import Progress
+from fleetctl.models.reader import Trained
+from fleetctl.models.samples import Samples, Split
 from fleetctl.project import Project
 from fleetctl.store import BlobStore, Lock
 
@@ -63,6 +67,82 @@ def test_a_first_build_locks_what_it_made(tmp_path: Path) -> None:
     assert golden.shape == (6, 6, 4) and golden.dtype == np.uint8
     assert len(contract.golden) == 6 and set(SIGNS) == {answer.label for answer in contract.golden}
     assert contract.score_tolerance == 0.12
+
+
+class CutOutStages(ToyStages):
+    """Photos of as many sizes as there are; the model is less sure of what has another size than 12x8."""
+
+    def load(self, model: Model, *, base: Path, cache: Path, progress: Progress) -> Split:
+        split = super().load(model, base=base, cache=cache, progress=progress)
+        images = [np.full((6, 4 + number), 5, np.uint8) for number in range(len(split.evaluation))]
+        return replace(split, evaluation=replace(split.evaluation, images=images))
+
+    def measure(self, tflite: bytes, trained: Trained, samples: Samples, *, progress: Progress) -> Measured:
+        measured = super().measure(tflite, trained, samples, progress=progress)
+        odd = [image.shape != (12, 8) for image in samples.images]
+        return replace(measured, scores=measured.scores - 0.125 * np.array(odd, np.float32)[:, None])
+
+
+def test_photos_of_many_sizes_prove_as_much_as_others(tmp_path: Path) -> None:
+    """As many golden samples as were asked for, in one size, answered as they are in that size."""
+    fleet, project = toy_fleet(tmp_path)
+    stages = CutOutStages()
+
+    result = build(fleet, project, stages=stages)
+
+    contract, _ = load_artifact(project, fleet, "toy", "int8")
+    golden = np.load(blob_path(project, GOLDEN_FILE), allow_pickle=False)
+    assert (6, 12, 8) == golden.shape
+    assert {np.float32(0.9)} == {np.float32(answer.score) for answer in contract.golden}
+    assert () == result.models[0].doubts
+    assert 2 == stages.asked.count("measure int8")
+    assert 1.0 == locked_toy(project).variants["int8"].metrics.top1
+
+
+class MeddlingStages(ToyStages):
+    """Somebody adds a photo while a stage is at work."""
+
+    def __init__(self, folder: Path, stage: str) -> None:
+        super().__init__()
+        self.folder, self.stage = folder, stage
+
+    def load(self, model: Model, *, base: Path, cache: Path, progress: Progress) -> Split:
+        split = super().load(model, base=base, cache=cache, progress=progress)
+        self.meddle("load")
+        return split
+
+    def train(self, model: Model, split: Split, *, workdir: Path, progress: Progress) -> Trained:
+        self.meddle("train")
+        return super().train(model, split, workdir=workdir, progress=progress)
+
+    def meddle(self, stage: str) -> None:
+        if stage == self.stage:
+            (self.folder / "later_G17.png").write_bytes(b"one more")
+
+
+def test_photos_that_change_while_they_are_read_are_not_learnt(tmp_path: Path) -> None:
+    """The lock names the photos by a digest taken before they are read: it must not be of other ones."""
+    fleet, project = toy_fleet(tmp_path)
+    stages = MeddlingStages(project.inventory / "photos", "load")
+
+    with pytest.raises(BuildError, match="model toy: the photos changed while they were read") as refused:
+        build(fleet, project, stages=stages)
+
+    assert "run it again" in refused.value.hint
+    assert ["toolchain", "load"] == stages.asked
+    assert not project.lockfile.exists()
+
+
+def test_photos_that_come_later_do_not_cost_the_card(tmp_path: Path) -> None:
+    """Once they are read, a build is of what was there; its card is found by that, too."""
+    fleet, project = toy_fleet(tmp_path)
+
+    result = build(fleet, project, stages=MeddlingStages(project.inventory / "photos", "train"))
+
+    assert "" == result.models[0].note
+    assert (project.artifacts / "toy/card.md").is_file()
+    with pytest.raises(LockStale, match="its data changed since"):
+        check(fleet, project)
 
 
 def test_nothing_changed_means_nothing_done(tmp_path: Path) -> None:

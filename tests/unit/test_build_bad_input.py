@@ -165,6 +165,24 @@ CASES = {
         "{photos}/9_G17.jpg is a photo that is no PNG",
         "convert it to PNG, or move it away",
     ),
+    "a photo of a telephone": Bad(
+        put("G17/1.HEIC", picture),
+        "{photos}/G17/1.HEIC is a photo that is no PNG",
+        "convert it to PNG, or move it away",
+    ),
+    "a sign without photos": Bad(
+        lambda folder: (folder / "N35").mkdir(),
+        "{photos}/N35 holds no photos of its sign",
+        "put PNGs into it, or remove the folder",
+    ),
+    "a name that is not UTF-8": Bad(
+        put("9\udcff_G17.png", picture), "the name of {photos}/9\\xff_G17.png is not UTF-8", "rename it"
+    ),
+    "a folder's name that is not UTF-8": Bad(
+        put("G\udcff/1.png", picture),
+        "the name of {photos}/G\\xff/1.png is not UTF-8",
+        "rename it",
+    ),
     "a pipe": Bad(
         lambda folder: os.mkfifo(folder / "9_G17.png"), "{photos}/9_G17.png is not a file", REPLACE
     ),

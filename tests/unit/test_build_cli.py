@@ -189,3 +189,20 @@ def test_render_names_the_line_of_a_bad_template(built: Path, capsys: pytest.Cap
         "inventory/templates/camera.conf.j2:2: `treshold` is not set; did you mean `threshold`? "
         "(rendering for luxor-01)"
     )
+
+
+def test_a_build_tells_what_its_numbers_do_not(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fewer golden samples than were asked for are said once, where they are made."""
+    manifest.write_text(MANIFEST.replace("samples: 6", "samples: 40"))
+    monkeypatch.setattr("fleetctl.build.workshop.ModelStages", ToyStages)
+    monkeypatch.setattr("fleetctl.build.stages.ModelStages", ToyStages)
+
+    assert main(["build", "-f", str(manifest)]) == 0
+    said = capsys.readouterr()
+    assert main(["build", "-f", str(manifest)]) == 0
+
+    warning = "toy: `int8`: boards prove a release by 36 golden samples instead of 40"
+    assert warning in said.err and warning not in said.out
+    assert "golden samples" not in capsys.readouterr().err

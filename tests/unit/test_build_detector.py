@@ -12,7 +12,9 @@ import pytest
 
 from fleetctl.artifact import Contract, GoldenDetection, Tensor
 from fleetctl.build.detector_workshop import DetectorWorkshop
+from fleetctl.build.inputs import inputs_of
 from fleetctl.build.stages import Converted
+from fleetctl.errors import BuildError
 from fleetctl.lockfile import LockedModel
 from fleetctl.manifest.schema import (
     Architecture,
@@ -123,7 +125,11 @@ def stages() -> ToyDetectorStages:
 
 def make(tmp_path: Path, stages: ToyDetectorStages) -> LockedModel:
     workshop = DetectorWorkshop(BlobStore(tmp_path / "store"), tmp_path / ("a" * 64), silent, stages)
-    return workshop.make(MODEL, "b" * 64, base=tmp_path, cache=tmp_path)
+    return workshop.make(MODEL, inputs(tmp_path), base=tmp_path, cache=tmp_path)
+
+
+def inputs(tmp_path: Path) -> str:
+    return inputs_of(MODEL, base=tmp_path, cache=tmp_path)[1]
 
 
 def test_a_detector_is_locked_by_its_recall(tmp_path: Path, stages: ToyDetectorStages) -> None:
@@ -168,4 +174,14 @@ def test_what_was_measured_is_kept_for_the_card(tmp_path: Path, stages: ToyDetec
     shown = {name: variant.detection for name, variant in measured.variants.items()}
     assert {"float32": 0.95, "int8": 0.9} == {name: facts["recall"] for name, facts in shown.items() if facts}
     assert record.Counts(photos=1, drawn=1, evaluation=1) == measured.data.counts["G17"]
-    assert json.loads(data)["inputs"] == "b" * 64
+    assert json.loads(data)["inputs"] == inputs(tmp_path)
+
+
+def test_other_data_than_the_digest_names_are_refused(tmp_path: Path, stages: ToyDetectorStages) -> None:
+    """As where a plate is exchanged while walls are composed."""
+    workshop = DetectorWorkshop(BlobStore(tmp_path / "store"), tmp_path / ("a" * 64), silent, stages)
+
+    with pytest.raises(BuildError, match="model finder: the photos changed while they were read"):
+        workshop.make(MODEL, "b" * 64, base=tmp_path, cache=tmp_path)
+
+    assert [] == stages.asked

@@ -15,7 +15,7 @@ from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import FolderDataset
 from fleetctl.models import datasets, photos
 from fleetctl.models.folder_digest import folder_digest
-from fleetctl.models.samples import Samples, Split, stratified
+from fleetctl.models.samples import Samples, Split, shared, stratified
 from fleetctl.store import sha256_file
 
 
@@ -128,6 +128,31 @@ def test_a_photo_without_a_usable_label_is_refused(name: str, message: str, tmp_
         photos.read(tmp_path)
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "JFIF", "jp2", "heic", "HEIF", "avif", "webp"])
+def test_photos_of_other_kinds_are_not_passed_over(suffix: str, tmp_path: Path) -> None:
+    """Whoever gives them means them to be learnt from."""
+    (flat(tmp_path) / f"1_G17.{suffix}").write_bytes(b"a photo")
+
+    with pytest.raises(BuildError, match=rf"1_G17\.{suffix} is a photo that is no PNG"):
+        photos.find(tmp_path)
+
+
+def test_what_macos_adds_to_archives_is_no_photo(tmp_path: Path) -> None:
+    """It has the names of the photos, and none of their pixels."""
+    write_png(nested(tmp_path) / "__MACOSX" / "G17" / "._1.png")
+    write_png(tmp_path / "__MACOSX" / "1_G17.png")
+
+    assert not [photo.name for photo in photos.find(tmp_path) if "MACOSX" in photo.name]
+
+
+def test_folders_that_are_no_signs_may_lie_beside_photos(tmp_path: Path) -> None:
+    """Notes, say; a folder named by a sign is one whose photos are missing."""
+    (flat(tmp_path) / "notes").mkdir()
+    (tmp_path / "notes" / "plan.txt").write_text("none")
+
+    assert 10 == len(photos.find(tmp_path))
+
+
 def load(folder: Path, **more: object) -> Split:
     dataset = FolderDataset(folder, **more)  # type: ignore[arg-type]
     return datasets.load(dataset, base=folder.parent, cache=folder.parent / "cache")
@@ -188,11 +213,37 @@ def test_a_single_photo_is_learnt_from() -> None:
 
 def test_an_evaluation_folder_is_used(tmp_path: Path) -> None:
     """Kept-out photos that are given are taken whole, and all others are learnt from."""
-    write_png(tmp_path / "kept" / "1_G17.png")
+    write_png(tmp_path / "kept" / "1_G17.png", 101)
 
     split = load(flat(tmp_path / "photos"), evaluation=tmp_path / "kept")
 
     assert (len(split.train), split.evaluation.names) == (10, ["1_G17.png"])
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["the same folder", "copies by other names"])
+def test_an_evaluation_by_heart_is_refused(tmp_path: Path, copied: bool) -> None:
+    """A model that is asked what it has learnt seems to be always right."""
+    folder = flat(tmp_path / "photos")
+    kept = tmp_path / "kept" if copied else folder
+    if copied:
+        kept.mkdir()
+        for photo in folder.iterdir():
+            (kept / f"copy-{photo.name}").write_bytes(photo.read_bytes())
+
+    with pytest.raises(BuildError, match=f"every photo of {kept} is among those to learn from") as refused:
+        load(folder, evaluation=kept)
+
+    assert "leave `evaluation` out" in refused.value.hint
+
+
+def test_an_evaluation_of_which_some_is_known_is_used(tmp_path: Path) -> None:
+    """The card says how much of it: a stray copy is no reason to build nothing."""
+    write_png(tmp_path / "kept" / "1_G17.png", 101)
+    write_png(tmp_path / "kept" / "2_G17.png", 20)
+
+    split = load(flat(tmp_path / "photos"), evaluation=tmp_path / "kept")
+
+    assert 1 == shared(split.train, split.evaluation)
 
 
 def later() -> int:

@@ -51,6 +51,16 @@ def test_tells_what_is_on_a_photo(tmp_path: Path, photo: Path, capsys: pytest.Ca
         assert (picture.format, picture.size) == ("PNG", (40, 24))
 
 
+def test_a_picture_that_cannot_be_written_is_said(
+    tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That is the command line's fault, and none of fleetctl's."""
+    folder = artifact(tmp_path / "marks", marks_contract())
+
+    assert 2 == main(["models", "detect", str(photo), "--artifact", str(folder), "--out", str(tmp_path)])
+    assert f"error: {tmp_path} is a folder\n" in capsys.readouterr().err
+
+
 def test_min_score_takes_the_place_of_the_contracts(
     tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -88,7 +88,7 @@ def test_a_rejected_model_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[
     main(["models", "check", str(file), "--output", "markdown"])
 
     out = capsys.readouterr().out
-    assert "| CONV_2D | 6 | 1 | CPU | version 6 is too new: the compiler's TFLite 2.5 ends at 5 |" in out
+    assert "| CONV_2D | 6 | 2 | CPU | version 6 is too new: the compiler's TFLite 2.5 ends at 5 |" in out
     assert "the compiler rejects the model: CONV_2D: version 6 is too new" in out
     assert "it has 2 subgraphs; the compiler maps operations of the first only" in out
 

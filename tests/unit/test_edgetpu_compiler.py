@@ -97,6 +97,35 @@ def test_a_compiler_that_misbehaves_is_one_clear_error(tmp_path: Path, body: str
         compile_int8(fake.install(tmp_path, body), fake.source())
 
 
+def test_another_models_file_is_refused(tmp_path: Path) -> None:
+    """Counts are believed and the file is shipped: it has to be what was made of the model."""
+    program = fake.install(tmp_path, fake.honest(tmp_path, model=fake.compiled(out=(1, 2))))
+
+    with pytest.raises(
+        BuildError, match="is another model than it was given: it gives 1x2 int8, not 1x8x8x4 int8"
+    ):
+        compile_int8(program, fake.source())
+
+
+def test_all_mapped_is_not_believed_where_the_file_leaves_something(tmp_path: Path) -> None:
+    """Else a gate of 100 % would let a model pass that is computed on the processor."""
+    whole = (("CONV_2D", 1, "Mapped to Edge TPU"), ("RELU", 2, "Mapped to Edge TPU"))
+    program = fake.install(tmp_path, fake.honest(tmp_path, fake.stdout(*whole), fake.log(*whole)))
+
+    with pytest.raises(BuildError, match="calls all 3 operations mapped, and its file leaves SIN 1 on the"):
+        compile_int8(program, fake.source())
+
+
+def test_an_unusable_file_is_the_compilers(tmp_path: Path) -> None:
+    """The model that was given is a good one."""
+    program = fake.install(tmp_path, fake.honest(tmp_path, model=b"no model at all"))
+
+    with pytest.raises(BuildError, match="edgetpu_compiler wrote is no use: not a TFLite model: it") as e:
+        compile_int8(program, fake.source())
+
+    assert "converter" not in e.value.hint
+
+
 def test_a_failed_run_does_not_count_though_it_left_a_model(tmp_path: Path) -> None:
     """The exit code is believed when it is bad."""
     program = fake.install(tmp_path, fake.honest(tmp_path) + "\nexit 3")

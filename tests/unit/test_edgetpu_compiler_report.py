@@ -72,6 +72,14 @@ def test_output_and_log_must_agree() -> None:
         parse(output, "CONV_2D    1  Mapped to Edge TPU\n")
 
 
+def test_counts_must_add_up() -> None:
+    """Nobody can say which of three numbers is wrong."""
+    output = (CASES / "stdout_partly_mapped_without_list.txt").read_text()
+
+    with pytest.raises(BuildError, match="222 operations on the Edge TPU and 7 on the processor are not 500"):
+        parse(output.replace("Total number of operations: 229", "Total number of operations: 500"))
+
+
 @pytest.mark.parametrize("text", ["", "Edge TPU Compiler version 16.0\n", "CONV_2D 99999999999999 Mapped"])
 def test_what_was_not_counted_is_not_called_mapped(text: str) -> None:
     """A run that lists nothing is no evidence."""

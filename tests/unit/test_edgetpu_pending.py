@@ -208,7 +208,7 @@ def test_pending_is_not_enough_where_the_manifest_compiles_here(tmp_path: Path, 
 def test_a_wrong_prediction_is_said(tmp_path: Path, nowhere: Path) -> None:
     """After the build that compiled, and not every time from then on."""
     rows = (*fake.PARTLY[:2], ("SIN", 1, "Mapped to Edge TPU"))
-    fake.install(nowhere, fake.honest(tmp_path, fake.stdout(*rows), fake.log(*rows)))
+    fake.install(nowhere, fake.honest(tmp_path, fake.stdout(*rows), fake.log(*rows), fake.compiled(left=())))
     fleet, project = fleet_of(tmp_path)
 
     first = build(fleet, project, stages=EdgeTpuStages())

@@ -283,6 +283,27 @@ def test_other_subgraphs_are_not_mapped() -> None:
     assert "it is in another subgraph than the first" == prediction.ops[1].reason.what
 
 
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("GELU", "it is too new: the compiler's TFLite 2.5 has no such operation"),
+        ("CUSTOM:Mine", "the compiler does not know this custom operation"),
+    ],
+)
+def test_what_cannot_be_read_in_another_subgraph_rejects_the_model(name: str, what: str) -> None:
+    """The compiler loads the whole file before it maps anything."""
+    net, other = Net(), Net()
+    chain(net, "RELU")
+    chain(other, "RELU", name)
+
+    prediction = predict(encode(net.graph(), other.graph()))
+
+    assert (0, f"{name} in subgraph 1: {what}") == (prediction.mapped, prediction.refusal)
+    because = f"the compiler rejects the model because of {name} in subgraph 1"
+    assert [because, because, what] == [op.reason.what for op in prediction.ops]
+    assert [(1, 1)] == [(op.subgraph, op.index) for op in causes(prediction)]
+
+
 def test_a_compiled_model_is_not_predicted_again() -> None:
     """It says so, and points to where to look."""
     net = Net()

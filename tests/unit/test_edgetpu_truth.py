@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from fleetctl.errors import BuildError
 from fleetctl.models.edgetpu import support
 from fleetctl.models.edgetpu.compiled import inspect
+from fleetctl.models.edgetpu.compiler_result import accept
 from fleetctl.models.edgetpu.flatbuffer import read
 from fleetctl.models.edgetpu.graph import ABSENT, Graph, Operation, Tensor
 from fleetctl.models.edgetpu.prediction import Prediction, predict, predict_graph
@@ -139,6 +141,26 @@ def test_every_compiled_file_is_read(shared_data: Path) -> None:
         assert json.loads(row["left_on_cpu"]) == dict(found.cpu_ops), file.name
         checked += 1
     assert checked >= 30
+
+
+def test_every_compiled_file_is_accepted_for_its_source_and_no_other(shared_data: Path) -> None:
+    """Ends and what is left agree in every pair; a file of another model is refused by its ends."""
+    files = sorted((shared_data / "edgetpu/models").glob("*_edgetpu.tflite"))
+    odd = (shared_data / "edgetpu/models/dense_256.tflite").read_bytes()
+    for file in files:
+        source = file.with_name(file.name.replace("_edgetpu", "")).read_bytes()
+        prediction = predict(source)
+        said = (
+            f"Total number of operations: {prediction.total}\n"
+            f"Number of operations that will run on Edge TPU: {prediction.mapped}\n"
+            f"Number of operations that will run on CPU: {prediction.total - prediction.mapped}\n"
+        )
+
+        assert prediction.share == accept(source, file.read_bytes(), said, "").tpu_ops
+        if source != odd:
+            with pytest.raises(BuildError, match="another model than it was given"):
+                accept(odd, file.read_bytes(), said, "")
+    assert len(files) >= 30
 
 
 def test_every_real_file_is_a_graph(shared_data: Path) -> None:

@@ -236,6 +236,49 @@ def test_problems_of_a_faults_file_have_their_place(text: str, expected: str, tm
     assert "1 problem in the faults file" == caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("luxor-1: {slow: 1}", "1:1: luxor-1: unknown board `luxor-1`; did you mean `luxor-01`?"),
+        ("lxor-*: {slow: 1}", "1:1: lxor-*: unknown board `lxor-*`; did you mean `luxor-01`?"),
+        ("nope: {slow: 1}", "1:1: nope: unknown board `nope`; a key is the name of a board"),
+        ("LUXOR-*: {slow: 1}", "1:1: LUXOR-*: unknown board `LUXOR-*`; a key is the name of a board"),
+        ("luxor-01: {slow: 1}\nnope: {}\n", "2:1: nope: unknown board `nope`; a key is"),
+    ],
+)
+def test_a_fault_of_no_board_is_refused(text: str, expected: str, tmp_path: Path) -> None:
+    """A mistyped rehearsal would pass, with nothing gone wrong; who has no list of boards cannot tell."""
+    path = tmp_path / "faults.yaml"
+    path.write_text(text)
+    with pytest.raises(ManifestError) as caught:
+        Faults.load(path, ["karnak-01", "luxor-01"])
+
+    (problem,) = caught.value.problems
+    assert str(problem).startswith(f"{path}:{expected}")
+    assert Faults.load(path)
+
+
+def test_faults_of_boards_and_of_globs_that_mean_some_are_taken(tmp_path: Path) -> None:
+    """Also of boards that a command is not about."""
+    path = tmp_path / "faults.yaml"
+    path.write_text("'*': {flaky: 1}\nlux*-0[1-3]: {slow: 2}\nkarnak-01: {}\n")
+
+    assert Fault(flaky=1, slow=2.0) == Faults.load(path, ["karnak-01", "luxor-01"]).of("luxor-01")
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n"])
+def test_an_empty_faults_file_says_what_goes_into_one(text: str, tmp_path: Path) -> None:
+    """No verb writes an example of one."""
+    path = tmp_path / "faults.yaml"
+    path.write_text(text)
+    with pytest.raises(ManifestError) as caught:
+        Faults.load(path)
+
+    assert [f"{path}: is empty; say who does what, such as `luxor-*: {{unreachable: true}}`"] == [
+        str(problem) for problem in caught.value.problems
+    ]
+
+
 def test_an_absent_faults_file_is_a_problem(tmp_path: Path) -> None:
     """A faults file that was asked for and is not there is never taken for an empty one."""
     with pytest.raises(ManifestError) as caught:

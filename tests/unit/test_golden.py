@@ -179,6 +179,46 @@ def test_no_sample_is_an_error() -> None:
         golden.rows_of_one_size(Samples([], [], []))
 
 
+def of_sizes(*sizes: tuple[int, int]) -> Samples:
+    images = [np.full(size, 10 * number, np.uint8) for number, size in enumerate(sizes)]
+    return Samples(images, ["G17"] * len(sizes), [f"{number}.png" for number in range(len(sizes))])
+
+
+FRAME = {"shape": [8, 6, 1], "fit": "contain"}
+
+
+@pytest.mark.parametrize(
+    ("photos", "count", "rows"),
+    [
+        (of_sizes((9, 9), (9, 9)), 16, [0, 1]),
+        (of_sizes(*[(9, 9)] * 3, (5, 5)), 1, [0, 1, 2]),
+        (of_sizes((32, 24)), 1, [0]),
+    ],
+    ids=["all alike", "enough alike", "just small enough"],
+)
+def test_photos_travel_as_they_are(photos: Samples, count: int, rows: list[int]) -> None:
+    """Where the commonest size has enough of them, and small ones, boards get the very photos."""
+    found = golden.travelling(photos, FRAME, count=count)
+
+    assert (rows, False) == (found.rows, found.altered)
+    assert all(shown is photos.images[row] for shown, row in zip(found.samples.images, rows, strict=True))
+
+
+@pytest.mark.parametrize(
+    "photos",
+    [of_sizes((9, 9), (9, 9), (5, 4), (1, 30)), of_sizes((33, 24), (33, 24), (33, 24), (33, 24))],
+    ids=["of many sizes", "of a camera"],
+)
+def test_photos_are_scaled_to_travel(photos: Samples) -> None:
+    """Photos that people cut out have a size each: else one of them would be all that proves a release."""
+    found = golden.travelling(photos, FRAME, count=2)
+
+    assert ([0, 1, 2, 3], True) == (found.rows, found.altered)
+    assert {(16, 12)} == {image.shape for image in found.samples.images}
+    assert [0, 10, 20, 30] == [int(image[8, 6]) for image in found.samples.images]
+    assert (photos.labels, photos.names) == (found.samples.labels, found.samples.names)
+
+
 def test_noise_is_the_largest_over_all_kernels() -> None:
     """Of the score of the best label, and of its lead: one that falls behind has lost more than its lead."""
     others = {"one": scores((0.85, 0.1, 0.05), CLOSE), "two": scores(SURE, (0.4, 0.5, 0.1))}

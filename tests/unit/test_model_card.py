@@ -1,6 +1,7 @@
 """The model card: its numbers, its plots, and when it is written."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,14 @@ from fleetctl.build.builder import build, check
 from fleetctl.build.cards import MEASUREMENTS
 from fleetctl.checked_json import Malformed
 from fleetctl.errors import GateRefused, LockStale
-from fleetctl.manifest.schema import Fleet, Gates, Smoke, VariantName
+from fleetctl.manifest.schema import Fleet, Gates, Model, Smoke, VariantName
 from fleetctl.models.card import figures, markdown, plots, record, sections
 from fleetctl.models.card.files import CARD
 from fleetctl.models.card.record import Answers
 from fleetctl.models.card.subject import Subject
+from fleetctl.models.margins import GoldenSet
+from fleetctl.models.progress import Progress
+from fleetctl.models.samples import Split
 from fleetctl.project import Project
 
 LABELS = ("G17", "M17", "N35")
@@ -84,6 +88,16 @@ def test_a_threshold_rejects_what_lies_under_it() -> None:
     (row,) = [r for r in figures.rejections(TRUTH, ANSWERS, LABELS) if r.threshold == 0.6]
 
     assert (row.answered, row.accuracy, row.wrong_rejected) == pytest.approx((3 / 5, 2 / 3, 1 / 2))
+
+
+def test_nothing_of_nothing_is_no_share() -> None:
+    """Where no answer reaches a threshold, none of those that do is right; the card shows a dash."""
+    unsure, right = Answers((0,), (0.2,)), ("G17",)
+    rows = {row.threshold: row for row in figures.rejections(right, unsure, LABELS)}
+
+    assert (1.0, 1.0, None) == (rows[0.0].answered, rows[0.0].accuracy, rows[0.0].wrong_rejected)
+    assert (0.0, None, None) == (rows[0.9].answered, rows[0.9].accuracy, rows[0.9].wrong_rejected)
+    assert "-" == markdown.percent(None)
 
 
 @settings(deadline=None, max_examples=30)
@@ -254,6 +268,67 @@ def test_the_card_says_what_was_measured(tmp_path: Path) -> None:
     assert "- Weak signs: G17 (3 of 12)." in text
     assert subject.locked.variants["int8"].artifact.digest in text
     assert str(tmp_path) not in text
+
+
+class KnowingStages(CardStages):
+    """Stages that learn from six of the photos they are measured on, by other names."""
+
+    def load(self, model: Model, *, base: Path, cache: Path, progress: Progress) -> Split:
+        split = super().load(model, base=base, cache=cache, progress=progress)
+        known = split.evaluation.pick(range(2))  # as every sign has photos of the same greys: six
+        return replace(split, train=split.train + replace(known, names=["a copy", "another"]))
+
+
+def test_photos_learnt_and_evaluated_are_said(tmp_path: Path) -> None:
+    """Whoever builds is told at once; the card has it among the weaknesses, and calls nothing kept out."""
+    fleet, project = toy_fleet(tmp_path)
+    stages = KnowingStages()
+
+    result = build(fleet, project, stages=stages)
+    (subject,) = stages.subjects
+    parts = (sections.head, sections.data, sections.weaknesses, sections.by_sign)
+    text = "\n".join(line for section in parts for line in section(subject))
+
+    (doubt,) = result.models[0].doubts
+    assert doubt.startswith("6 of the 36 samples it is measured on are among those it has learnt from")
+    assert f"- {doubt}." in text
+    assert "Of 36 samples, of which it has learnt 6, the `int8` variant" in text
+    assert "kept out" not in text
+    assert 6 == record.loads(record.dumps(subject.measured)).data.shared
+
+
+def test_sound_data_are_kept_as_before(tmp_path: Path) -> None:
+    """What is kept of a build whose photos are kept apart does not mention that they are."""
+    fleet, project = toy_fleet(tmp_path)
+    build(fleet, project, stages=ToyStages())
+    (kept,) = project.state.glob(f"build/*/{MEASUREMENTS}")
+
+    assert b'"shared"' not in kept.read_bytes()
+
+
+class UnsureStages(CardStages):
+    """Stages that find few golden samples, and one that another kernel might read otherwise."""
+
+    def prove(self, model: Model, *args: Any, **more: Any) -> GoldenSet:
+        proof = super().prove(model, *args, **more)
+        first, *rest = proof.samples[:4]
+        return replace(proof, samples=(replace(first, lead=0.1), *rest))
+
+
+def test_golden_answers_that_prove_little_are_said(tmp_path: Path) -> None:
+    """Fewer than were asked for, or such that a healthy board may be refused by them."""
+    fleet, project = toy_fleet(tmp_path)
+    stages = UnsureStages()
+
+    result = build(fleet, project, stages=stages)
+    again = build(fleet, project, stages=stages)
+    (subject,) = stages.subjects
+
+    few, close = result.models[0].doubts
+    assert few.startswith("`int8`: boards prove a release by 4 golden samples instead of 6")
+    assert close.startswith("`int8`: the answer to 1 of 4 golden samples leads by less than 0.25")
+    assert {f"- {few}.", f"- {close}."} <= set(sections.weaknesses(subject))
+    assert () == again.models[0].doubts
 
 
 def test_a_detector_has_its_own_section(tmp_path: Path) -> None:

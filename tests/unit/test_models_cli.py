@@ -174,3 +174,59 @@ def test_a_model_that_was_not_built_is_not_measured(
 
     assert run("toy", "--data", photos, "-f", manifest) == 11
     assert "fleetctl build" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-nan", "1.5"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate", "toy", "--data", "photos", "--threshold"],
+        ["check", "model.tflite", "--require-share"],
+        ["detect", "wall.png", "--min-score"],
+    ],
+    ids=["evaluate", "check", "detect"],
+)
+def test_numbers_are_numbers(command: list[str], number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is less than `nan`, so that a gate of it would let everything pass."""
+    assert 2 == main(["models", *command[:-1], f"{command[-1]}={number}"])
+
+    said = capsys.readouterr().err
+    assert command[-1] in said
+    assert ("which is no number" in said) is ("nan" in number)
+
+
+FINDER = """\
+  finder:
+    task: detection
+    dataset: {kind: walls}
+    architecture: {name: ssd_mobilenet_v1}
+"""
+
+
+def test_a_detector_is_measured_by_other_verbs(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no one answer to a photo; the message says which verb to use."""
+    built.write_text(MANIFEST.replace("boards:", f"{FINDER}boards:"))
+
+    assert 2 == run("finder", "--data", tmp_path, "-f", built)
+
+    said = capsys.readouterr().err
+    assert "finder is a detector" in said
+    assert "fleetctl models detect PHOTO --model finder" in said
+
+
+@pytest.mark.parametrize(
+    ("label", "meant"),
+    [("g17", "; did you mean G17?"), ("unknown", "; did you mean UNKNOWN?"), ("G17-2", "")],
+)
+def test_a_misspelt_label_is_not_the_models_mistake(
+    label: str, meant: str, built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is refused as a dataset's is; signs that the model was never taught count as before."""
+    photos = write_photos(tmp_path / "new", (0, "G17"), (0, label))
+
+    assert 20 == run("toy", "--data", photos, "-f", built)
+
+    said = capsys.readouterr().err
+    assert f"0001_{label}.png names the sign '{label}', which is no Gardiner code{meant}\n" in said

@@ -88,6 +88,34 @@ def test_the_picture_is_a_png(built: Path, tmp_path: Path, capsys: pytest.Captur
     assert "plot.png" in capsys.readouterr().err
 
 
+def test_a_picture_that_cannot_be_written_is_said(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table was printed before: what was measured is not lost."""
+    (tmp_path / "long").mkdir()
+
+    for target, why in (
+        (tmp_path / "long", f"{tmp_path / 'long'} is a folder"),
+        (built / "plot.png", f"the folder {built} is no folder"),
+        (tmp_path / f"{'x' * 300}.png", "File name too long"),
+    ):
+        assert 2 == run("toy", "-f", built, "--plot", target)
+
+        said = capsys.readouterr()
+        assert "float32" in said.out
+        assert why in said.err
+
+
+def test_a_misspelt_label_is_not_compared_by(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every variant would seem to misread the photo."""
+    photos = write_photos(tmp_path / "new", (0, "g17"), (1, "N35"))
+
+    assert 20 == run("toy", "--data", photos, "-f", built)
+    assert "did you mean G17?" in capsys.readouterr().err
+
+
 def test_variants_that_are_not_built_are_named(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Those that are built are compared all the same."""
     built.write_text(MANIFEST.replace("variants: [int8]", "variants: [int8, dynamic]"))

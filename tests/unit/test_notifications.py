@@ -80,7 +80,7 @@ PAUSED = Notification(Occasion.GATE_PAUSED, "unas", "2", "unas: gate of wave 2: 
 
 def test_what_is_told_of_a_rollout() -> None:
     """Gates and the end, each under its own name; a wave that begins is nobody's concern."""
-    teller = RolloutTeller("unas", "c0ffee", "d" * 64)
+    teller = RolloutTeller("unas", "c0ffee", "d" * 64, "now")
     happened: list[events.Event] = [
         events.WaveStarted(1, "canary", ("a",)),
         events.GateDecided(1, "open", "1 board verified"),
@@ -107,6 +107,18 @@ def test_what_is_told_of_boards() -> None:
     assert [("board-unhealthy", "b"), ("board-unhealthy", "e"), ("board-recovered", "c")] == [
         (each.occasion.value, each.subject) for each in told
     ]
+
+
+def test_how_much_of_it_a_board_has_is_no_news() -> None:
+    """A board that stays hot is told of once, not at each degree; what else it has then is news."""
+    before = {"a": "strained: hot: 83 C", "b": "strained: hot: 83 C", "c": "offline: no answer in 30.5 s"}
+    now = {
+        "a": "strained: hot: 84 C",
+        "b": "strained: throttled; hot: 84 C",
+        "c": "offline: no answer in 31 s",
+    }
+
+    assert ["b"] == [each.subject for each in changes("unas", before, now, ["a", "b", "c"], "now")]
 
 
 def test_a_receiver_can_tell_who_wrote(receiver: Receiver) -> None:
@@ -230,6 +242,17 @@ def test_the_verbs_tell(receiver: Receiver, tmp_path: Path) -> None:
     kept = [p.read_bytes() for p in fleet.root.rglob("*") if p.is_file() and ".git" not in p.parts]
     assert not any(POISON in text for each in said for text in (each.stdout, each.stderr))
     assert not any(POISON.encode() in data for data in kept)
+
+
+def test_a_rollout_that_fails_again_is_told_of_again(receiver: Receiver, tmp_path: Path) -> None:
+    """The same commit, plan and reason, another attempt: whoever tries again is to hear how it ended."""
+    fleet = QuadrantFleet.make(tmp_path / "fleet")
+    (fleet.root / "faults.yaml").write_text("luxor-01: {bad_answers: 1.0}\n")
+    for _ in range(3):
+        assert 40 == run(fleet, receiver, "rollout", "--yes", "--faults", "faults.yaml").returncode
+
+    assert ["gate-failed", "rollout-finished"] * 3 == [each["occasion"] for each in receiver.told]
+    assert 6 == len({each["id"] for each in receiver.told})
 
 
 def test_a_receiver_that_fails_changes_nothing(receiver: Receiver, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """fleetctl in a GitHub Actions step: annotations, summary, outputs, masks; and nothing of it elsewhere."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from git_fleet import GitFleet
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from step_outputs import outputs
 
 from fleetctl.cli import main
@@ -139,12 +141,43 @@ def test_a_summary_is_cut_before_github_drops_it(step: Path) -> None:
         ("<img src=x>", "&lt;img src=x>"),
         ("@everyone see #12", "@\u2060everyone see #\u206012"),
         ("`code`\nnext", r"\`code\`<br>next"),
+        ("www.evil.invalid/login", "www\u2060.evil.invalid/login"),
+        ("WWW.evil.invalid", "WWW\u2060.evil.invalid"),
+        ("_this_ and __that__", r"\_this\_ and \_\_that\_\_"),
+        ("smoke.min_agreement", "smoke.min_agreement"),
+        (":rotating_light: 12:30", ":\u2060rotating_light: 12:30"),
+        ("fleet.yaml:15:87: :100: :1234:", "fleet.yaml:15:87: :\u2060100: :\u20601234:"),
+        (":x::+1:", ":\u2060x::\u2060+1:"),
+        (
+            r"$\color{red}{OK}$",
+            r"<span>&#36;</span>\\color{red}{OK}<span>&#36;</span>",
+        ),
+        ("GH-12, gh-1, o/r#3", "GH\u2060-12, gh\u2060-1, o/r#\u20603"),
+        ("me@evil.invalid", "me@\u2060evil.invalid"),
     ],
 )
 def test_markdown_shows_text_as_it_is(hostile: str, harmless: str) -> None:
     """No markup, no picture, no link, nobody mentioned, and no way out of a table's cell."""
     assert harmless == markdown_text(hostile)
     assert f"| {harmless} |" == markdown_table(["a"], [[hostile]]).splitlines()[-1]
+
+
+# Out of pieces of markup, and what GitHub makes more of: by its manual, and as its filters look for it.
+HOSTILE = st.lists(
+    st.sampled_from([*"_*$:@#-/.x1 \\`~[]|<>&\n", "www.", "GH-1", ":x:", "http://"]), max_size=12
+)
+SEEN = re.compile(r"www\.|\bGH-\d|@\w|#\d|://|:(?!\d+:)[\w+-]+:", re.IGNORECASE)
+
+
+@given(text=HOSTILE.map("".join))
+def test_no_text_is_ever_markup(text: str) -> None:
+    """Rendered, any text is itself again, and holds nothing that GitHub would make a link or a picture."""
+    shown = MarkdownIt("commonmark").renderInline(markdown_text(text)).replace("<br>", "\n")
+    bare = html.unescape(shown.replace("<span>$</span>", "§"))
+
+    assert "$" not in bare
+    assert not SEEN.search(bare)
+    assert text.replace("$", "§").strip() == bare.replace("\u2060", "").strip()
 
 
 @pytest.mark.usefixtures("step")

@@ -135,6 +135,7 @@ def test_the_verb(fleet: QuadrantFleet) -> None:
     """Without a journal `--rollout` is refused; then Markdown comes on stdout, and HTML into a file."""
     none = fleet.run("report", "--rollout", transport="fake")
     fleet.run("rollout", "--yes", transport="fake")
+    (fleet.root / "out").mkdir()
     today = fleet.run("report", "--html", "out/report.html", transport="fake")
     last = fleet.run("report", "--rollout", transport="fake")
 

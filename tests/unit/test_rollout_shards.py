@@ -42,6 +42,84 @@ def loaded(fleetctl: Fleetctl) -> dict[str, str]:
     return {board["board"]: board["loaded"] for board in fleetctl("status", "-o", "json").json["boards"]}
 
 
+@pytest.mark.parametrize(
+    ("faults", "says"),
+    [
+        ("", "wave 1 (canary) has not been rolled out to luxor-01"),
+        ("luxor-01: {bad_answers: 1.0}", "wave 1 (canary): 1 board of the canary failed, 0 allowed"),
+        ("luxor-01: {hot: true}", "wave 1 (canary): 1 board could not be judged"),
+        (
+            "luxor-01: {revert_fails: true, bad_answers: 1.0}",
+            "wave 1 (canary): 1 board could not be rolled back",
+        ),
+    ],
+)
+def test_no_wave_opens_before_the_one_ahead_of_it(
+    fleet: GitFleet, fleetctl: Fleetctl, tmp_path: Path, faults: str, says: str
+) -> None:
+    """What the canary never got, or did not keep, is proved on nobody behind it, nor joined: exit 42."""
+    fleet.edit("192.0.2.1, config: {threshold: 0.2}", "192.0.2.1, config: {threshold: 0.1}")
+    fleet.edit("smoke: {samples: 6}", "smoke: {samples: 6, max_p95_ms: {raspberrypi4: 50}}")
+    fleet.commit("Change the canary")
+    (tmp_path / "faults.yaml").write_text(faults)
+    if faults:
+        assert fleetctl(
+            "rollout", "--yes", "--on", "@canary", "--faults", str(tmp_path / "faults.yaml")
+        ).status
+    before = loaded(fleetctl)
+    said = prove(fleetctl, "1/1")
+    joined = fleetctl("rollout", "--wave", "2", "--join", "shards")
+
+    assert (42, 42) == (said.status, joined.status)
+    assert f"paused: {says}" in said.err
+    assert f"! {says}" in joined.err
+    assert not Path("shards/1/shard.json").exists()
+    assert before == loaded(fleetctl)
+
+
+def test_a_canary_that_is_away_keeps_later_waves_shut(fleetctl: Fleetctl, tmp_path: Path) -> None:
+    """Nothing speaks for the release: as for a whole rollout, whose first gate pauses then, too."""
+    (tmp_path / "faults.yaml").write_text("luxor-01: {unreachable: true}\n")
+    said = prove(fleetctl, "1/1", "--faults", str(tmp_path / "faults.yaml"))
+
+    assert 42 == said.status
+    assert "no board of the canary could prove the release" in said.err
+
+
+def test_a_canary_that_fell_over_keeps_the_gate_behind_it_shut(fleetctl: Fleetctl, tmp_path: Path) -> None:
+    """It failed while the shards were at work: what they proved stays, and no further wave opens."""
+    fleetctl("rollout", "--wave", "2", "--shard", "1/1", "--result", "shards/shard.json", "--yes")
+    (tmp_path / "faults.yaml").write_text("luxor-01: {unreachable: true}\n")
+    proved = loaded(fleetctl)
+    said = fleetctl("rollout", "--wave", "2", "--join", "shards", "--faults", str(tmp_path / "faults.yaml"))
+
+    assert 42 == said.status
+    assert "gate of wave 2: pause: wave 1 (canary): no board of the canary" in said.err
+    assert proved == loaded(fleetctl)
+
+
+def test_what_a_gate_allowed_keeps_no_later_wave_shut(
+    fleet: GitFleet, fleetctl: Fleetctl, tmp_path: Path
+) -> None:
+    """A board that failed within its gate's allowance is the same to those who come later, and so is one
+    that could not be judged where the gate looks away."""
+    waves = "waves: [{group: canary}, {percent: 100}]"
+    fleet.edit(
+        waves, "waves: [{percent: 60}, {percent: 100}]\n  gate: {canary_failures: 1, inconclusive: pass}"
+    )
+    fleet.edit("smoke: {samples: 6}", "smoke: {samples: 6, max_p95_ms: {raspberrypi4: 50}}")
+    fleet.commit("Be lenient")
+    (tmp_path / "faults.yaml").write_text("luxor-02: {bad_answers: 1.0}\n")
+    fleetctl("rollout", "--yes", "--on", "luxor-*", "--faults", str(tmp_path / "faults.yaml"))
+    failed = prove(fleetctl, "1/1")
+    (tmp_path / "faults.yaml").write_text("luxor-02: {hot: true}\n")
+    fleetctl("rollout", "--yes", "--on", "luxor-*", "--faults", str(tmp_path / "faults.yaml"))
+    unsure = prove(fleetctl, "1/1")
+
+    assert [0, 0] == [failed.status, unsure.status]
+    assert 0 == fleetctl("rollout", "--wave", "2", "--join", "shards").status
+
+
 def test_three_machines_and_one_gate(fleetctl: Fleetctl) -> None:
     """Each proves its own boards and no other; the gate counts all of them."""
     said = [prove(fleetctl, shard) for shard in SHARDS]
@@ -192,6 +270,8 @@ def test_there_is_a_next_wave_behind_one_that_is_not_the_last(
         ("--wave 2 --shard 1/2 --join x --result y", "give either --shard or --join"),
         ("--shard 1/2 --result f.json", "--wave is missing"),
         ("--join x", "--wave is missing"),
+        ("--wave 0 --shard 1/2 --result f.json", "waves count from 1"),
+        ("--wave 0", "waves count from 1"),
         ("--wave 2 --shard 1/2", "--result is missing"),
         ("--wave 2 --join x --result y", "--result goes with --shard"),
         ("--wave 2 --shard 3/2 --result f.json", "'3/2' is no shard"),

@@ -275,6 +275,16 @@ def test_an_offline_board_is_deferred(fleetctl: Fleetctl) -> None:
     assert fleetctl("status", "--faults", away).status == 1
 
 
+def test_a_rehearsal_with_a_board_that_is_none_is_refused(fleetctl: Fleetctl) -> None:
+    """Exit 10 with the board that was meant, and nothing is rolled out; boards outside of --on are known."""
+    said = fleetctl("rollout", "--yes", "--faults", faults(karnak_1="{unreachable: true}"))
+    other = fleetctl("rollout", "--yes", "--on", "luxor-01", "--faults", faults(karnak_01="{hot: true}"))
+
+    assert (10, "") == (said.status, said.out)
+    assert "unknown board `karnak-1`; did you mean `karnak-01`?" in said.err
+    assert 0 == other.status
+
+
 def test_a_saved_plan_is_done_or_refused(fleetctl: Fleetctl) -> None:
     """What was reviewed is what happens; once a board has changed, the plan is stale: exit 11."""
     fleetctl("plan", "--save", "plan.json")
@@ -434,6 +444,7 @@ def test_the_verbs_are_those_that_exist() -> None:
         "group",
         "help_page",
         "lab_iothub",
+        "named_file",
         "notify",
         "committed",
         "options",

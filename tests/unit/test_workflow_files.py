@@ -121,6 +121,44 @@ def test_since_when_a_rollout_is_judged(taken: str, event: dict[str, Any], base:
     assert "--commit-by-commit" in check["run"]
 
 
+def test_the_canary_is_the_first_wave_whatever_it_is_called() -> None:
+    """A fleet need not have a group `canary`, nor begin with it; and the gate speaks over a proof."""
+    proving, judging = (
+        step_of("rollout", "canary", n) for n in ("Roll out to the canary", "Judge the canary")
+    )
+
+    assert "--on" not in (FOLDER / "rollout.yml").read_text()
+    assert proving["run"].endswith("--wave 1 --shard 1/1 --result canary/shard.json")
+    assert judging["run"].endswith("--wave 1 --join canary")
+    assert proving["continue-on-error"] is True
+    assert "continue-on-error" not in judging
+
+
+@pytest.mark.parametrize(
+    ("waves", "canary", "shards", "next_wave", "split"),
+    [
+        ("2", True, "[1, 2]", "2", True),
+        ("2", True, "", "2", False),
+        ("1", False, "[1, 2]", "", False),  # everybody waits for an approval
+        ("", True, "", "", False),  # nobody could count: the rollout says why
+    ],
+)
+def test_who_goes_before_an_approval(
+    waves: str, canary: bool, shards: str, next_wave: str, split: bool
+) -> None:
+    """The first of several waves; behind it, the second is split where it is to be and where there is one."""
+    steps = Expressions({"steps": {"waves": {"outputs": {"count": waves}}}})
+    needs = {"canary": {"outputs": {"next": next_wave}}}
+    found = jobs(FOLDER / "rollout.yml")
+
+    for name in ("Roll out to the canary", "Judge the canary"):
+        assert canary is steps.condition(step_of("rollout", "canary", name)["if"])
+    assert split is Expressions({"needs": needs, "vars": {"FLEET_SHARDS": shards}}).condition(
+        found["wave-2"]["if"]
+    )
+    assert "${{ steps.gate.outputs.next }}" == found["canary"]["outputs"]["next"]
+
+
 def test_what_no_rollout_took_is_not_healed() -> None:
     """A push that started no rollout differs from what the canary took last, and ends the job at once."""
     names = [step.get("name") for step in jobs(FOLDER / "drift.yml")["heal"]["steps"]]

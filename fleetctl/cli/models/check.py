@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fleetctl.cli.models.given import finite
 from fleetctl.cli.options import Output, OutputOption
 from fleetctl.cli.result import show
 
@@ -21,7 +22,14 @@ def check(
         Path, typer.Argument(help="A .tflite file, as the converter wrote it.", show_default=False)
     ],
     require_share: Annotated[
-        float, typer.Option("--require-share", min=0.0, max=1.0, help="Exit 21 if a smaller share is mapped.")
+        float,
+        typer.Option(
+            "--require-share",
+            min=0.0,
+            max=1.0,
+            callback=finite,
+            help="Exit 21 if a smaller share is mapped.",
+        ),
     ] = 0.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -100,7 +108,8 @@ def _summary(prediction: "Prediction") -> list[str]:
         )
     first = next(causes(prediction), None)
     if first and first.reason:
-        lines.append(f"first cause: operation {first.index}, {first.op}: {first.reason.what}")
+        place = f"operation {first.index}" + (f" of subgraph {first.subgraph}" if first.subgraph else "")
+        lines.append(f"first cause: {place}, {first.op}: {first.reason.what}")
         lines.append(f"      layer: {first.reason.layer}")
         lines.append(f"     change: {first.reason.advice}")
     return lines

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetctl.cli.bars import Bars
+from fleetctl.cli.models.given import demand_reader, write_result
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 
 if TYPE_CHECKING:
@@ -40,15 +41,13 @@ def compare(
     """
     from fleetctl.errors import UsageError
     from fleetctl.manifest.loader import load
-    from fleetctl.manifest.schema import Task
     from fleetctl.project import Project
 
     fleet = load(file)
     if model not in fleet.models:
         raise UsageError(f"the manifest has no model {model!r}", hint=f"it has {', '.join(fleet.models)}")
     described = fleet.models[model]
-    if described.task is not Task.CLASSIFICATION:
-        raise UsageError(f"{model} is a detector; variants are compared of readers")
+    demand_reader(described, "variants are compared of readers")
     compared = _compared(described, fleet, Project(file), data)
     _emit(model, compared, output)
     _note_the_rest(described, [one.variant for one in compared])
@@ -77,7 +76,9 @@ def _samples(model: "Model", fleet: "Fleet", project: "Project", data: Path | No
     from fleetctl.models import datasets, photos
 
     if data is not None:
-        return photos.read(data)
+        samples = photos.read(data)
+        datasets.demand_signs(data, samples)
+        return samples
     dataset = model.dataset
     if isinstance(dataset, FolderDataset):
         dataset = replace(dataset, rendered=0)  # drawings are for learning; drawing them takes time
@@ -177,7 +178,6 @@ def _note_the_rest(model: "Model", compared: "Sequence[VariantName]") -> None:
 def _draw(compared: "Sequence[Compared]", path: Path) -> None:
     from fleetctl.models.plots import comparison_png
     from fleetctl.report.console import talk
-    from fleetctl.store import atomic_write
 
-    atomic_write(path, comparison_png(compared))
+    write_result(path, comparison_png(compared))
     talk.done(f"drew {path}")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fleetctl.cli.models.given import finite, write_result
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 from fleetctl.manifest.schema import VariantName
 
@@ -26,7 +27,8 @@ def detect(
         str | None, typer.Option("--reader", help="A sign reader of the manifest that names what was found.")
     ] = None,
     min_score: Annotated[
-        float | None, typer.Option("--min-score", min=0.0, max=1.0, help="Instead of the contract's.")
+        float | None,
+        typer.Option("--min-score", min=0.0, max=1.0, callback=finite, help="Instead of the contract's."),
     ] = None,
     artifact: Annotated[
         Path | None,
@@ -44,7 +46,6 @@ def detect(
     from fleetctl.models.detector.inference import Detector, Reader
     from fleetctl.models.detector.picture import draw
     from fleetctl.report.console import talk
-    from fleetctl.store import atomic_write
 
     contract, tflite = _from_folder(artifact) if artifact else _built(file, model, variant)
     detector = Detector(tflite, contract)
@@ -55,7 +56,7 @@ def detect(
     if named is not None:
         found = Reader(named[1], named[0]).read(photo, found)
     if out is not None:
-        atomic_write(out, draw(photo, found))
+        write_result(out, draw(photo, found))
         talk.done(f"drew {len(found)} signs into {out}")
     _emit(contract, image, found, output)
 

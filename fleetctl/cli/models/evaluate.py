@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fleetctl.cli.models.given import demand_reader, finite
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 from fleetctl.manifest.schema import VariantName
 
@@ -17,19 +18,24 @@ def evaluate(
     data: Annotated[Path, typer.Option("--data", help="A folder of photos: *_CODE.png or CODE/*.png.")],
     variant: Annotated[VariantName, typer.Option("--variant", help="Which built file.")] = VariantName.INT8,
     threshold: Annotated[
-        float, typer.Option("--threshold", min=0.0, max=1.0, help="Answers that score less are UNKNOWN.")
+        float,
+        typer.Option(
+            "--threshold", min=0.0, max=1.0, callback=finite, help="Answers that score less are UNKNOWN."
+        ),
     ] = 0.5,
     file: FileOption = DEFAULT_MANIFEST,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Say how often a built model reads the photos of a folder rightly, in all and sign by sign.
 
-    Every labelled photo counts: one of a sign the model was never taught is an error. What the threshold
+    Every labelled photo counts: one of a sign the model was never taught is an error. A label that is no sign
+    is refused. What the threshold
     rejects is told apart: of the labelled photos, and of those labelled UNKNOWN, which ought to be rejected.
     """
     from fleetctl.build.resolve import load_artifact
     from fleetctl.errors import UsageError
     from fleetctl.manifest.loader import load
+    from fleetctl.models import datasets
     from fleetctl.models import evaluate as measure
     from fleetctl.project import Project
     from fleetctl.report.console import talk
@@ -37,8 +43,10 @@ def evaluate(
     fleet = load(file)
     if model not in fleet.models:
         raise UsageError(f"the manifest has no model {model!r}", hint=f"it has {', '.join(fleet.models)}")
+    demand_reader(fleet.models[model], "photos of single signs are read by readers")
     contract, tflite = load_artifact(Project(file), fleet, model, variant)
     samples = measure.read(data)
+    datasets.demand_signs(data, samples, taught=contract.labels)
     with talk.progress("evaluate", total=len(samples)) as advance:
         evaluation = measure.evaluate(
             tflite,

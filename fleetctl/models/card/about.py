@@ -40,7 +40,7 @@ def head(subject: Subject) -> list[str]:
     if record.answers:
         lines += [
             "",
-            f"Of {metrics.samples} samples kept out of training, the `{subject.main}` variant "
+            f"Of {metrics.samples} samples{_unseen(subject)}, the `{subject.main}` variant "
             f"({metrics.size / 1024:,.0f} KiB) reads **{percent(metrics.top1)}** rightly. "
             f"{len(subject.measured.labels)} signs were taught.",
         ]
@@ -126,6 +126,11 @@ def licence(subject: Subject) -> list[str]:
     if subject.model.architecture.weights is Weights.IMAGENET:
         lines.append("- It starts from weights learnt on ImageNet, whose pictures are for research use.")
     return lines
+
+
+def _unseen(subject: Subject) -> str:
+    both = subject.measured.data.shared
+    return f", of which it has learnt {both}" if both else " kept out of training"
 
 
 def _architecture(subject: Subject) -> str:

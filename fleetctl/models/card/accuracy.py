@@ -89,7 +89,7 @@ def by_sign(subject: Subject) -> list[str]:
         return []
     counts, columns = (
         subject.measured.data.counts,
-        ["sign", "photos", "drawings", "kept out", "recall", "precision"],
+        ["sign", "photos", "drawings", _evaluated(subject), "recall", "precision"],
     )
     float32 = subject.measured.variants.get("float32")
     reference = _recalls(subject, float32) if float32 and subject.main != "float32" else {}
@@ -108,6 +108,10 @@ def by_sign(subject: Subject) -> list[str]:
     if rest:
         lines += ["", f"Taught and not evaluated, for want of samples: {', '.join(rest)}."]
     return lines
+
+
+def _evaluated(subject: Subject) -> str:
+    return "evaluated" if subject.measured.data.shared else "kept out"
 
 
 def _mean(rows: list[figures.ClassFigures]) -> float:

@@ -48,13 +48,13 @@ class Bin(Struct, frozen=True):
 class Rejection(Struct, frozen=True):
     """What remains at a threshold: the fraction still answered, and how many of those are right (0 to 1).
 
-    `wrong_rejected` is the fraction of wrong answers that the threshold keeps back.
+    `wrong_rejected` is the fraction of wrong answers that the threshold keeps back. None: of nothing.
     """
 
     threshold: float
     answered: float
-    accuracy: float
-    wrong_rejected: float
+    accuracy: float | None
+    wrong_rejected: float | None
 
 
 def in_order(signs: Iterable[str]) -> list[str]:
@@ -131,8 +131,8 @@ def rejections(truth: Sequence[str], answers: Answers, labels: Sequence[str]) ->
     rows = []
     for threshold in THRESHOLDS:
         kept = score >= threshold
-        accuracy = float(right[kept].mean()) if kept.any() else 1.0
-        rejected = int((~right & ~kept).sum()) / wrong if wrong else 0.0
+        accuracy = float(right[kept].mean()) if kept.any() else None
+        rejected = int((~right & ~kept).sum()) / wrong if wrong else None
         rows.append(Rejection(threshold, float(kept.mean()), accuracy, rejected))
     return rows
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fleetctl.checked_json import Node, parse
 from fleetctl.models.golden import Kind
 from fleetctl.models.margins import GoldenSample, GoldenSet, Trial
-from fleetctl.models.samples import Samples, is_drawn
+from fleetctl.models.samples import Samples, is_drawn, shared
 from fleetctl.models.trial import Said
 from fleetctl.store import canonical_json, sha256
 
@@ -30,12 +30,16 @@ class Counts(Struct, frozen=True):
     evaluation: int
 
 
-class Data(Struct, frozen=True):
-    """The split: a digest over names, labels and pixels of each part, and counts by sign."""
+class Data(Struct, frozen=True, omit_defaults=True):
+    """The split: a digest over names, labels and pixels of each part, and counts by sign.
+
+    `shared` counts the evaluation samples that were learnt from, too: 0 of a sound dataset.
+    """
 
     train: str
     evaluation: str
     counts: Mapping[str, Counts]
+    shared: int = 0
 
 
 class Answers(Struct, frozen=True):
@@ -80,7 +84,7 @@ def data_of(train: Samples, evaluation: Samples) -> Data:
         sign: Counts(learnt[sign] - drawings[sign], drawings[sign], kept[sign])
         for sign in sorted({*learnt, *kept})
     }
-    return Data(_digest(train), _digest(evaluation), counts)
+    return Data(_digest(train), _digest(evaluation), counts, shared(train, evaluation))
 
 
 def answers_of(scores: NDArray[np.float32]) -> Answers:
@@ -128,7 +132,13 @@ def _data(node: Node) -> Data:
         sign: Counts(*(child.key(part).integer(least=0) for part in ("photos", "drawn", "evaluation")))
         for sign, child in node.key("counts").items()
     }
-    return Data(node.key("train").digest(), node.key("evaluation").digest(), counts)
+    both = node.optional("shared")
+    return Data(
+        node.key("train").digest(),
+        node.key("evaluation").digest(),
+        counts,
+        both.integer(least=0) if both else 0,
+    )
 
 
 def _variant(node: Node) -> VariantRecord:

@@ -1,12 +1,13 @@
 """Where a model fails, computed from its answers: nobody has to remember to write it down."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from fleetctl.manifest.schema import VariantName
+from fleetctl.manifest.schema import Model, VariantName
 from fleetctl.models.card import figures
 from fleetctl.models.card.markdown import some
+from fleetctl.models.card.record import Measurements
 from fleetctl.models.card.subject import Subject
-from fleetctl.models.golden import INTEGER_TOLERANCE, tolerance_floor
+from fleetctl.models.golden import INTEGER_TOLERANCE, MIN_LEAD, tolerance_floor
 from fleetctl.models.margins import margin
 
 
@@ -15,7 +16,34 @@ def weaknesses(subject: Subject) -> list[str]:
     return ["## Known weaknesses", "", *(f"- {line}" for line in found)] if found else []
 
 
+def doubts(model: Model, measured: Measurements, variants: Iterable[str]) -> Iterator[str]:
+    """What makes the measurements less than they seem: whoever builds is told at once, too."""
+    if measured.data.shared:
+        evaluated = sum(count.evaluation for count in measured.data.counts.values())
+        yield (
+            f"{measured.data.shared} of the {evaluated} samples it is measured on are among those it "
+            "has learnt from: it reads others worse"
+        )
+    for name in variants:
+        golden = measured.variants[name].golden
+        if golden is None:
+            continue
+        if len(golden.samples) < model.smoke.samples:
+            yield (
+                f"`{name}`: boards prove a release by {len(golden.samples)} golden samples instead of "
+                f"{model.smoke.samples}: there are no more to evaluate on"
+            )
+        close = sum(sample.lead < MIN_LEAD for sample in golden.samples)
+        if close:
+            yield (
+                f"`{name}`: the answer to {close} of {len(golden.samples)} golden samples leads by less than "
+                f"{MIN_LEAD}: a healthy board may answer otherwise and be rolled back"
+            )
+
+
 def _weaknesses(subject: Subject) -> Iterator[str]:
+    for doubt in doubts(subject.model, subject.measured, subject.locked.variants):
+        yield f"{doubt}."
     counts = subject.measured.data.counts
     drawn_only = [s for s, c in counts.items() if c.drawn and not c.photos and s in subject.measured.labels]
     if drawn_only and any(c.photos for c in counts.values()):

@@ -16,6 +16,7 @@ from msgspec import Struct
 from fleetctl.errors import BuildError
 from fleetctl.models.detector import pictures
 from fleetctl.models.detector.scenes import Scene
+from fleetctl.models.photo_files import demand_utf8
 
 BOXES = "boxes.csv"
 
@@ -51,7 +52,7 @@ def photos(folder: Path) -> list[Path]:
     """Every photo of the folder, sorted; nothing is opened.
 
     Raises:
-        BuildError: no such folder.
+        BuildError: no such folder, or a photo in it with a name that is not UTF-8.
     """
     try:
         found = [path for path in folder.iterdir() if path.suffix.lower() in pictures.SUFFIXES]
@@ -59,6 +60,8 @@ def photos(folder: Path) -> list[Path]:
         raise BuildError(
             f"{folder} is not a folder of plates: {exc.strerror}", hint="check `plates` of the dataset"
         ) from None
+    for path in found:
+        demand_utf8(str(path))
     return sorted(found)
 
 

@@ -13,6 +13,8 @@ from fleetctl.errors import BuildError
 
 MAPPED = "Mapped to Edge TPU"
 
+_OTHER = "use edgetpu_compiler 16.0"
+
 _VERSION = re.compile(r"Edge TPU Compiler version (\S+)")
 # An operator's row: name, count, where its instances run. The columns are aligned by tabs or spaces.
 _ROW = re.compile(r"^([A-Za-z]\w*)[ \t]+(\d+)[ \t]+(\S.*?)[ \t\r]*$", re.MULTILINE)
@@ -70,13 +72,13 @@ def parse(stdout: str, log: str = "") -> Report:
     if counted and listed and counted != listed:
         raise BuildError(
             f"the Edge TPU compiler contradicts itself: it counts {_said(counted)} and lists {_said(listed)}",
-            hint="use edgetpu_compiler 16.0",
+            hint=_OTHER,
         )
     counts = listed or counted
     if counts is None:
         raise BuildError(
             f"the Edge TPU compiler did not say where the operations run: {last_line(stdout or log)}",
-            hint="use edgetpu_compiler 16.0",
+            hint=_OTHER,
         )
     return Report(
         version=version(stdout) or version(log),
@@ -108,6 +110,12 @@ def _counts(text: str) -> tuple[int, int] | None:
     """Mapped and total by the sentences; those about the processor are absent where it has nothing to do."""
     total, on_tpu, on_cpu = (_number(pattern, text) for pattern in (_TOTAL, _ON_TPU, _ON_CPU))
     if on_tpu is not None and on_cpu is not None:
+        if total not in (None, on_tpu + on_cpu):
+            raise BuildError(
+                f"the Edge TPU compiler contradicts itself: {on_tpu} operations on the Edge TPU and {on_cpu} "
+                f"on the processor are not {total} in all",
+                hint=_OTHER,
+            )
         return on_tpu, on_tpu + on_cpu
     if not total:
         return None

@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from fleetctl.errors import BuildError
-from fleetctl.models.edgetpu.compiled import inspect
+from fleetctl.models.edgetpu.compiled import Inspection, inspect
 from fleetctl.models.edgetpu.compiler_report import MAPPED, Report, parse
+from fleetctl.models.edgetpu.flatbuffer import read
+from fleetctl.models.edgetpu.graph import Graph
 from fleetctl.models.edgetpu.prediction import Prediction, predict
+
+_RENEW = "build again; if it stays so, install edgetpu_compiler 16.0 anew, as docs/edgetpu.md says"
 
 
 class Compiled(Struct, frozen=True):
@@ -36,11 +40,15 @@ def accept(source: bytes, tflite: bytes, stdout: str, log: str) -> Compiled:
     """Check what a run made of `source`, however it says that it went.
 
     Raises:
-        BuildError: nothing was mapped, or output and log do not say what was.
+        BuildError: nothing was mapped, output and log do not say what was, or the file that the run left is
+            no model, another one's, or not as they say.
     """
-    report, found, prediction = parse(stdout, log), inspect(tflite), predict(source)
+    report, prediction = parse(stdout, log), predict(source)
+    found = _looked_into(tflite)
     if not report.mapped or not found.custom_ops:
         raise _nothing_mapped(report, prediction)
+    _demand_same_ends(source, tflite)
+    _demand_counts_of(found, report)
     return Compiled(
         tflite=tflite,
         report=report,
@@ -50,6 +58,49 @@ def accept(source: bytes, tflite: bytes, stdout: str, log: str) -> Compiled:
         predicted=prediction.share,
         disagreements=tuple(_disagreements(prediction, report)),
     )
+
+
+def _looked_into(tflite: bytes) -> Inspection:
+    """What the file holds; an error about it says whose it is, for the user gave another one."""
+    try:
+        return inspect(tflite)
+    except BuildError as error:
+        raise BuildError(f"what edgetpu_compiler wrote is no use: {error.message}", hint=_RENEW) from error
+
+
+def _demand_same_ends(source: bytes, tflite: bytes) -> None:
+    """Refuse the file of another model: compiling changes neither what goes into a model nor what comes out.
+
+    That is so of every published pair of a model and its compiled form, whatever the compiler's version.
+    """
+    given, made = read(source).main, read(tflite).main
+    for what, of_given, of_made in (
+        ("takes", _ends(given, given.inputs), _ends(made, made.inputs)),
+        ("gives", _ends(given, given.outputs), _ends(made, made.outputs)),
+    ):
+        if of_given != of_made:
+            raise BuildError(
+                f"what edgetpu_compiler wrote is another model than it was given: it {what} {of_made}, "
+                f"not {of_given}",
+                hint=_RENEW,
+            )
+
+
+def _ends(graph: Graph, tensors: tuple[int, ...]) -> str:
+    """Shapes and types, such as `1x32x32x1 int8`."""
+    named = (graph.tensors[tensor] for tensor in tensors)
+    return ", ".join(f"{'x'.join(map(str, t.shape))} {t.dtype.lower()}".strip() for t in named) or "nothing"
+
+
+def _demand_counts_of(found: Inspection, report: Report) -> None:
+    """Refuse a run that says all is mapped where its file says otherwise: gates go by what is said."""
+    if found.cpu_ops and report.mapped == report.total:
+        left = ", ".join(f"{op} {count}" for op, count in found.cpu_ops.items())
+        raise BuildError(
+            f"the Edge TPU compiler contradicts itself: it calls all {report.total} operations mapped, and "
+            f"its file leaves {left} on the processor",
+            hint=_RENEW,
+        )
 
 
 def _nothing_mapped(report: Report, prediction: Prediction) -> BuildError:

@@ -63,22 +63,39 @@ def predict(model: bytes) -> Prediction:
             "the model is compiled for the Edge TPU already",
             hint="look into it with `fleetctl models inspect`",
         )
-    main = predict_graph(file.main)
-    others = tuple(
-        OpPrediction(index, operation.op, operation.version, _elsewhere(graph, index), number)
-        for number, graph in enumerate(file.graphs[1:], start=1)
+    others = list(enumerate(file.graphs[1:], start=1))
+    unreadable = {
+        (number, culprit.index): culprit.reason
+        for number, graph in others
+        for culprit in refusal.unreadable(graph)
+    }
+    named = [
+        (f"{file.graphs[number].operations[index].op} in subgraph {number}", reason)
+        for (number, index), reason in unreadable.items()
+    ]
+    main = predict_graph(file.main, named)
+    rest = _because(*named[0]) if named else None
+    ops = tuple(
+        OpPrediction(
+            index,
+            operation.op,
+            operation.version,
+            unreadable.get((number, index)) or rest or _elsewhere(graph, index),
+            number,
+        )
+        for number, graph in others
         for index, operation in enumerate(graph.operations)
     )
-    return Prediction(main.ops + others, len(file.graphs), main.refusal)
+    return Prediction(main.ops + ops, len(file.graphs), main.refusal)
 
 
-def predict_graph(graph: Graph) -> Prediction:
-    """Predict one graph."""
+def predict_graph(graph: Graph, unreadable: Sequence[tuple[str, Reason]] = ()) -> Prediction:
+    """Predict one graph. `unreadable` are operations of others, by name, that keep the file from loading."""
     folded = _folded(graph)
     known = {t for i, operation in enumerate(graph.operations) if folded[i] for t in operation.outputs}
     culprits = refusal.culprits(graph, known)
-    if culprits:
-        return _refused(graph, culprits)
+    if culprits or unreadable:
+        return _refused(graph, culprits, unreadable)
     obstacles = [support.obstacle(graph, operation, known) for operation in graph.operations]
     found = places(graph, [obstacle is None for obstacle in obstacles], folded)
     absorbed = _absorbed(graph, folded, found)
@@ -91,14 +108,19 @@ def predict_graph(graph: Graph) -> Prediction:
     return _with(graph, reasons)
 
 
-def _refused(graph: Graph, culprits: Sequence[refusal.Culprit]) -> Prediction:
+def _refused(
+    graph: Graph, culprits: Sequence[refusal.Culprit], elsewhere: Sequence[tuple[str, Reason]]
+) -> Prediction:
     """Nothing is mapped: a culprit for its own reason, everything else for the first culprit's."""
-    first = culprits[0]
-    op = graph.operations[first.index].op
-    rest = Reason(f"the compiler rejects the model because of {op}", first.reason.layer, first.reason.advice)
+    here = [(graph.operations[culprit.index].op, culprit.reason) for culprit in culprits]
+    name, first = [*here, *elsewhere][0]
     own = {culprit.index: culprit.reason for culprit in culprits}
-    reasons = [own.get(index, rest) for index in range(len(graph.operations))]
-    return _with(graph, reasons, f"{op}: {first.reason.what}")
+    reasons = [own.get(index, _because(name, first)) for index in range(len(graph.operations))]
+    return _with(graph, reasons, f"{name}: {first.what}")
+
+
+def _because(name: str, first: Reason) -> Reason:
+    return Reason(f"the compiler rejects the model because of {name}", first.layer, first.advice)
 
 
 def _with(graph: Graph, reasons: Sequence[Reason | None], refused: str = "") -> Prediction:

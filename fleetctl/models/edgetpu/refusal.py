@@ -31,6 +31,15 @@ def culprits(graph: Graph, known: Collection[int]) -> list[Culprit]:
     ]
 
 
+def unreadable(graph: Graph) -> list[Culprit]:
+    """Those that keep the compiler from loading the file, whichever of its graphs they are in."""
+    return [
+        Culprit(index, Reason(what, graph.layer(index), _renewal(operation)))
+        for index, operation in enumerate(graph.operations)
+        if (what := _too_new(operation))
+    ]
+
+
 def is_quantized(graph: Graph) -> bool:
     """Whether any operation computes in int8 or uint8: else the compiler says "Model not quantized"."""
     return any(

@@ -1,0 +1,56 @@
+"""What verbs about models are given: numbers, files to write, and models of a kind that they are for."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from fleetctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from fleetctl.manifest.schema import Model
+
+_ELSEWHERE = "give a file in a folder that you may write to"
+
+
+def finite(param: typer.CallbackParam, value: float | None) -> float | None:
+    """The value of an option that is a number; `nan` lies in every range, for it compares with none.
+
+    Raises:
+        UsageError: it is not a number.
+    """
+    if value is not None and not math.isfinite(value):
+        raise UsageError(f"{param.opts[0]} is {value}, which is no number", hint="give one from 0 to 1")
+    return value
+
+
+def demand_reader(model: "Model", what: str) -> None:
+    """Raise `UsageError` for a detector: it answers with boxes, not with a sign for each photo."""
+    from fleetctl.manifest.schema import Task
+
+    if model.task is not Task.CLASSIFICATION:
+        raise UsageError(
+            f"{model.name} is a detector; {what}",
+            hint=f"`fleetctl models detect PHOTO --model {model.name}` shows what it finds, and its card in "
+            f"model_artifacts/{model.name} how much of what is there",
+        )
+
+
+def write_result(path: Path, data: bytes) -> None:
+    """Write a picture that the command line asks for.
+
+    Raises:
+        UsageError: there cannot be a file, or none that may be written.
+        WriteError: the disk is full.
+    """
+    from fleetctl.cli.named_file import write_named
+    from fleetctl.errors import WriteError
+    from fleetctl.store import is_out_of_space
+
+    try:
+        write_named(path, data, hint=_ELSEWHERE, new_folder=True)
+    except WriteError as error:
+        if isinstance(error.__cause__, OSError) and is_out_of_space(error.__cause__):
+            raise
+        raise UsageError(error.message, hint=_ELSEWHERE) from error
