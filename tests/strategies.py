@@ -102,7 +102,7 @@ _tasks = st.one_of(
 )
 
 
-# Each goes with any kind of board and whatever another layer says: no 32-bit one, for `via: iothub` takes none.
+# Each goes with any kind of board and with other layers: no 32-bit one, for `via: iothub` takes none.
 _runtimes = st.one_of(
     st.just({}),
     st.builds(lambda machine: {"machine": machine}, st.sampled_from(["aarch64", "x86_64"])),
