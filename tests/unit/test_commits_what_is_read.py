@@ -144,9 +144,12 @@ def test_a_commit_whose_folder_is_a_link_is_refused(fleet: GitFleet, fleetctl: F
     linked = fleet.commit("A link")
     fleet.git("checkout", "-q", now)
 
-    for line in (f"plan --base {linked}", f"rollout --yes --commit {linked} --allow-unpushed"):
-        said = fleetctl(*line.split())
-        assert (2, True) == (said.status, "is a link: git keeps no fleet in it" in said.err), said
+    against = fleetctl("plan", "--base", linked)
+    brought = fleetctl("rollout", "--yes", "--commit", linked, "--allow-unpushed")
+
+    assert 12 == against.status
+    assert "unreadable-base" in against.out
+    assert (2, True) == (brought.status, "is a link: git keeps no fleet in it" in brought.err), brought
 
 
 def test_a_manifest_at_the_top_of_its_repository_is_refused(fleet: GitFleet, fleetctl: Fleetctl) -> None:
