@@ -55,7 +55,7 @@ boards:
   karnak-01: {host: 192.0.2.3, labels: {site: karnak}}
 rollout:
   waves: [{group: canary}, {percent: 100}]
-  confirm_timeout: 8s
+  confirm_timeout: 30s
 """
 
 
@@ -214,6 +214,12 @@ class QuadrantFleet:
         process = self.start(*arguments, transport=transport)
         out, err = process.communicate(timeout=patience)
         return Done(process.returncode, out, err)
+
+    def must(self, *arguments: str) -> Done:
+        """Run what has to work: where it does not, the failure shows all that it said."""
+        done = self.run(*arguments)
+        assert done.status == 0, f"fleetctl {' '.join(arguments)}: {done.status}\n{done.out}\n{done.err}"
+        return done
 
     def interrupt(self, after: float, with_signal: signal.Signals, *arguments: str) -> int:
         """Run a command line and send it a signal after so many seconds; returns its exit status."""

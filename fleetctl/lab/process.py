@@ -8,6 +8,7 @@ import contextlib
 import os
 import resource
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import IO
@@ -17,6 +18,7 @@ from msgspec.structs import replace
 from fleetctl.lab import processes
 from fleetctl.lab.board import PoweredBoard
 from fleetctl.lab.detached import detach, is_at, lock
+from fleetctl.lab.ports import hold
 from fleetctl.lab.state import LabFiles, LabState
 
 _BOOTS_AT_ONCE = 2 * (os.cpu_count() or 1)
@@ -31,6 +33,7 @@ class Daemon:
         self._files = files
         self._lock = lock
         self._boards: dict[str, PoweredBoard] = {}
+        self._seats: dict[int, socket.socket | None] = {}  # ports for services that do not run yet
         self._asked = asyncio.Event()
         self._ending = False
 
@@ -60,6 +63,8 @@ class Daemon:
         if wanted is None:
             return
         for name, record in wanted.boards.items():
+            if record.serve_port not in self._seats:
+                self._seats[record.serve_port] = hold(record.serve_port)
             if name not in self._boards or not self._boards[name].record.online:
                 self._boards[name] = PoweredBoard(name, record, self._files)
         on = [

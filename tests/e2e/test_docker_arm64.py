@@ -16,7 +16,7 @@ PATIENCE = 600  # seconds for a verb: emulation is ten to twenty times slower
 def fleet(tmp_path: Path) -> Iterator[QuadrantFleet]:
     """One fresh arm64 board, whose milliseconds say nothing."""
     made = QuadrantFleet.make(tmp_path / "fleet")
-    made.edit("confirm_timeout: 8s", "confirm_timeout: 120s")
+    made.edit("confirm_timeout: 30s", "confirm_timeout: 120s")
     made.edit("raspberrypi4: 2000", "raspberrypi4: 60000")
     made.edit("  luxor-02: {host: 192.0.2.2, labels: {site: luxor}}\n", "")
     made.edit("  karnak: {match: {site: karnak}, config: {threshold: 0.6}}\n", "")

@@ -39,7 +39,6 @@ Files = Mapping[str, bytes]
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuadrantFleet]:
     """A canary and another board, bootstrapped."""
     made = QuadrantFleet.make(tmp_path_factory.mktemp("bad") / "fleet")
-    made.edit("confirm_timeout: 8s", "confirm_timeout: 30s")
     made.edit("  luxor-02: {host: 192.0.2.2, labels: {site: luxor}}\n", "")
     with lab_of(made, "amd64"):
         fit = made.run("bootstrap", patience=600)

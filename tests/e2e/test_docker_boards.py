@@ -21,7 +21,6 @@ def fleet(
 ) -> Iterator[QuadrantFleet]:
     """Two bootstrapped boards of one processor, before their first release."""
     made = QuadrantFleet.make(tmp_path_factory.mktemp(request.param) / "fleet")
-    made.edit("confirm_timeout: 8s", "confirm_timeout: 30s")
     made.edit("  luxor-02: {host: 192.0.2.2, labels: {site: luxor}}\n", "")
     made.edit("karnak-01: {", "karnak-01: {board: coral-dev-board, variant: int8, accelerator: none, ")
     with lab_of(made, request.param):
@@ -116,7 +115,7 @@ def test_a_release_proves_itself_in_a_service_without_rights(fleet: QuadrantFlee
     assert answer_of_before(fleet, "luxor-01") == "whoever was here before"
     done = fleet.run("rollout", "--yes")
     assert done.status == 0, done.err
-    assert fleet.run("status").status == 0
+    fleet.must("status")
 
     whose = fleet.run("exec", "--yes", "-o", "json", "--", "ps -C python -o user=,args=")
     assert all("fleetctl " in board["stdout"] for board in whose.json["boards"])
@@ -161,7 +160,7 @@ def test_a_board_whose_power_fails_before_it_is_confirmed_comes_back_on_the_last
         container = container_of(client, fleet, "luxor-01")
         assert container.exec_run(["sh", "-c", SPOIL_TRIAL]).exit_code == 0
         container.kill()
-    assert fleet.run("lab", "start", "luxor-01").status == 0
+    fleet.must("lab", "start", "luxor-01")
     begun = time.monotonic()
     # What runs is settled at boot; what is noted of it, by the next release.
     while (board := fleet.boards("luxor-01")["luxor-01"])["service"] != "running":
@@ -169,7 +168,7 @@ def test_a_board_whose_power_fails_before_it_is_confirmed_comes_back_on_the_last
 
     assert (good, good, "running") == (board["loaded"], board["current"], board["service"])
     print(f"back on the last good release {time.monotonic() - begun:.1f} s after its power was")
-    assert fleet.run("rollout", "--yes", "--on", "luxor-01").status == 0
+    fleet.must("rollout", "--yes", "--on", "luxor-01")
 
 
 def test_what_watches_a_board_outlives_the_login_that_began_it(fleet: QuadrantFleet) -> None:
@@ -213,6 +212,6 @@ def test_down_leaves_nothing(fleet: QuadrantFleet) -> None:
         boards = client.containers.list(all=True, filters=label)
         assert boards
         assert {"bind"} == {mount["Type"] for board in boards for mount in board.attrs["Mounts"]}
-        assert fleet.run("lab", "down").status == 0
+        fleet.must("lab", "down")
         assert [] == client.containers.list(all=True, filters=label)
         assert [] == client.networks.list(filters=label)

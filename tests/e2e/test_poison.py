@@ -72,7 +72,7 @@ def test_secrets_turn_up_nowhere(
 
     pem = tmp_path / "config" / "fleetctl" / "quadrants-release.pem"
     assert run("keys", "new") == 0
-    fleet.edit("confirm_timeout: 8s", "confirm_timeout: 8s\n  signing: required")
+    fleet.edit("confirm_timeout: 30s", "confirm_timeout: 30s\n  signing: required")
     monkeypatch.setenv("FLEETCTL_SIGNING_KEY", pem.read_text())
     assert run("lab", "up") == 0
     ssh_key = LabFiles(fleet.root / ".fleetctl" / "lab").identity

@@ -21,7 +21,7 @@ def fleet(tmp_path: Path) -> Iterator[QuadrantFleet]:
     """Three virtual boards that run what git says."""
     made = QuadrantFleet.make(tmp_path / "fleet")
     try:
-        assert made.run("lab", "up").status == 0
+        made.must("lab", "up")
         yield made
     finally:
         made.run("lab", "down")
@@ -83,16 +83,17 @@ def test_an_interrupted_rollout_leaves_every_board_whole(
     fleet: QuadrantFleet, after: float, with_signal: signal.Signals
 ) -> None:
     """Whenever the controller dies, each board serves one whole release, and running it again converges."""
-    assert fleet.run("rollout", "--yes").status == 0
+    fleet.must("rollout", "--yes")
     fleet.edit("defaults: {", "defaults: {config: {threshold: 0.3}, ")
+    fleet.edit("confirm_timeout: 30s", "confirm_timeout: 8s")
     status = fleet.interrupt(after, with_signal, "rollout", "--yes")
     boards = fleet.settle(["luxor-01", "luxor-02", "karnak-01"], seconds=30)
 
     assert status in (0, 130, 143, -signal.SIGKILL)
     assert {"running"} == {board["service"] for board in boards.values()}
     assert all(board["loaded"] == board["current"] for board in boards.values())
-    assert fleet.run("rollout", "--yes").status == 0
-    assert fleet.run("plan").status == 0
+    fleet.must("rollout", "--yes")
+    fleet.must("plan")
 
 
 def until_journalled(fleet: QuadrantFleet, event: str) -> None:
@@ -153,15 +154,16 @@ def test_a_canary_that_stops_in_the_rest_of_its_soak_keeps_the_others_waiting(fl
     ]
 
     fleet.edit("soak: 20s", "soak: 1s")
-    assert fleet.run("rollout", "--yes").status == 0
-    assert fleet.run("status").status == 0
+    fleet.must("rollout", "--yes")
+    fleet.must("status")
 
 
 def test_ansible_ends_with_the_fleetctl_that_started_it(fleet: QuadrantFleet) -> None:
     """A controller that is killed alone leaves nobody behind who would confirm in its name."""
-    assert fleet.run("rollout", "--yes").status == 0
+    fleet.must("rollout", "--yes")
     before = fleet.boards()["luxor-01"]["loaded"]
     fleet.edit("defaults: {", "defaults: {config: {threshold: 0.3}, ")
+    fleet.edit("confirm_timeout: 30s", "confirm_timeout: 8s")
     rollout = fleet.start("rollout", "--yes")
     while not any(is_activating(pid) for pid in descendants(rollout.pid)):
         assert rollout.poll() is None, rollout.communicate()
@@ -195,16 +197,16 @@ def is_activating(pid: int) -> bool:
 
 def test_a_board_without_power_is_deferred_and_joins_later(fleet: QuadrantFleet) -> None:
     """A power cut defers a board; when it is back, the same command brings it up to date."""
-    assert fleet.run("lab", "stop", "karnak-01").status == 0
+    fleet.must("lab", "stop", "karnak-01")
     away = fleet.run("rollout", "--yes")
 
     assert away.status == 0, away.err
     assert "karnak-01  deferred" in away.out
     assert fleet.run("status").status == 1
 
-    assert fleet.run("lab", "start", "karnak-01").status == 0
-    assert fleet.run("rollout", "--yes").status == 0
-    assert fleet.run("status").status == 0
+    fleet.must("lab", "start", "karnak-01")
+    fleet.must("rollout", "--yes")
+    fleet.must("status")
 
 
 def test_another_host_key_is_refused(fleet: QuadrantFleet) -> None:

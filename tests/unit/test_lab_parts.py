@@ -16,7 +16,7 @@ from fleetctl.errors import FleetError
 from fleetctl.lab import processes
 from fleetctl.lab.control import ssh_command
 from fleetctl.lab.detached import lock, owner
-from fleetctl.lab.ports import free_ports, is_free
+from fleetctl.lab.ports import free_ports, hold, is_free
 from fleetctl.lab.state import LabFiles, VirtualBoard
 
 
@@ -35,6 +35,20 @@ def test_ports_handed_out_are_free_and_all_different(tmp_path: Path) -> None:
 def test_two_labs_start_looking_in_different_places(tmp_path: Path) -> None:
     """Labs of two clones do not fight for the same ports."""
     assert next(free_ports(tmp_path / "a", ())) != next(free_ports(tmp_path / "b", ()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a held port could not be listened on")
+def test_a_held_port_is_no_other_labs_and_its_own_service_listens_there(tmp_path: Path) -> None:
+    """A port promised to a service that does not run yet is promised to nobody else."""
+    port = next(free_ports(tmp_path, ()))
+    seat = hold(port)
+
+    assert seat is not None
+    with seat:
+        assert next(free_ports(tmp_path, ())) != port
+        with socket.create_server(("127.0.0.1", port)):
+            assert hold(port) is None
+    assert next(free_ports(tmp_path, ())) == port
 
 
 def test_no_port_left_is_said(tmp_path: Path) -> None:
