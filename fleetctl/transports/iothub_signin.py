@@ -1,6 +1,6 @@
 """How fleetctl signs in to a hub: by a connection string of the environment, or by Entra ID."""
 
-import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -30,17 +30,21 @@ def sign_in(environment: Mapping[str, str], host: str = "") -> SignIn:
     if text and named:
         raise UsageError(f"{CONNECTION_STRING} and {HOST} are both set", hint="set one of them")
     if text:
-        return SignIn(_host(text), text)
+        parts = _parts(text)
+        return SignIn(parts["HostName"], ";".join(f"{name}={parts[name]}" for name in _PARTS))
     if named or host:
         return SignIn(named or host)
     raise UsageError("nothing says which IoT Hub to use", hint=_HINT)
 
 
-def _host(text: str) -> str:
-    parts = dict(re.findall(r"(\w+)=([^;]+)", text))
-    if missing := [name for name in _PARTS if not parts.get(name)]:
-        raise UsageError(
-            f"{CONNECTION_STRING} has no {missing[0]}",
-            hint=f"copy it from the hub's shared access policies: {'=...;'.join(_PARTS)}=...",
-        )
-    return str(parts["HostName"])
+def _parts(text: str) -> dict[str, str]:
+    """The parts that matter: of any other, and of a `;` too many, the SDK has but a ValueError to say."""
+    pairs = [part.partition("=")[::2] for part in text.split(";")]
+    found, times = dict(pairs), Counter(name for name, _ in pairs)
+    hint = f"copy it from the hub's shared access policies: {'=...;'.join(_PARTS)}=..."
+    for name in _PARTS:
+        if not found.get(name):
+            raise UsageError(f"{CONNECTION_STRING} has no {name}", hint=hint)
+        if times[name] > 1:
+            raise UsageError(f"{CONNECTION_STRING} has {name} twice", hint=hint)
+    return found

@@ -209,6 +209,14 @@ def test_reports_that_are_none_are_empty(pieces: Any) -> None:
             {CONNECTION_STRING: "HostName=h;SharedAccessKeyName=o;SharedAccessKey=k", HOST: "h"},
             "are both set",
         ),
+        (
+            {CONNECTION_STRING: '"HostName=h;SharedAccessKeyName=o;SharedAccessKey=c2VjcmV0"'},
+            "has no HostName",
+        ),
+        (
+            {CONNECTION_STRING: "HostName=h;HostName=k;SharedAccessKeyName=o;SharedAccessKey=c2VjcmV0"},
+            "has HostName twice",
+        ),
     ],
 )
 def test_signing_in_comes_from_the_environment(environment: dict[str, str], says: str) -> None:
@@ -217,6 +225,14 @@ def test_signing_in_comes_from_the_environment(environment: dict[str, str], says
         sign_in(environment)
 
     assert "c2VjcmV0" not in f"{error.value.message}{error.value.hint}"
+
+
+@pytest.mark.parametrize("more", [";", ";Comment=1", ";GatewayHostName=g", "; "])
+def test_what_a_connection_string_has_too_much_does_no_harm(more: str) -> None:
+    """The SDK refuses a `;` at the end, and parts that it does not know, with a ValueError."""
+    text = "HostName=h.example;SharedAccessKeyName=o;SharedAccessKey=c2VjcmV0="
+
+    assert text == sign_in({CONNECTION_STRING: text + more}).connection_string
 
 
 def test_a_key_is_not_shown() -> None:
