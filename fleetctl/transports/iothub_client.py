@@ -17,6 +17,7 @@ _LONGEST_WAIT = 120.0  # seconds
 _SKEW = 300.0  # seconds between two clocks that are more than chance
 _PASSING = {408, 429, 500, 502, 503, 504}
 _UNDONE = {429}  # of those, what says for certain that nothing was done
+_NO_CLIENT = 0  # the status that edgeHub answers with for a module that is not connected to it
 _BEYOND = 30.0  # seconds that a hub may take over the time that a method has
 
 Row = Mapping[str, Any]
@@ -183,7 +184,7 @@ class HubClient:
         )
         invoke, passing = self._protocol.modules.invoke_method, _UNDONE if once else _PASSING - {504}
         try:
-            return self._read(
+            said = self._read(
                 invoke,
                 device,
                 module,
@@ -192,9 +193,12 @@ class HubClient:
                 passing=passing,
                 once=once,
                 timeout=seconds + _BEYOND,
-            ).payload
+            )
         except _TimedOut as error:
             raise NoAnswer(str(error)) from error
+        if said.status == _NO_CLIENT and said.payload is None:
+            raise NotThere("says its edgeHub")
+        return said.payload
 
     def _read(self, operation: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """As `_call`, of what has to give something back: for the SDK nothing is an answer, too."""
@@ -261,6 +265,11 @@ class HubClient:
         match response.status_code:
             case 401:
                 return self._unauthorized(response.headers.get("Date", ""))
+            case 403 if "QuotaExceeded" in code:
+                return OverQuota(
+                    f"hub {self.host} has taken as many messages today as it takes in a day",
+                    hint="wait until midnight UTC, or give the hub more units; reports of boards count, too",
+                )
             case 403:
                 return Refused(
                     f"hub {self.host} does not let us do that ({code})",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from azure.iot.hub.models import Configuration, ConfigurationContent
 
-from fleetctl.errors import TransportError
+from fleetctl.errors import OverQuota, TransportError
 from fleetctl.lab.iothub.authority import Authority
 from fleetctl.transports.iothub_client import HubClient, NoAnswer, NotThere
 from fleetctl.transports.iothub_signin import SignIn
@@ -124,6 +124,16 @@ def test_a_status_that_nobody_waits_for_is_said(
     assert error.value.hint
 
 
+def test_a_day_that_is_used_up_is_said(stranger: Stranger, client: HubClient) -> None:
+    """A hub that has had its messages of the day is over its quota, and nobody lacks a right."""
+    stranger.answers, stranger.code = [(403, b"")], "IotHubQuotaExceeded"
+    with pytest.raises(OverQuota, match="in a day") as error:
+        CALLS["rows"](client)
+
+    assert 32 == error.value.exit_code
+    assert "midnight" in error.value.hint
+
+
 LOGIN = b"<html><body>Sign in to go on</body></html>"
 
 
@@ -189,6 +199,10 @@ def test_what_callers_wait_for_still_reaches_them(stranger: Stranger, client: Hu
         assert "DeviceNotOnline" == error.value.code
     for call in ("set_priority", "delete_deployment"):
         assert CALLS[call](client) is None
+    stranger.answers = [(200, json.dumps({"status": 0, "payload": None}).encode())]  # by way of edgeHub
+    for call in ("invoke", "invoke_once"):
+        with pytest.raises(NotThere, match="edgeHub"):
+            CALLS[call](client)
     stranger.answers = [(504, b"")]
     for call in ("invoke", "invoke_once"):
         with pytest.raises(NoAnswer):
