@@ -38,10 +38,11 @@ _LOOK_ANYWAY = 5  # polls after which answers are read though their number is th
 
 
 class Pace(Struct, frozen=True):
-    """How often a hub is asked, and how long a board may take to fetch an image. Seconds."""
+    """How often a hub is asked, and how long a board may take. Seconds."""
 
     poll: float = 5.0
-    fetch: float = 600.0
+    fetch: float = 600.0  # an image
+    restart: float = 15.0  # to start the module anew, or to connect it again with another token
 
 
 class _Sent(Struct, frozen=True):
@@ -82,9 +83,15 @@ class IotHubTransport(Struct):
     say: Callable[[str], None] = lambda _: None  # hears what a wave will cost
     name: str = "iothub"
 
-    def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:  # noqa: ARG002 - the hub answers
-        for name, standing in standings(self.hub, [board.name for board in boards]).items():
-            fault = standing.refusal() or standing.absence()
+    def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
+        known = standings(self.hub, [board.name for board in boards])
+        patience = min(self.pace.restart, deadline)
+        while (mute := [name for name, each in known.items() if each.is_mute]) and patience > 0:
+            self.sleep(self.pace.poll)
+            patience -= self.pace.poll
+            known |= standings(self.hub, mute)
+        for name, standing in known.items():
+            fault = standing.refusal() or standing.absence() or standing.silence()
             yield fault or Reply(name, ReplyStatus.OK, standing.observation)
 
     def release(self, orders: Sequence[Order]) -> Iterator[Reply]:

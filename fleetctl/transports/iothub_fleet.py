@@ -31,11 +31,20 @@ class Standing(Struct, frozen=True):
     )  # what it says of the last deployment and of our module
     is_online: bool = False  # by its agent
     said: Mapping[str, Any] = field(default_factory=dict)  # by our module
+    is_connected: bool = False  # our module
 
     @property
     def observation(self) -> dict[str, Any]:
         """What the board last told of itself; a board without our module runs nothing of ours."""
-        return tamed(unpack(self.said.get("observation"))) or {"ok": True, "current": None}
+        told = tamed(unpack(self.said.get("observation"))) or {"ok": True, "current": None}
+        if self.is_mute and (why := self._why_down()):
+            told["service"] = {"state": f"down: {why}", "loaded": None}
+        return told
+
+    @property
+    def is_mute(self) -> bool:
+        """Whether nothing says that what its module told last still holds."""
+        return self.is_online and bool(self.said) and not self.is_connected
 
     @property
     def answer(self) -> tuple[str, Any]:
@@ -65,6 +74,24 @@ class Standing(Struct, frozen=True):
         if self.is_online:
             return None
         return Reply(self.board, ReplyStatus.UNREACHABLE, error="its edge agent is not connected to the hub")
+
+    def silence(self) -> Reply | None:
+        """A reply for a board whose module is away, and its agent does not know why."""
+        if not self.is_mute or self._why_down():
+            return None
+        last = printable(self.observation.get("time")) or "an unknown time"
+        error = f"its module is not connected to the hub; it told of itself last at {last}"
+        return Reply(
+            self.board, ReplyStatus.UNREACHABLE, error=error, hint=f"on the board: iotedge logs {MODULE}"
+        )
+
+    def _why_down(self) -> str:
+        """Why our module does not run, by the agent's account; empty where it runs, or nobody says."""
+        module = _object(self.agent.get("module"))
+        state = printable(module.get("runtimeStatus"))
+        return (
+            "" if state in ("", "running", "unknown") else printable(module.get("statusDescription")) or state
+        )
 
     def complaint(self) -> str:
         """Why the agent cannot run our module, by its own account; empty where it can."""
@@ -161,6 +188,7 @@ def _standing(name: str, device: Row | None, agent: Row | None, module: Row | No
         agent={key: agent.get(key) for key in ("status", "version", "module")},
         is_online=agent.get("connectionState") == _CONNECTED,
         said=_object(module.get("said")),
+        is_connected=module.get("connectionState") == _CONNECTED,
     )
 
 
