@@ -60,6 +60,7 @@ class HubClient:
         """
         self.host = sign_in.host
         self.calls = 0
+        self.overwritten: dict[str, str] = {}  # by device, the etag of a twin that is not its last any more
         self._sleep = sleep
         self._protocol = _protocol(sign_in, credential)
         self._protocol.config.retry_policy.retries = 0  # ours knows what the hub says of when
@@ -101,6 +102,7 @@ class HubClient:
                 for name, etag, tags in wishes[start : start + BULK]
             ]
             late += self._bulk(changes)
+            self.overwritten |= {change.id: change.twin_etag for change in changes}
         return late
 
     def device_twin(self, name: str) -> tuple[str, Mapping[str, Any]]:

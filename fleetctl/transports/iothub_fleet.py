@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from fleetctl.device.edge_report import SECTION, unpack
 from fleetctl.transports.base import Reply, ReplyStatus
-from fleetctl.transports.iothub_client import QUERY_LIMIT, HubClient, Row
+from fleetctl.transports.iothub_client import QUERY_LIMIT, HubClient, NotThere, Row
 from fleetctl.transports.iothub_content import AGENT, MODULE
 from fleetctl.transports.wire import printable, tamed
 
@@ -108,7 +108,7 @@ class Standing(Struct, frozen=True):
 
 def standings(hub: HubClient, names: Sequence[str]) -> dict[str, Standing]:
     """Where each of these boards stands."""
-    devices = {row.get("deviceId"): row for row in _rows(hub, _DEVICES, names)}
+    devices = {row.get("deviceId"): _up_to_date(hub, row) for row in _rows(hub, _DEVICES, names)}
     modules: dict[tuple[Any, Any], Row] = {
         (row.get("deviceId"), row.get("moduleId")): row for row in _rows(hub, _MODULES, names)
     }
@@ -162,6 +162,18 @@ def literal(name: str) -> str:
 def _rows(hub: HubClient, head: str, names: Sequence[str]) -> Iterator[Row]:
     for share in _shares(names, QUERY_LIMIT - len(head)):
         yield from hub.rows(f"{head}{share}]")
+
+
+def _up_to_date(hub: HubClient, device: Row) -> Row | None:
+    """A device as a query gave it, unless we wrote its twin since: queries lag, by minutes at times."""
+    name = str(device.get("deviceId"))
+    if device.get("etag") != hub.overwritten.get(name):
+        return device
+    try:
+        etag, tags = hub.device_twin(name)
+    except NotThere:
+        return None
+    return {**device, "etag": etag, "tags": tags.get(TAG)}
 
 
 def _shares(names: Iterable[str], room: int) -> Iterator[str]:

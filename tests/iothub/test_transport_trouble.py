@@ -322,6 +322,25 @@ def test_a_hub_whose_queries_lag_loses_no_deployment(world: IotHubWorld, release
     assert tags(world, board.name)["now"] in ours(world)
 
 
+def test_a_hub_whose_queries_lag_sends_boards_back(world: IotHubWorld, releases: Releases) -> None:
+    """A twin that we wrote since a query was brought up to date is read itself, or its tag would be taken for
+    set back."""
+    (board,) = world.boards(1)
+    known: dict[str, list[Any]] = {}
+    rows = world.iothub.hub.rows
+
+    def lagging(query: str) -> Iterator[Any]:
+        if "FROM devices WHERE deviceId" not in query:
+            return rows(query)
+        return iter(known.setdefault(query, list(rows(query))))
+
+    world.iothub.hub.rows = lagging  # type: ignore[method-assign]
+    (reply,) = world.transport.release([world.bad_order(releases, board)])
+
+    assert "reverted" == reply.data["state"]
+    assert not tags(world, board.name)
+
+
 def test_a_killed_controller_resumes(world: IotHubWorld, releases: Releases) -> None:
     """A second controller finds the deployment and the tags of the first, and makes no others."""
     (board,) = world.boards(1)

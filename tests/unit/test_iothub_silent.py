@@ -34,6 +34,7 @@ class HubOnPaper:
 
     def __init__(self, away: int, agent: dict[str, Any]) -> None:
         self.away, self.agent, self.looks = away, agent, 0
+        self.overwritten: dict[str, str] = {}
 
     def rows(self, query: str) -> Iterator[dict[str, Any]]:
         name = {"deviceId": BOARD.name}
