@@ -1,19 +1,19 @@
 """Which commit of the fleet's repository is at work, and what here is not in it; receipts carry it."""
 
 import os
-import re
+import shlex
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from fleetctl.children import environment
 from fleetctl.errors import FleetError, UsageError
+from fleetctl.leftovers import is_leftover, is_no_manifest
 from fleetctl.project import Project
 
 UNKNOWN = "none"
-# What the lock is held against, so that it decides about no release by itself; and what no manifest can be.
-_NO_PART = re.compile(r"\.(png|jpe?g|npy|csv|pyc|sw[op])$|(^|/)(\.DS_Store|Thumbs\.db)$", re.IGNORECASE)
-_REAL = "-f FOLDER/fleet.yaml"
+# Files that git does not have and nothing reads, by what git says of them: ignored, or not added.
+_UNREAD = {b"!!": is_no_manifest, b"??": is_leftover}
 _PATIENCE_S = 120
 _AT_ONCE = 500  # names in one command line
 
@@ -67,7 +67,7 @@ def demand_plain(project: Project) -> None:
     if path and _is_in_git(place, path):
         raise UsageError(
             f"{path} is a link to {path.readlink()}: git keeps the link, and sees no change behind it",
-            hint=f"put what it leads to in its place, or name the manifest where it lies: {_REAL}",
+            hint=_without_link(project, path),
         )
     for folder in (place / project.inventory.name, place / project.artifacts.name):
         if (folder / ".git").exists():
@@ -81,9 +81,20 @@ def linked(project: Project, place: Path) -> Path | None:
     """What is a link to elsewhere of that which releases are made of, in a project that lies at `place`."""
     inventory, lock = (place / path for path in project.decisive)
     inside = [inventory / each.name for each in (project.manifest, project.templates, project.trust)]
+    inside += [inventory / project.known_hosts.name, *sorted((inventory / project.trust.name).glob("*.pem"))]
     links = [path for path in (inventory, lock.parent, lock) if path.is_symlink()]
     links += [path for path in inside if path.is_symlink() and not _is_beside(path)]
     return links[0] if links else None
+
+
+def _without_link(project: Project, link: Path) -> str:
+    """What to do about a link: only a manifest can be named where it lies, and then its lock lies there."""
+    mend = "put what it leads to in its place, and commit that"
+    if link.name not in (project.inventory.name, project.manifest.name):
+        return mend
+    real = Path(os.path.realpath(project.manifest))
+    near = real.relative_to(Path.cwd()) if real.is_relative_to(Path.cwd()) else real
+    return f"{mend}; or name the manifest where it lies: `-f {shlex.quote(str(near))}`"
 
 
 def _is_beside(link: Path) -> bool:
@@ -103,23 +114,29 @@ def _differing(project: Project) -> Iterator[str]:
     said = _output(
         project.repository, "status", "--porcelain", "-z", "--no-renames", *options, "--", *project.decisive
     )
+    manifest = _called(project)
     for entry in said.split(b"\0"):
         state, name = entry[:2], os.fsdecode(entry[3:])
-        if state == b"!!" and not _NO_PART.search(name):
-            yield f"{name} (git ignores it, it is not committed)"
-        elif state not in (b"", b"!!"):
-            yield name
+        is_unread = _UNREAD.get(state, lambda _: False)(name) and PurePosixPath(name).name not in manifest
+        if state and not is_unread:
+            yield f"{name} (git ignores it, it is not committed)" if state == b"!!" else name
+
+
+def _called(project: Project) -> set[str]:
+    """What the manifest itself is called, here and behind a link to what lies beside it: any name will do."""
+    return {project.manifest.name, Path(os.path.realpath(project.manifest)).name}
 
 
 def _overlooked(project: Project) -> Iterator[str]:
     """Files that git was told to take for unchanged (`assume-unchanged`, `skip-worktree`), and are not."""
-    place = project.repository
+    place, manifest = project.repository, _called(project)
     blobs: dict[str, str] = {}
     for entry in _output(place, "ls-files", "-v", "-s", "-z", "--", *project.decisive).split(b"\0"):
         head, _, path = entry.partition(b"\t")
         tag, *known = head.decode().split()[:3] or [""]
-        if (tag == "S" or tag.islower()) and not _NO_PART.search(os.fsdecode(path)):
-            blobs[os.fsdecode(path)] = known[1]
+        name = PurePosixPath(os.fsdecode(path))
+        if (tag == "S" or tag.islower()) and (name.name in manifest or not is_no_manifest(str(name))):
+            blobs[str(name)] = known[1]
     here = dict(_hashed(place, [name for name in blobs if (place / name).is_file()]))
     for name, blob in blobs.items():
         if here.get(name) != blob:

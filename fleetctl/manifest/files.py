@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct, field
 
 from fleetctl.errors import ManifestError, Problem
+from fleetctl.leftovers import is_no_manifest
 from fleetctl.manifest.complaints import INVALID, Complaint, as_problems
 from fleetctl.manifest.compounds import Entry, Record
 from fleetctl.manifest.document import FLEET, PART
@@ -135,6 +136,12 @@ class _Reader:
                 )
             elif real in chain:
                 self._complain(node, f"`{path}` includes itself{_through(chain, real)}", "")
+            elif is_no_manifest(path.name) or is_no_manifest(real.name):
+                self._complain(
+                    node,
+                    f"`{path}` is called like a photo, a table or a backup, which git need not have",
+                    "call it something that ends in .yaml",
+                )
             elif _is_missing(path):
                 self._complain(node, f"there is no file `{path}`", "")
             elif path.is_dir():

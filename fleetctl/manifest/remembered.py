@@ -38,7 +38,10 @@ def matches(folder: "Path", pattern: str) -> "list[Path]":
     Raises:
         ValueError: it is no pattern.
     """
-    return sorted(path for path in folder.glob(pattern) if not _is_hidden(path.relative_to(folder)))
+    from fleetctl.leftovers import is_no_manifest
+
+    found = (path for path in folder.glob(pattern) if not _is_hidden(path.relative_to(folder)))
+    return sorted(path for path in found if not is_no_manifest(path.name))
 
 
 def _is_hidden(path: "Path") -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fleetctl.checked_json import Malformed
 from fleetctl.errors import ManifestError, Problem
+from fleetctl.leftovers import is_leftover
 
 FOLDER = "inventory/templates"
 SUFFIX = ".j2"
@@ -38,7 +39,7 @@ def read_templates(folder: Path) -> dict[str, str]:
         ManifestError: a template is no plain UTF-8 file, is too large, or has a name no file should have.
     """
     own, problems = {}, []
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
+    for path in sorted(path for path in folder.glob(f"*{SUFFIX}") if not is_leftover(path.name)):
         try:
             own[path.name] = _read_template(path)
         except Malformed as error:

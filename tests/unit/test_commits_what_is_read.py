@@ -97,11 +97,19 @@ def test_a_link_in_place_of_the_folder_is_refused(fleet: GitFleet, fleetctl: Fle
 
     assert 2 == said.status
     assert f"{fleet.root}/inventory is a link to fleetA" in said.err
-    assert "hint: put what it leads to in its place" in said.err
+    assert "hint: put what it leads to in its place, and commit that; or name the manifest where it lies" in (
+        said.err
+    )
+    assert "`-f fleetA/fleet.yaml`" in said.err
+    assert "is a link" not in fleetctl(*line.split(), "-f", "fleetA/fleet.yaml").err
 
 
 @pytest.mark.parametrize(
-    "path", ["inventory/fleet.yaml", "inventory/templates", "model_artifacts", "model_artifacts/fleet.lock"]
+    "path",
+    [
+        *("inventory/fleet.yaml", "inventory/templates", "inventory/trust/release.pem"),
+        *("inventory/known_hosts", "model_artifacts", "model_artifacts/fleet.lock"),
+    ],
 )
 def test_a_link_to_what_releases_are_made_of_is_refused(
     fleet: GitFleet, fleetctl: Fleetctl, tmp_path: Path, path: str
@@ -112,6 +120,7 @@ def test_a_link_to_what_releases_are_made_of_is_refused(
         shutil.move(path, there)
     else:
         there.mkdir()
+        Path(path).parent.mkdir(exist_ok=True)
     Path(path).symlink_to(there)
     fleet.commit("A link")
     inside = fleetctl("rollout", "--yes")
@@ -119,6 +128,7 @@ def test_a_link_to_what_releases_are_made_of_is_refused(
     outside = fleetctl("plan")
 
     assert (2, True) == (inside.status, f"{path} is a link to {there}" in inside.err)
+    assert ("-f" in inside.err) == (path == "inventory/fleet.yaml")
     assert "is a link" not in outside.err
 
 
@@ -200,12 +210,56 @@ def test_an_ignored_include_is_not_committed(
 
 def test_what_no_release_is_made_of_may_be_ignored(fleet: GitFleet) -> None:
     """Photos, which the lock is held against, and what systems and editors leave behind."""
-    Path(".gitignore").write_text("*.png\n.DS_Store\n*.swp\nmodel_artifacts/store/\n.fleetctl/\n")
+    Path(".gitignore").write_text("*.png\n.DS_Store\n*.swp\n*~\n*.bak\nmodel_artifacts/store/\n.fleetctl/\n")
     fleet.commit("Ignore")
-    for name in (".DS_Store", ".fleet.yaml.swp", "photos/000011_G17.png"):
+    for name in (".DS_Store", ".fleet.yaml.swp", "fleet.yaml~", "fleet.yaml.bak", "photos/000011_G17.png"):
         (fleet.root / "inventory" / name).write_bytes(b"\0")
 
     assert fleet.head == commit_of(Project(fleet.manifest))
+
+
+@pytest.mark.parametrize(
+    "name", ["fleet.yaml~", "fleet.yaml.bak", "#fleet.yaml#", "templates/config.json.j2~"]
+)
+def test_backups_of_editors_stop_nobody(fleet: GitFleet, fleetctl: Fleetctl, name: str) -> None:
+    """Nothing reads them, so they need not even be ignored; one that git has is a file like any other."""
+    backup = fleet.root / "inventory" / name
+    backup.parent.mkdir(exist_ok=True)
+    backup.write_text("kind: Fleet\n")
+    untracked = fleetctl("rollout", "--yes", "--commit", "HEAD")
+    fleet.commit("By mistake")
+    backup.write_text("kind: Other\n")
+
+    assert 0 == untracked.status, untracked.err
+    assert [f"inventory/{name}"] == uncommitted(Project(fleet.manifest))
+
+
+@pytest.mark.parametrize("name", ["more.bak", "more.csv", "link.yaml"])
+def test_what_may_be_ignored_is_not_included(fleet: GitFleet, fleetctl: Fleetctl, name: str) -> None:
+    """By its name, nor behind a link: else boards that git does not have would pass for committed."""
+    Path("inventory/more.bak").write_text(BOARDS)
+    Path("inventory/more.csv").write_text(BOARDS)
+    Path("inventory/link.yaml").symlink_to("more.bak")
+    by_glob = "include: ['more.*']\n"
+    fleet.edit("kind: Fleet\n", f"kind: Fleet\ninclude: [{name}]\n")
+    named = fleetctl("validate")
+    fleet.edit(f"include: [{name}]\n", by_glob)
+
+    assert 10 == named.status
+    assert f"`inventory/{name}` is called like a photo, a table or a backup" in named.err
+    assert "no file is called like `inventory/more.*`" in fleetctl("validate").err
+
+
+def test_a_manifest_of_any_name_has_to_be_committed(fleet: GitFleet) -> None:
+    """`-f` takes any file, and a link to what lies beside it leads to any."""
+    shutil.copy(fleet.manifest, "inventory/old.bak")
+    Path("inventory/now.yaml").symlink_to("old.bak")
+    Path(".git/info/exclude").write_text("*.bak\n")
+    said = ["inventory/now.yaml", "inventory/old.bak (git ignores it, it is not committed)"]
+
+    assert said == uncommitted(Project(fleet.root / "inventory" / "now.yaml"))
+    assert said == uncommitted(Project(fleet.root / "inventory" / "old.bak"))
+    assert said[:1] == uncommitted(Project(fleet.manifest))
 
 
 @pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])

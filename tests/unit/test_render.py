@@ -228,6 +228,7 @@ def test_a_fleet_s_own_template_replaces_the_packaged_one(tmp_path: Path) -> Non
     """File by file: the others stay."""
     (tmp_path / "serve.json.j2").write_text("{}")
     (tmp_path / ".serve.json.j2.swp").write_bytes(b"\xff")
+    (tmp_path / ".#serve.json.j2").symlink_to("ankh@desk.4711")  # Emacs has it open
     (tmp_path / "README.md").write_text("not a template")
 
     templates = read_templates(tmp_path)
