@@ -134,9 +134,9 @@ def _overlooked(project: Project) -> Iterator[str]:
     for entry in _output(place, "ls-files", "-v", "-s", "-z", "--", *project.decisive).split(b"\0"):
         head, _, path = entry.partition(b"\t")
         tag, *known = head.decode().split()[:3] or [""]
-        name = PurePosixPath(os.fsdecode(path))
-        if (tag == "S" or tag.islower()) and (name.name in manifest or not is_no_manifest(str(name))):
-            blobs[str(name)] = known[1]
+        file = PurePosixPath(os.fsdecode(path))
+        if (tag == "S" or tag.islower()) and (file.name in manifest or not is_no_manifest(file.name)):
+            blobs[str(file)] = known[1]
     here = dict(_hashed(place, [name for name in blobs if (place / name).is_file()]))
     for name, blob in blobs.items():
         if here.get(name) != blob:
