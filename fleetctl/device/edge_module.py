@@ -275,14 +275,20 @@ class EdgeModule:
         if has_passed:
             self._reports.answer(dict(head, release=digest, answered=None), reply, self._seen())
             said = self._board.ask("confirm", {"release": digest})
+            if not said.get("ok"):  # the hub took too long, or the service fell: it goes back, or went already
+                said = self._end_trial(digest, str(said.get("error")))
+                receipt = dict(receipt, reasons=(said.get("receipt") or {}).get("reasons") or [])
         else:
-            said = self._board.ask("revert", {"to": None, "trial": digest, "reason": reason})
+            said = self._end_trial(digest, reason)
         settled = (
             {key: said.get(key) for key in ("state", "current")}
             if said.get("ok")
             else {"state": "revert_failed"}
         )
         return dict(reply, receipt=dict(receipt, state=settled["state"]), **settled)
+
+    def _end_trial(self, digest: str, reason: str) -> Dict[str, Any]:
+        return self._board.ask("revert", {"to": None, "trial": digest, "reason": reason})
 
     def _observe(self) -> None:
         head = {"image": self._carrier.digest, "floor": self._board.floor, "schema": SCHEMA}

@@ -264,6 +264,25 @@ def test_a_release_is_kept_only_if_its_proof_is_in_the_hub(samples: int, state: 
     assert "r" == unpack(said["observation"])["current"]
 
 
+def test_a_board_that_went_back_over_a_slow_hub_is_said_to_have() -> None:
+    """Its probation had ended before its proof was in the hub: it is back where it was, and why is told."""
+    why = "nobody confirmed the release in time"
+
+    class Impatient(PlayedBoard):
+        def ask(self, verb: str, request: Any, payload: bytes = b"") -> dict[str, Any]:
+            said = super().ask(verb, request, payload)
+            if verb == "confirm":
+                return {"ok": False, "code": "not-pending", "error": "it is not waiting to be confirmed"}
+            return said | {"current": "before", "receipt": {"reasons": [why]}} if verb == "revert" else said
+
+    hub = PlayedHub(RELEASE)
+    run(hub, Impatient(), lambda: eventually(lambda: hub.reported_twin["fleetctl"].get("answered") == 7))
+    reply = unpack(hub.reported_twin["fleetctl"]["reply"])
+
+    assert ("reverted", "before") == (reply["state"], reply["current"])
+    assert ("reverted", [why]) == (reply["receipt"]["state"], reply["receipt"]["reasons"])
+
+
 def test_pictures_are_answered_on_the_output() -> None:
     """A picture on the input goes to the board's service, and its answer, good or bad, to the output."""
 
