@@ -112,7 +112,8 @@ class EdgeModule:
 
     def __init__(self, hub: HubClient, carrier: Carrier, board: Board, name: str) -> None:
         self._hub, self._carrier, self._board, self._name = hub, carrier, board, name
-        self._todo: "queue.Queue[Tuple[str, Any]]" = queue.Queue()
+        # A simple one: SIGTERM puts into it on the very thread that may be within it.
+        self._todo: "queue.SimpleQueue[Tuple[str, Any]]" = queue.SimpleQueue()
         self._reports = Reports(hub)
         self._is_connected = False
         self._issued = 0  # when the deployment that is followed was made, as its maker counts

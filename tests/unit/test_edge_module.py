@@ -1,14 +1,16 @@
 """The module's main program with a hub that tests play: what it follows, answers, and sits out."""
 
 import json
+import queue
 import random
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -166,6 +168,29 @@ def test_a_hub_that_is_away_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> N
     run(hub, board)
 
     assert ("recover", 0) == (board.asked[0], hub.absent)
+
+
+def test_a_module_may_be_told_to_end_at_any_instant() -> None:
+    """SIGTERM comes to the very thread that waits for news, also while it holds a lock for that."""
+    hub = PlayedHub({})
+    carrier: Any = SimpleNamespace(digest="image-1", files={})
+    module = EdgeModule(hub, carrier, PlayedBoard(), "luxor-01")  # type: ignore[arg-type]
+
+    def end_within(frame: FrameType, *_: Any) -> Any:
+        if frame.f_code.co_filename == queue.__file__ and frame.f_code.co_name in ("put", "get"):
+            module.end()
+        return end_within
+
+    def work() -> None:
+        sys.settrace(end_within)
+        module.run()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    assert hub.reported.wait(20)
+    module.end()
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 RELEASE = {
