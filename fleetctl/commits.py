@@ -21,6 +21,7 @@ from fleetctl.commit_signers import SIGNERS, trusting
 from fleetctl.errors import FleetError, UsageError
 from fleetctl.project import Project
 from fleetctl.revision import demand_plain, linked, uncommitted
+from fleetctl.store import naming
 
 _TIMEOUT = 120  # seconds; a question is answered in far less
 _PICTURES = (".png", ".PNG", ".npy")
@@ -185,6 +186,7 @@ class Commits(Struct, frozen=True):
 
         Raises:
             FleetError: git cannot read the commit.
+            WriteError: `folder` does not take it.
         """
         entries = [each for each in self._entries(commit, paths) if not each.path.name.endswith(without)]
         links = []
@@ -193,11 +195,13 @@ class Commits(Struct, frozen=True):
             if entry.is_link:
                 links.append((target, data))
                 continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(self._pointed_at(data, entry.path) or data)
+            with naming(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(self._pointed_at(data, entry.path) or data)
         for target, data in links:  # last, so that no file is written through one
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(os.fsdecode(data))
+            with naming(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(os.fsdecode(data))
 
     def _pointed_at(self, data: bytes, path: PurePosixPath) -> bytes:
         """What a pointer of Git LFS stands for, if the file here has these very bytes; else nothing."""

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fleetctl.errors import BuildError, LockHeld, WriteError
 
@@ -118,6 +118,32 @@ def _replace(path: Path, raw: bytes, mode: int) -> None:
             Path(name).unlink()
         raise
     _fsync_directory(path.parent)
+
+
+class Writes(Protocol):
+    """Writes a file that is not there yet, and the folders that it lacks."""
+
+    def __call__(self, path: Path, data: bytes | str, *, mode: int = 0o644) -> None: ...
+
+
+@contextlib.contextmanager
+def all_or_none() -> Iterator[Writes]:
+    """Gives what writes new files: where the block fails, neither they nor their folders are left."""
+    made: list[Path] = []
+
+    def write(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
+        lacking = [folder for folder in path.parents if not folder.exists()]
+        made.extend(reversed(lacking))
+        atomic_write(path, data, mode=mode)
+        made.append(path)
+
+    try:
+        yield write
+    except BaseException:
+        for path in reversed(made):
+            with contextlib.suppress(OSError):  # somebody else put something there, or it was never made
+                path.rmdir() if path.is_dir() else path.unlink()
+        raise
 
 
 class BlobStore:

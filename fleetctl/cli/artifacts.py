@@ -120,13 +120,14 @@ def images(
     There are none where no board is reached over an IoT Hub. A pipeline signs those that are --new: the
     others somebody has committed, and it does not know who made them.
     """
+    from fleetctl.cli.named_file import write_named
     from fleetctl.report import github
     from fleetctl.report.console import emit_json, emit_markdown_table, emit_text, talk
-    from fleetctl.store import atomic_write
 
     registry, named = _images(file, new=new)
     if subjects is not None:
-        atomic_write(subjects, "".join(f"{image['digest']}  {registry}\n" for image in named))
+        lines = "".join(f"{image['digest']}  {registry}\n" for image in named)
+        write_named(subjects, lines, hint="leave --subjects out to see them", new_folder=True)
     references = [f"{registry}@sha256:{image['digest']}" for image in named]
     match output:
         case Output.JSON:

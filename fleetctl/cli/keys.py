@@ -9,7 +9,7 @@ import typer
 from fleetctl.cli.group import Verbs
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 from fleetctl.cli.result import show as show_result
-from fleetctl.errors import UsageError, WriteError
+from fleetctl.errors import UsageError
 from fleetctl.project import Project
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def new(
     from fleetctl.report.console import talk
     from fleetctl.signing.keys import make_key
     from fleetctl.signing.trusted_keys import add_trusted_key, key_path
-    from fleetctl.store import atomic_write, naming
+    from fleetctl.store import all_or_none, naming
 
     fleet, project = load(file), Project(file)
     key_path(project.trust, name)
@@ -62,12 +62,9 @@ def new(
         secret.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = make_key()
     passphrase = os.environ.get(SIGNING_PASSPHRASE, "")
-    atomic_write(secret, key.to_pem(passphrase), mode=0o600)
-    try:
+    with all_or_none() as write:  # half a pair would only stand in the way of the next one
+        write(secret, key.to_pem(passphrase), mode=0o600)
         add_trusted_key(project.trust, name, key.public)
-    except WriteError:
-        secret.unlink()  # half a pair would only stand in the way of the next one
-        raise
     unprotected = "" if passphrase else f", not encrypted: {SIGNING_PASSPHRASE} is unset"
     talk.done(f"private half: {secret}{unprotected}")
     talk.note(f"keep a copy where it is safe, and set {SIGNING_KEY} to its path to sign with it")

@@ -60,13 +60,14 @@ def _no_such_board(name: str, known: list[str]) -> Exception:
 def _write(release: Any, store: Any, out: Path) -> None:
     from fleetctl.errors import UsageError
     from fleetctl.report.console import talk
-    from fleetctl.store import atomic_write
+    from fleetctl.store import all_or_none
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is there already", hint="name a folder that does not exist yet")
-    for path, ref in release.files.items():
-        atomic_write(out / path, store.get(ref.sha256))
-    atomic_write(out / "release.json", release.manifest)
+    with all_or_none() as write:
+        for path, ref in release.files.items():
+            write(out / path, store.get(ref.sha256))
+        write(out / "release.json", release.manifest)  # last: its being there says that all of it is
     talk.done(f"{len(release.files) + 1} files in {out}")
 
 

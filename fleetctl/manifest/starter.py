@@ -1,16 +1,16 @@
 """The files that a new fleet begins with. What is there already is never touched."""
 
+import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from fleetctl.errors import FleetError, UsageError
+from fleetctl.errors import UsageError, WriteError
 from fleetctl.manifest.json_schema import json_schema_text
 from fleetctl.project import DEFAULT_MANIFEST
-from fleetctl.store import atomic_write
+from fleetctl.store import Writes, all_or_none
 
 IGNORED = ("model_artifacts/store/", ".fleetctl/")
-_ELSEWHERE = "choose another folder"
 
 
 def starter_files(templates: Mapping[str, str]) -> dict[Path, str]:
@@ -30,22 +30,25 @@ def write_missing(folder: Path, wanted: Mapping[Path, str]) -> tuple[list[Path],
     """Write the `wanted` files that `folder` lacks; return the paths written and those left as they were.
 
     Raises:
-        UsageError: `folder`, or a folder in it, is not a folder or may not be written to.
+        UsageError: `folder`, or a folder in it, is not a folder.
+        WriteError: the system refuses to write; of what was written, nothing is left.
     """
-    written, kept = [], []
-    for path, text in wanted.items():
-        target = folder / path
-        try:
-            if target.exists() or target.is_symlink():
-                kept.append(target)
-                continue
-            atomic_write(target, text)
-        except OSError as error:
-            raise UsageError(f"cannot write {target}: {error.strerror}", hint=_ELSEWHERE) from None
-        except FleetError as error:  # the store's own word for the same
-            raise UsageError(error.message, hint=_ELSEWHERE) from None
-        written.append(target)
+    targets = {folder / path: text for path, text in wanted.items()}
+    kept = [target for target in targets if os.path.lexists(target)]
+    written = [target for target in targets if target not in kept]
+    with all_or_none() as write:
+        for target in written:
+            _write(write, target, targets[target])
     return written, kept
+
+
+def _write(write: Writes, target: Path, text: str) -> None:
+    try:
+        write(target, text)
+    except WriteError as error:
+        if isinstance(error.__cause__, NotADirectoryError | FileExistsError):
+            raise UsageError(error.message, hint="choose another folder") from None
+        raise
 
 
 def unignored(gitignore: Path) -> list[str]:

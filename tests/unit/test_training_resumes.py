@@ -1,15 +1,12 @@
 """A training that was interrupted ends with the weights of one that was not, bit for bit."""
 
-import resource
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import longest_file
 from msgspec.structs import replace
 from tiny_training import SHORT, STEPS, Weights, fitted, tiny_network
 
@@ -52,18 +49,6 @@ def stops_at(step: int, error: type[BaseException] = KeyboardInterrupt) -> Progr
             raise error
 
     return progress
-
-
-@contextmanager
-def longest_file(size: int) -> Iterator[None]:
-    """The system refuses to write files longer than this."""
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1][1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before[1])
-        signal.signal(signal.SIGXFSZ, before[0])
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit], ids=["SIGINT", "SIGTERM"])
