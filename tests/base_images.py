@@ -11,7 +11,7 @@ from typing import Any
 
 from fleetctl.artifact import BlobRef
 from fleetctl.bootstrap.wheelhouse import Platform, list_wheels, packages_for
-from fleetctl.images.wheels import GLIBC, PYTHON, SDK
+from fleetctl.images.wheels import GLIBC, PYTHON, REQUIREMENTS, place_of
 from fleetctl.remotes.oci import INDEX_TYPES, MANIFEST_TYPE, Manifest, OciRemote
 from fleetctl.store import canonical_json, sha256
 
@@ -83,19 +83,21 @@ def little_wheelhouse(folder: Path, machines: Sequence[str] = ("x86_64", "aarch6
     """A wheelhouse that needs no index: it is complete, with two tiny wheels for each machine."""
     for machine in machines:
         platform = Platform(machine, PYTHON, GLIBC)
-        for name, wheel in (
-            (platform.name, "numpy-1.26.4-cp311-cp311-linux.whl"),
-            (f"{platform.name}-iothub", "azure_iot_device-2.14.0-py3-none-any.whl"),
+        for place, wheel, requirements in (
+            (
+                folder / platform.name,
+                "numpy-1.26.4-cp311-cp311-linux.whl",
+                packages_for(platform).requirements,
+            ),
+            (place_of(platform, folder), "azure_iot_device-2.14.0-py3-none-any.whl", REQUIREMENTS),
         ):
-            place = folder / name
             place.mkdir(parents=True)
             package = wheel.partition("-")[0]
             write_wheel(
                 place / wheel,
                 {f"{package}/__init__.py": machine.encode(), f"{package}-1.data/scripts/tool": b"#!python"},
             )
-        list_wheels(folder / platform.name, packages_for(platform))
-        (folder / f"{platform.name}-iothub" / "complete").write_text(SDK)
+            list_wheels(place, requirements)
     return folder
 
 

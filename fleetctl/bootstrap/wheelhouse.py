@@ -23,7 +23,7 @@ _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _PATIENCE = 1800.0  # seconds
 _LIST = "SHA256SUMS"
 _LISTED = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_.+!-]{1,200}\.whl)")  # no path: it comes from elsewhere
-_INDEX_HINT = "let this machine reach a Python package index (pip's own settings apply)"
+INDEX_HINT = "let this machine reach a Python package index (pip's own settings apply)"
 _PIWHEELS_HINT = (
     "PyPI lacks wheels for 32-bit ARM, piwheels has them: "
     "`export PIP_EXTRA_INDEX_URL=https://www.piwheels.org/simple`"
@@ -64,11 +64,6 @@ class Packages(Struct, frozen=True):
     requirements: tuple[str, ...]
     proof: str
 
-    @property
-    def heading(self) -> str:
-        """What the list of their wheels begins with: of other packages, it is another's list."""
-        return "# pip download {}\n".format(" ".join(self.requirements))
-
 
 def packages_for(platform: Platform) -> Packages:
     """The TFLite runtime that exists for a board's Python, with the numpy that it was built against.
@@ -96,10 +91,18 @@ def fetch(platform: Platform, folder: Path, run: Run | None = None) -> Mapping[s
         FleetError: no wheels exist for the platform, or the index cannot be reached; pip's last word. Or a
             wheel that was fetched before is not what it was.
     """
-    packages = packages_for(platform)
-    place = folder / platform.name
-    if not _said_in(list_of(platform, folder)).startswith(packages.heading):
-        _fetch_anew(platform, packages, place, run or _run)
+    wanted = packages_for(platform).requirements
+    return kept(folder / platform.name, wanted, lambda place: _download(platform, wanted, place, run))
+
+
+def kept(place: Path, requirements: Sequence[str], download: Callable[[Path], None]) -> Mapping[str, Path]:
+    """The wheels that the list of a folder names; `download` brings them where that is no list of these.
+
+    Raises:
+        FleetError: as `download` does; or one is not what was listed, or is not there.
+    """
+    if not _said_in(place / _LIST).startswith(_heading(requirements)):
+        _bring_anew(place, requirements, download)
     return _as_listed(place)
 
 
@@ -108,15 +111,40 @@ def list_of(platform: Platform, folder: Path) -> Path:
     return folder / platform.name / _LIST
 
 
-def list_wheels(place: Path, packages: Packages) -> None:
+def list_wheels(place: Path, requirements: Sequence[str]) -> None:
     """Write the list of the wheels in a folder: from then on they count as complete."""
     lines = [f"{sha256_file(path)}  {path.name}\n" for path in sorted(place.glob("*.whl"))]
-    (place / _LIST).write_text(packages.heading + "".join(lines))
+    (place / _LIST).write_text(_heading(requirements) + "".join(lines))
 
 
 def request_of(wheels: Mapping[str, Path]) -> dict[str, list[str | int]]:
     """Wheels as the board verb `prepare` takes them: file name to sha256 and size."""
     return {name: [sha256_file(path), path.stat().st_size] for name, path in wheels.items()}
+
+
+def run_pip(words: Sequence[str], purpose: str, hint: str = INDEX_HINT, run: Run | None = None) -> None:
+    """Run pip: a verb, and what is said behind it.
+
+    Raises:
+        ToolchainMissing: this interpreter has no pip.
+        FleetError: pip failed, or took too long; its last word, and what the wheels were for.
+    """
+    verb, *rest = words
+    done = (run or _run)([sys.executable, "-m", "pip", verb, "--quiet", "--disable-pip-version-check", *rest])
+    if "No module named pip" in done.stderr:
+        raise ToolchainMissing(
+            "wheels are fetched with pip, which this Python does not have",
+            hint=f"install it: `{sys.executable} -m ensurepip`",
+        )
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        last = lines[-1].removeprefix("ERROR: ") if lines else "pip failed"
+        raise FleetError(f"no wheels for {purpose}: {last}", hint=hint)
+
+
+def _heading(requirements: Sequence[str]) -> str:
+    """What the list of their wheels begins with: of other packages, it is another's list."""
+    return "# pip download {}\n".format(" ".join(requirements))
 
 
 def _said_in(path: Path) -> str:
@@ -149,42 +177,30 @@ def _as_listed(place: Path) -> dict[str, Path]:
     return wheels
 
 
-def _fetch_anew(platform: Platform, packages: Packages, place: Path, run: Run) -> None:
+def _bring_anew(place: Path, requirements: Sequence[str], download: Callable[[Path], None]) -> None:
     """Download aside, and change names only then: where there is no index, what is here stays."""
     aside = place.with_name(f"{place.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    _download(platform, packages, aside, run)
-    list_wheels(aside, packages)
+    download(aside)
+    list_wheels(aside, requirements)
     shutil.rmtree(place, ignore_errors=True)
     aside.rename(place)
 
 
-def _download(platform: Platform, packages: Packages, place: Path, run: Run) -> None:
-    argv = [
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"),
-        *("--only-binary=:all:", "--implementation", "cp", "--dest", str(place)),
+def _download(platform: Platform, requirements: Sequence[str], place: Path, run: Run | None) -> None:
+    words = [
+        *("download", "--no-deps", "--only-binary=:all:", "--implementation", "cp", "--dest", str(place)),
         *("--python-version", ".".join(map(str, platform.python))),
         *(word for tag in platform.tags for word in ("--platform", tag)),
-        *packages.requirements,
+        *requirements,
     ]
-    done = run(argv)
-    if "No module named pip" in done.stderr:
-        raise ToolchainMissing(
-            "wheels for boards are fetched with pip, which this Python does not have",
-            hint=f"install it: `{sys.executable} -m ensurepip`",
-        )
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        raise FleetError(
-            f"no wheels for {platform.name}: {lines[-1].removeprefix('ERROR: ') if lines else 'pip failed'}",
-            hint=_hint_for(platform),
-        )
+    run_pip(words, platform.name, _hint_for(platform), run)
 
 
 def _hint_for(platform: Platform) -> str:
     if platform.machine != "armv7l":
-        return _INDEX_HINT
+        return INDEX_HINT
     return _PIWHEELS_HINT if platform.python <= (3, 11) else _NO_LITERT_HINT
 
 
@@ -201,5 +217,5 @@ def _run(argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
         )
     except subprocess.TimeoutExpired:
         raise FleetError(
-            f"pip did not fetch the wheels within {_PATIENCE / 60:.0f} minutes", hint=_INDEX_HINT
+            f"pip did not fetch the wheels within {_PATIENCE / 60:.0f} minutes", hint=INDEX_HINT
         ) from None

@@ -1,6 +1,5 @@
 """What `fleetctl bootstrap` makes of what boards say of themselves."""
 
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from stand_in_pip import Pip
 
 from fleetctl.bootstrap.boards import NOBODY, checks, exposure_of, platform_of, preparation
 from fleetctl.bootstrap.units import unit_of
 from fleetctl.bootstrap.wheelhouse import Platform, fetch, list_of
 from fleetctl.cli.bootstrap import Outcome, _prepare
 from fleetctl.device.prepare_verb import TO_BE_PROVED
-from fleetctl.errors import FleetError, ToolchainMissing
 from fleetctl.manifest.loader import load
 from fleetctl.manifest.schema import Accelerator, Board, BoardKind, ServiceManager, VariantName
 from fleetctl.project import Project
@@ -41,106 +40,6 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
-
-
-class Pip:
-    """Stands in for pip: notes how it was called, and leaves files."""
-
-    def __init__(self, *names: str, status: int = 0, stderr: str = "") -> None:
-        self.names, self.status, self.stderr = names, status, stderr
-        self.calls: list[Sequence[str]] = []
-
-    def __call__(self, argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-        self.calls.append(argv)
-        for name in self.names:
-            (Path(argv[argv.index("--dest") + 1]) / name).write_text(name)
-        return subprocess.CompletedProcess(argv, self.status, "", self.stderr)
-
-
-def test_wheels_are_asked_for_by_the_boards_platform(tmp_path: Path) -> None:
-    """pip is told the board's Python, processor and C library, newest tag first."""
-    pip = Pip("numpy-1-py3-none-any.whl")
-    fetch(PI, tmp_path, pip)
-    (argv,) = pip.calls
-
-    assert "3.11" == argv[argv.index("--python-version") + 1]
-    tags = [argv[i + 1] for i, word in enumerate(argv) if word == "--platform"]
-    assert "manylinux_2_36_aarch64" == tags[0]
-    assert "manylinux2014_aarch64" in tags
-    assert "tflite-runtime>=2.7,<2.15" in argv
-
-
-def test_wheels_are_fetched_once(tmp_path: Path) -> None:
-    """A second board of a platform costs no download; a download that was cut short is made again."""
-    pip = Pip("numpy-1-py3-none-any.whl")
-    first, second = fetch(PI, tmp_path, pip), fetch(PI, tmp_path, pip)
-    assert (1, first) == (len(pip.calls), second)
-
-    list_of(PI, tmp_path).unlink()
-    fetch(PI, tmp_path, pip)
-    assert 2 == len(pip.calls)
-
-
-def test_fetched_wheels_are_listed_by_digest(tmp_path: Path) -> None:
-    """In the form that `sha256sum --check` reads, behind what pip was asked for."""
-    fetch(PI, tmp_path, Pip("b-1-py3-none-any.whl", "a-1-py3-none-any.whl"))
-    heading, *lines = list_of(PI, tmp_path).read_text().splitlines()
-
-    assert "# pip download pip numpy<2 tflite-runtime>=2.7,<2.15" == heading
-    assert [f"{sha256(n.encode())}  {n}" for n in ("a-1-py3-none-any.whl", "b-1-py3-none-any.whl")] == lines
-
-
-def test_an_altered_wheel_is_refused(tmp_path: Path) -> None:
-    """Boards install wheels as root, and nothing but the list beside them says what was fetched."""
-    wheel = fetch(PI, tmp_path, Pip("a-1-py3-none-any.whl"))["a-1-py3-none-any.whl"]
-    wheel.write_text("evil")
-    with pytest.raises(FleetError, match="is not the wheel that was fetched: its sha256"):
-        fetch(PI, tmp_path, Pip())
-    wheel.unlink()
-    with pytest.raises(FleetError, match="is gone: SHA256SUMS beside it"):
-        fetch(PI, tmp_path, Pip())
-
-
-def test_a_wheel_that_is_not_listed_is_not_sent(tmp_path: Path) -> None:
-    """Nor is a file that a list names outside its folder."""
-    fetch(PI, tmp_path, Pip("a-1-py3-none-any.whl"))
-    (tmp_path / PI.name / "evil-1-py3-none-any.whl").write_text("evil")
-    assert ["a-1-py3-none-any.whl"] == list(fetch(PI, tmp_path, Pip()))
-
-    with list_of(PI, tmp_path).open("a") as stream:
-        stream.write(f"{sha256(b'evil')}  ../evil-1-py3-none-any.whl\n")
-    with pytest.raises(FleetError, match="is damaged"):
-        fetch(PI, tmp_path, Pip())
-
-
-def test_wheels_without_a_list_are_fetched_anew(tmp_path: Path) -> None:
-    """Whoever brought them, and where that cannot be, nothing of them is taken or lost."""
-    place = tmp_path / PI.name
-    place.mkdir()
-    (place / "a-1-py3-none-any.whl").write_text("evil")
-    with pytest.raises(FleetError, match="no wheels for"):
-        fetch(PI, tmp_path, Pip(status=1))
-    assert ["a-1-py3-none-any.whl"] == [path.name for path in place.iterdir()]
-
-    assert ["b-1-py3-none-any.whl"] == list(fetch(PI, tmp_path, Pip("b-1-py3-none-any.whl")))
-
-
-@pytest.mark.parametrize(
-    ("platform", "hint"),
-    [
-        (PI, "let this machine reach a Python package index"),
-        (replace(PI, machine="armv7l"), "PIP_EXTRA_INDEX_URL=https://www.piwheels.org/simple"),
-        (replace(PI, machine="armv7l", python=(3, 13)), "no TFLite runtime is published for 32-bit ARM"),
-    ],
-    ids=lambda value: getattr(value, "name", None),
-)
-def test_what_helps_where_there_are_no_wheels(tmp_path: Path, platform: Platform, hint: str) -> None:
-    """PyPI has no numpy for 32-bit ARM, however well it is reached."""
-    pip = Pip(status=1, stderr="ERROR: No matching distribution found for numpy<2\n")
-    with pytest.raises(FleetError) as raised:
-        fetch(platform, tmp_path, pip)
-
-    assert hint in raised.value.hint
 
 
 class Boards:
@@ -187,28 +86,6 @@ def test_it_says_who_is_to_be_proved_again(tmp_path: Path, capsys: pytest.Captur
 
     assert "`fleetctl rollout` starts and proves it anew, on luxor-01" in said
     assert f"sha256 of their list: {sha256(list_of(PI, tmp_path).read_bytes())}" in said
-
-
-def test_a_newer_python_gets_the_newer_runtime(tmp_path: Path) -> None:
-    """tflite-runtime has no wheels beyond Python 3.11."""
-    pip = Pip()
-    fetch(replace(PI, python=(3, 13)), tmp_path, pip)
-
-    assert "ai-edge-litert>=2" in pip.calls[0]
-
-
-def test_no_wheels_is_said_in_pips_words(tmp_path: Path) -> None:
-    """The last thing pip complained of is what a person reads."""
-    pip = Pip(status=1, stderr="WARNING: x\nERROR: No matching distribution found for tflite-runtime\n")
-    with pytest.raises(FleetError, match=r"aarch64-cp311-glibc2\.36: No matching distribution"):
-        fetch(PI, tmp_path, pip)
-
-
-def test_a_python_without_pip_is_said(tmp_path: Path) -> None:
-    """Environments that other tools made may lack pip."""
-    pip = Pip(status=1, stderr="/usr/bin/python3: No module named pip\n")
-    with pytest.raises(ToolchainMissing, match="pip"):
-        fetch(PI, tmp_path, pip)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(SAID)), json_values))
