@@ -15,6 +15,7 @@ from fleetctl.device.trust import is_serial
 from fleetctl.signing.signing import BoardTrust
 
 _ALTERED = 1000  # files that a board says were altered; more are not listened to
+_HUGE = 1e15  # no honest figure of a board is larger, whatever it counts
 _KEYS = 100  # that a board may trust; what it says beyond is not listened to
 _RUNTIME_VERSION = re.compile(r"RuntimeVersion\(([0-9]{1,4})\)")  # what libedgetpu says of itself
 
@@ -136,10 +137,10 @@ def seconds_of(value: object) -> float | None:
 
 
 def number(value: object) -> float | None:
-    """A finite number as float; None for anything else (booleans too)."""
+    """A figure that a board may honestly state, as float; None for anything else (booleans too)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if abs(value) < 1e300 else None  # false for NaN and infinities too
+    return float(value) if abs(value) < _HUGE else None  # false for NaN and infinities too
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -39,7 +39,7 @@ def logs(
     Several boards' lines have the board's name in front. Exits 1 when a board did not answer.
     """
     from fleetctl.cli.session import READ_DEADLINE, open_session
-    from fleetctl.report.console import emit_json, emit_text, printable
+    from fleetctl.report.console import emit_json, emit_text, on_one_line
     from fleetctl.report.replies import complain
 
     session = open_session(file, board, transport, faults)
@@ -52,7 +52,7 @@ def logs(
         if output is not Output.JSON:
             prefix = f"{reply.board} | " if len(session.boards) > 1 else ""
             for line in said[reply.board]:
-                emit_text(f"{prefix}{printable(line)}")
+                emit_text(f"{prefix}{on_one_line(line)}")
     if output is Output.JSON:
         emit_json("fleetctl.logs/v1", {"boards": said})
     if len(said) < len(session.boards):

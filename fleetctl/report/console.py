@@ -23,6 +23,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
+def on_one_line(text: str) -> str:
+    """The same as part of a line: no board adds one about another."""
+    return printable(text).replace("\n", " ")
+
+
 class Talk:
     """What fleetctl says while it works: five marks, one line each, on standard error."""
 
@@ -188,10 +193,18 @@ def emit_json(schema: str, data: dict[str, Any]) -> None:
     print(github.defused_json(json_text(schema, data)), flush=True)
 
 
+# Characters that JSON takes as they are, and a terminal for commands or directions.
+_OBEYED = re.compile(r"[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
+
+
 def json_text(schema: str, data: dict[str, Any]) -> str:
-    """The document of `emit_json`, as text; where the output does not hold every character, with escapes."""
+    """The document of `emit_json`, as text, with escapes for what a terminal would obey.
+
+    Where the output does not hold every character, the others are escaped, too.
+    """
     escaped = not (sys.stdout.encoding or "").lower().startswith("utf")
-    return json.dumps({"schema": schema, **data}, indent=2, ensure_ascii=escaped, default=str)
+    text = json.dumps({"schema": schema, **data}, indent=2, ensure_ascii=escaped, default=str)
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -201,14 +214,10 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The table of `emit_table`, as text."""
-    cells = [[name.upper() for name in columns], *([_on_one_line(cell) for cell in row] for row in rows)]
+    cells = [[name.upper() for name in columns], *([on_one_line(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _on_one_line(cell: str) -> str:
-    return printable(cell).replace("\n", " ")  # no board adds a row about another
 
 
 def emit_markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

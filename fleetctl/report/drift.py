@@ -7,7 +7,7 @@ from datetime import datetime
 
 from fleetctl.drift import BoardDrift, Drift, Origin, drifting
 from fleetctl.manifest.schema import DriftKind
-from fleetctl.report.console import markdown_table, printable
+from fleetctl.report.console import markdown_table, on_one_line, printable
 from fleetctl.report.units import duration_text, plural, short
 
 _COLUMNS = ["what", "declared", "files", "loaded"]
@@ -49,14 +49,14 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _cells(drift: Drift) -> list[str]:
     what = f"config {drift.what}" if drift.kind is DriftKind.CONFIG else drift.what
-    return [printable(what), *(_value(drift, side) for side in (drift.declared, drift.files, drift.loaded))]
+    return [on_one_line(what), *(_value(drift, side) for side in (drift.declared, drift.files, drift.loaded))]
 
 
 def _value(drift: Drift, value: str | None) -> str:
     if value is None:
         return "-"
     if drift.kind in (DriftKind.CONFIG, DriftKind.SERVICE):
-        text = printable(value)
+        text = on_one_line(value)
         return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
     return short(value)
 

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Sequence
 
 from fleetctl.observation import Reach
-from fleetctl.report.console import markdown_table, printable
+from fleetctl.report.console import markdown_table, on_one_line, printable
 from fleetctl.report.units import duration_text, ms_text, plural, short
 from fleetctl.status import BoardStatus, Source, Standing, worst_first
 
@@ -82,10 +82,10 @@ def _spread(ages: Sequence[float | None]) -> str:
 def _table(statuses: Sequence[BoardStatus], width: int) -> list[str]:
     if not statuses:
         return []
-    rows = [[printable(cell) for cell in _cells(status)] for status in statuses]
+    rows = [[on_one_line(cell) for cell in _cells(status)] for status in statuses]
     cells = [[name.upper() for name in _COLUMNS], *rows]
     others = [max(len(row[index]) for row in cells) for index in range(1, len(_COLUMNS))]
-    room = width - 3 - sum(others) - 2 * len(others)
+    room = max(0, width - 3 - sum(others) - 2 * len(others))
     widths = [min(room, max(len(row[0]) for row in cells)), *others]
     lines = _row("  ", cells[0], widths)
     for status, row in zip(statuses, rows, strict=True):

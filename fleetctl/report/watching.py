@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 
-from fleetctl.report.console import emit_text, printable
+from fleetctl.report.console import emit_text, on_one_line
 from fleetctl.report.screen import Screen, can_redraw
 from fleetctl.report.status import MARKS
 from fleetctl.status import BoardStatus
@@ -60,7 +60,7 @@ def watch_for(every: float) -> TerminalWatch | LogWatch:
 def _state(status: BoardStatus) -> str:
     words = "; ".join(status.complaints) or "does what git says"
     release = status.observed.loaded.release[:8] if status.observed.loaded else "nothing"
-    return printable(f"{MARKS[status.standing].strip()} {status.board}: {release} loaded, {words}")
+    return on_one_line(f"{MARKS[status.standing].strip()} {status.board}: {release} loaded, {words}")
 
 
 def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -274,3 +274,12 @@ def test_a_board_cannot_write_markup() -> None:
 
     assert "\x1b" not in drift_text(found, NOW, 80)
     assert "<script>" not in drift_markdown(found, NOW)
+
+
+def test_a_board_adds_no_line_about_another() -> None:
+    """By no name of a value in its config, and by no state of its service."""
+    hostile = replace(WELL, service="off\nkarnak-01", config={**VALUES, "x\nkarnak-01": 1})
+
+    lines = drift_text([drift(hostile)], NOW, 80).splitlines()
+
+    assert not any(line.startswith("karnak-01") for line in lines)

@@ -139,3 +139,36 @@ def test_prometheus_reads_what_is_written() -> None:
     assert {"wrong": 1, "offline": 1, "strained": 0, "healthy": 2} == {
         sample.labels["standing"]: sample.value for sample in families["fleetctl_boards"].samples
     }
+
+
+@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize(
+    "receipt",
+    [
+        {"release": OLD, "outcome": "inconclusive", "state": "revert_failed"},  # as an honest one may say
+        {"release": OLD, "outcome": "\x1b" * 20, "state": "\x1b" * 20},
+        {"release": NEW, "outcome": "passed", "time": NOW, "latency_ms": {"p95": 1e299}},
+    ],
+)
+def test_a_board_that_needs_more_room_than_there_is(width: int, receipt: dict[str, object]) -> None:
+    """What one board says may be wider than the terminal; it and the others are shown all the same."""
+    wordy = assess(board("luxor-01"), NEW, replace(seen("luxor-01"), receipt=receipt))
+    lines = status_text([wordy, well("karnak-01")], unfold=True, width=width).splitlines()
+
+    assert [line.split()[1] for line in lines if line.startswith("ok ")] == ["luxor-01", "karnak-01"]
+
+
+LIE = "stopped\nok karnak-02  aaaaaaaa  aaaaaaaa"
+
+
+def test_no_board_adds_a_line_about_another() -> None:
+    """Neither to the table nor to the log of a watch, by whatever it calls its service or its last proof."""
+    receipt = {"release": OLD, "outcome": "\nok karnak-02", "state": "\nok karnak-03"}
+    liar = assess(board("luxor-01"), NEW, replace(seen("luxor-01"), service=LIE, receipt=receipt))
+    logged: list[str] = []
+    watch = LogWatch(logged.append)
+    watch.show([well("luxor-01")], "the table")
+    watch.show([liar], "the table")
+
+    assert not any(line.startswith("ok") for line in status_text([liar], width=120).splitlines())
+    assert all("\n" not in line for line in logged)

@@ -1,12 +1,14 @@
 """What boards say is printed where it belongs, and looks like nothing that fleetctl says."""
 
 import base64
+import io
 import json
+import sys
 import zlib
 
 import pytest
 
-from fleetctl.report.console import Talk, table_text
+from fleetctl.report.console import Talk, json_text, table_text
 from fleetctl.store import canonical_json
 from fleetctl.transports import wire
 from fleetctl.transports.iothub_fleet import Standing
@@ -62,3 +64,14 @@ def test_what_comes_over_a_hub_can_be_written_down_too(said: object, service: ob
 
     assert service == board.observation.get("service", {}).get("state")
     assert canonical_json(board.observation)
+
+
+def test_json_that_terminals_do_not_obey(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a terminal would take for a command or a direction is escaped; its value stays what it was."""
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+    said = {"line": "\x1b[2J \x9b2J \x7f \u202e \u2028 \ud800 ägypten"}
+    text = json_text("fleetctl.logs/v1", said)
+
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert "ägypten" in text
+    assert said["line"] == json.loads(text)["line"]
