@@ -1,6 +1,7 @@
 """`fleetctl lab`: virtual boards on this machine."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -89,11 +90,18 @@ def up(
 
 @app.command()
 def down(file: FileOption = DEFAULT_MANIFEST, keep: KeepOption = False) -> None:
-    """Stop all virtual boards and what runs on them, and remove them."""
+    """Stop all virtual boards and what runs on them, and remove them.
+
+    Refused while a rollout is under way in this folder: its boards would fall silent one after the other.
+    """
     from fleetctl.lab import control
     from fleetctl.report.console import talk
+    from fleetctl.store import Lock
 
-    ended = control.down(_files(file), keep=keep)
+    files = _files(file)
+    at_work = Lock(Project(file).state / "lock", "`fleetctl lab down`")
+    with at_work if files.folder.is_dir() else nullcontext():  # else no lock is left where nothing was
+        ended = control.down(files, keep=keep)
     if ended:
         talk.done(f"the lab is down; {_count(ended)} {'kept' if keep else 'removed'}")
     else:

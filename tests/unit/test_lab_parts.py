@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from fleetctl.cli import main
 from fleetctl.errors import FleetError
 from fleetctl.lab import processes
 from fleetctl.lab.control import ssh_command
 from fleetctl.lab.detached import lock, owner
 from fleetctl.lab.ports import free_ports, hold, is_free
 from fleetctl.lab.state import LabFiles, VirtualBoard
+from fleetctl.store import Lock
 
 
 def test_ports_handed_out_are_free_and_all_different(tmp_path: Path) -> None:
@@ -118,6 +120,23 @@ def test_looking_for_the_daemon_does_not_keep_it_from_starting(tmp_path: Path) -
         lock(path).close()
     stop.set()
     thread.join()
+
+
+def test_a_lab_does_not_end_under_a_rollout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its boards would fall silent one after the other; who is at work is named, and the way on."""
+    monkeypatch.chdir(tmp_path)
+    lab = tmp_path / ".fleetctl" / "lab"
+    lab.mkdir(parents=True)
+    with Lock(tmp_path / ".fleetctl" / "lock", "rollout of unas"):
+        assert 50 == main(["lab", "down"])
+        refused = capsys.readouterr().err
+        there = lab.is_dir()
+
+    assert refused.startswith("error: rollout of unas has been running since ")
+    assert "hint: wait for it, or stop it" in refused
+    assert (True, 0, False) == (there, main(["lab", "down"]), lab.is_dir())
 
 
 def test_the_login_line_survives_any_folder() -> None:
