@@ -276,7 +276,7 @@ class EdgeModule:
         if has_passed:
             self._reports.answer(dict(head, release=digest, answered=None), reply, self._seen())
             said = self._board.ask("confirm", {"release": digest})
-            if not said.get("ok"):  # the hub took too long, or the service fell: it goes back, or went already
+            if not said.get("ok"):  # the hub took too long, or the service fell: it goes back, or did
                 said = self._end_trial(digest, str(said.get("error")))
                 receipt = dict(receipt, reasons=(said.get("receipt") or {}).get("reasons") or [])
         else:

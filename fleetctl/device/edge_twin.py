@@ -13,6 +13,7 @@ from .edge_client import HubClient
 from .edge_report import SECTION, has_room, pack, standing
 from .talk import complain
 
+_SAME_AGAIN_S = 600.0  # until what has not changed is told again: a hub counts reports, and has a quota a day
 _BUSY_WAITS_S = (1.0, 2.0, 4.0)  # a proof waits for its confirmation meanwhile
 
 
@@ -23,15 +24,25 @@ class Reports:
         self._hub = hub
         # Which pieces the twin may have: those that are left over have to go when fewer are told.
         self._pieces: Dict[str, List[str]] = {"reply": [], "observation": []}
+        self._told: Dict[str, Any] = {}  # last, but for what changes all the time
+        self._stale_at = 0.0  # on the monotonic clock
 
     def remember(self, said: Mapping[str, Any]) -> None:
         """What the twin has, as it was read."""
+        self._told = {}  # somebody may have written it
         for part in self._pieces:
             self._pieces[part] = sorted(said.get(part) or {})
 
     def say(self, head: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
-        """Tell what the board observes, beside its last answer. Raises whatever the hub's SDK raises."""
+        """Tell what the board observes, beside its last answer, unless it is the same as a moment ago.
+
+        Raises whatever the hub's SDK raises.
+        """
+        lasting = dict(head, seen=_lasting(seen))
+        if lasting == self._told and time.monotonic() < self._stale_at:
+            return
         self._write(self._beside(head, dict.fromkeys(self._pieces["reply"], ""), seen))
+        self._told, self._stale_at = lasting, time.monotonic() + _SAME_AGAIN_S
 
     def insist(self, head: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
         """The same, to a hub that may be too busy for a moment."""
@@ -64,9 +75,15 @@ class Reports:
         return self._write(said)
 
     def _write(self, said: Mapping[str, Any]) -> None:
+        self._told = {}
         told = [part for part in self._pieces if part in said]
         for part in told:
             self._pieces[part] = sorted(said[part] or {})
         self._hub.report({SECTION: dict(said)})
         for part in told:
             self._pieces[part] = standing(said[part])
+
+
+def _lasting(seen: Mapping[str, Any]) -> Dict[str, Any]:
+    """What is observed, without what is another at every look and means nothing by itself."""
+    return dict(seen, time=None, health=(seen.get("health") or {}).get("throttled"))

@@ -246,16 +246,52 @@ def test_an_order_that_cannot_be_followed_is_not_tried_for_ever(monkeypatch: pyt
     """Each try may start the service anew; after a few the module waits for news."""
     monkeypatch.setattr("fleetctl.device.edge_module._RETRY_S", 0.001)
     monkeypatch.setattr("fleetctl.device.edge_module._OBSERVE_EVERY_S", 0.01)
+    monkeypatch.setattr("fleetctl.device.edge_twin._SAME_AGAIN_S", 0.0)
     hub, board = PlayedHub(RELEASE, turned_away={"twin": set(range(1, 100))}), PlayedBoard()
     run(hub, board, lambda: eventually(lambda: len(hub.reports) > 3))
 
     assert 7 == hub.calls["twin"]
 
 
+def test_a_board_tells_what_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each report counts against what the hub takes in a day: time, load and warmth alone are not worth one,
+    and what the board runs, or that it is throttled, is told at the next look."""
+    looks = iter(range(1, 1000))
+
+    class Restless(PlayedBoard):
+        current, throttled = "r", False
+
+        def ask(self, verb: str, request: Any, payload: bytes = b"") -> dict[str, Any]:
+            said = super().ask(verb, request, payload)
+            look = next(looks)
+            health = {"load1": look, "throttled": self.throttled}
+            return said | {"current": self.current, "time": look, "health": health}
+
+    monkeypatch.setattr("fleetctl.device.edge_module._OBSERVE_EVERY_S", 0.001)
+    hub, board = PlayedHub({}), Restless()
+
+    def looked(times: int) -> None:
+        before = len(board.asked)
+        eventually(lambda: len(board.asked) >= before + times)
+
+    def change() -> None:
+        looked(5)
+        assert 1 == len(hub.reports)
+        board.current = "s"
+        looked(5)
+        board.throttled = True
+        looked(5)
+
+    run(hub, board, change)
+
+    assert ["r", "s", "s"] == [unpack(report["observation"])["current"] for report in hub.reports]
+
+
 def test_pictures_that_come_all_the_time_put_nothing_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A board that is asked without a pause is looked at, and tries again, as one that is left alone."""
     monkeypatch.setattr("fleetctl.device.edge_module._RETRY_S", 0.01)
     monkeypatch.setattr("fleetctl.device.edge_module._OBSERVE_EVERY_S", 0.05)
+    monkeypatch.setattr("fleetctl.device.edge_twin._SAME_AGAIN_S", 0.0)
     hub, board = PlayedHub(RELEASE, turned_away={"twin": {1, 2}}), PlayedBoard()
     hub.reported.set()
 
