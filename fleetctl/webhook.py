@@ -103,13 +103,13 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def send(webhook: Webhook, notification: Notification, sleep: Callable[[float], None] = time.sleep) -> str:
     """Deliver one notification, trying again where that may help; returns why it failed, or empty."""
     body = canonical_json(notification.to_json())
-    failure = ""
+    failure, asked = "", 0.0
     for pause in (0.0, *_PAUSES_S):
-        sleep(pause)
+        sleep(max(pause, min(asked, _LONGEST_S)))
         failure, wait = _try(webhook, body, notification.key)
         if not failure or wait is None:
             return failure
-        sleep(min(wait, _LONGEST_S))
+        asked = wait
     return failure
 
 
@@ -118,7 +118,7 @@ def _try(webhook: Webhook, body: bytes, key: str) -> tuple[str, float | None]:
     headers = webhook.headers(body, time.time(), key)
     request = urllib.request.Request(webhook.address, body, headers, method="POST")  # noqa: S310 - `of` checks
     try:
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=_TIMEOUT_S):
+        with _opener(webhook).open(request, timeout=_TIMEOUT_S):
             return "", 0.0
     except urllib.error.HTTPError as error:
         with error:
@@ -126,6 +126,12 @@ def _try(webhook: Webhook, body: bytes, key: str) -> tuple[str, float | None]:
             return f"the receiver answered {error.code}", _wait(error) if again else None
     except (OSError, http.client.HTTPException, ValueError) as error:
         return f"the receiver cannot be reached: {_kind(error)}", 0.0
+
+
+def _opener(webhook: Webhook) -> urllib.request.OpenerDirector:
+    """No proxy of the environment's comes between us and this machine: it would read plain http elsewhere."""
+    is_plain = urlsplit(webhook.address).scheme == "http"
+    return urllib.request.build_opener(_NoRedirect, *([urllib.request.ProxyHandler({})] if is_plain else []))
 
 
 def _kind(error: Exception) -> str:
@@ -156,13 +162,15 @@ class Notifier:
         warn: Callable[[str], None],
         *,
         sleep: Callable[[float], None] = time.sleep,
+        patience: float = _PATIENCE_S,
     ) -> None:
         self._webhook = webhook
         self._memory = memory
         self._warn = warn
         self._sleep = sleep
+        self._patience = patience
         self._known = _read(memory)
-        self._failed: set[str] = set()  # subjects that nobody could be told of
+        self._untold: set[str] = set()  # subjects that nobody was told of so far
         self._waiting: queue.SimpleQueue[Notification | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -173,7 +181,7 @@ class Notifier:
     def __exit__(self, *_: object) -> None:
         """Wait for what is under way, not for ever."""
         self._waiting.put(None)
-        self._thread.join(_PATIENCE_S)
+        self._thread.join(self._patience)
         if self._thread.is_alive():
             self._warn("notifications were not delivered in time")
 
@@ -183,19 +191,20 @@ class Notifier:
         return dict(self._known["ailments"])
 
     def remember(self, ailments: Mapping[str, str]) -> None:
-        """Keep what each board has for the next time, but for those that nobody could be told of.
+        """Keep what each board has for the next time, but for those that nobody was told of.
 
         To be called when everything was sent: behind the `with`.
         """
         before = self._known["ailments"]
-        told = {board: what for board, what in ailments.items() if board not in self._failed}
-        untold = {board: before[board] for board in self._failed if board in before}
+        told = {board: what for board, what in ailments.items() if board not in self._untold}
+        untold = {board: before[board] for board in self._untold if board in before}
         self._known["ailments"] = told | untold
         self._write()
 
     def tell(self, notification: Notification) -> None:
         """Send it soon, unless it was delivered in the last week."""
         if notification.key not in self._known["delivered"]:
+            self._untold.add(notification.subject)
             self._waiting.put(notification)
 
     def _work(self) -> None:
@@ -208,9 +217,9 @@ class Notifier:
             return
         failure = self._failure_of(notification)
         if failure:
-            self._failed.add(notification.subject)
             self._warn(f"{notification.occasion.value} was not delivered: {failure}")
         else:
+            self._untold.discard(notification.subject)
             self._known["delivered"][notification.key] = time.time()
             self._write()
 

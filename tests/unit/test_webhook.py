@@ -12,7 +12,7 @@ import pytest
 from fleetctl.children import WEBHOOK as ADDRESS
 from fleetctl.children import WEBHOOK_SECRET as SECRET
 from fleetctl.errors import UsageError
-from fleetctl.notifications import Notification, Occasion
+from fleetctl.notifications import Notification, Occasion, changes
 from fleetctl.webhook import Notifier, Webhook, send
 
 POISON = "poison-4c1d9b"
@@ -199,3 +199,43 @@ def test_a_warning_that_cannot_be_printed_does_not_end_the_others(
         notifier.tell(FAILED)
 
     assert [FAILED.key] == got
+
+
+def test_plain_http_stays_on_this_machine(
+    receiver: str, got: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy of the environment's is not handed an address, and a message, that are for this machine."""
+    monkeypatch.setenv("http_proxy", f"http://{receiver}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    failure = send(Webhook(f"http://127.0.0.1:1/{POISON}", "s"), PAUSED, lambda _: None)
+
+    assert "the receiver cannot be reached: Connection refused" == failure
+    assert [] == got
+
+
+def test_nobody_waits_behind_the_last_try() -> None:
+    """There is a pause before each further try, and none when there is no other."""
+    slept: list[float] = []
+    send(Webhook("http://127.0.0.1:1/", "s"), PAUSED, slept.append)
+
+    assert [0.0, 1.0, 4.0, 15.0] == slept
+
+
+def test_what_is_not_delivered_in_time_is_not_remembered_as_told(tmp_path: Path) -> None:
+    """When patience ends before a receiver answers, its boards are told of the next time."""
+    warned: list[str] = []
+    for_ever = threading.Event()
+    webhook, memory = Webhook("http://127.0.0.1:1/", "s"), tmp_path / "memory"
+
+    def sleep(_: float) -> None:
+        for_ever.wait()
+
+    notifier = Notifier(webhook, memory, warned.append, sleep=sleep, patience=0.01)
+    with notifier:
+        for each in changes("unas", {}, {"luxor-01": "wrong: x"}, ["luxor-01"], "now"):
+            notifier.tell(each)
+    notifier.remember({"luxor-01": "wrong: x"})
+
+    assert ["notifications were not delivered in time"] == warned
+    assert {} == Notifier(webhook, memory, print).ailments
+    for_ever.set()
