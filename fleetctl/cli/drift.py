@@ -46,7 +46,7 @@ def drift(
 
     session = open_session(file, on, transport, faults)
     found = _find(session)
-    heal = healing(found, ["-f", str(file)] if file != DEFAULT_MANIFEST else [])
+    heal = healing(found)
     now = time.time()
     match output:
         case Output.JSON:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fleetctl.cli import complete
+from fleetctl.cli.hints import carry
 from fleetctl.errors import UsageError
 from fleetctl.project import DEFAULT_MANIFEST as DEFAULT_MANIFEST
 
@@ -35,7 +36,22 @@ def _given(ctx: typer.Context, param: typer.CallbackParam, value: str) -> str:
     return value
 
 
-FileOption = Annotated[Path, typer.Option("-f", "--file", help="The fleet manifest.", show_default=True)]
+def _file(ctx: typer.Context, value: Path) -> Path:
+    if value != DEFAULT_MANIFEST:
+        carry(ctx, "-f", str(value))
+    return value
+
+
+def _transport(ctx: typer.Context, param: typer.CallbackParam, value: TransportKind) -> TransportKind:
+    source = ctx.get_parameter_source(param.name or "")
+    if source is not None and source.name == "COMMANDLINE":  # the environment holds for the next command too
+        carry(ctx, "--transport", value.value)
+    return value
+
+
+FileOption = Annotated[
+    Path, typer.Option("-f", "--file", callback=_file, help="The fleet manifest.", show_default=True)
+]
 OnOption = Annotated[
     str,
     typer.Option(
@@ -48,7 +64,12 @@ OnOption = Annotated[
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="Form of the result on stdout.")]
 TransportOption = Annotated[
     TransportKind,
-    typer.Option("--transport", envvar="FLEETCTL_TRANSPORT", help="Real boards, virtual ones, or none."),
+    typer.Option(
+        "--transport",
+        envvar="FLEETCTL_TRANSPORT",
+        callback=_transport,
+        help="Real boards, virtual ones, or none.",
+    ),
 ]
 FaultsOption = Annotated[
     Path | None, typer.Option("--faults", help="With --transport fake: a YAML file of what goes wrong.")

@@ -166,7 +166,7 @@ def _desired(session: "Session") -> Mapping[str, str]:
 
 
 def _written(session: "Session", found: Sequence["BoardStatus"], output: StatusOutput, unfold: bool) -> str:
-    from fleetctl.report.console import json_text
+    from fleetctl.report.console import json_text, talk
     from fleetctl.report.github import defused_json
     from fleetctl.report.prometheus import prometheus_text
     from fleetctl.report.status import status_markdown, status_text
@@ -180,7 +180,7 @@ def _written(session: "Session", found: Sequence["BoardStatus"], output: StatusO
         case StatusOutput.PROMETHEUS:
             return prometheus_text(found, session.fleet.boards, time.time())
         case StatusOutput.TABLE:
-            return status_text(found, unfold=unfold)
+            return talk.spelled(status_text(found, unfold=unfold))
 
 
 def _emit(text: str, to: Path | None) -> None:

@@ -33,6 +33,11 @@ class Talk:
 
     def __init__(self) -> None:
         self.quiet = False
+        self.spell_as_written()
+
+    def spell_as_written(self) -> None:
+        """Name commands in hints as their authors wrote them."""
+        self.spelled: Callable[[str], str] = str
 
     def step(self, text: str) -> None:
         """A new stage begins."""
@@ -81,7 +86,9 @@ class Talk:
     def _say(self, colour: str, mark: str, text: str) -> None:
         if self.quiet:
             return
-        line = github.defused(printable(text).replace("\n", "\n  "))  # a line with a mark is ours
+        line = github.defused(
+            printable(self.spelled(text)).replace("\n", "\n  ")
+        )  # a line with a mark is ours
         if colour and _is_terminal() and not os.environ.get("NO_COLOR"):
             from rich.text import Text
 

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 from fleetctl.doctor import Finding, Grade, Remedy
-from fleetctl.report.console import markdown_table, printable
+from fleetctl.report.console import markdown_table, printable, talk
 
 _MARKS = {Grade.BAD: "!!", Grade.WARN: " !", Grade.UNKNOWN: "??", Grade.GOOD: "ok"}
 _NAME = 13  # columns of a check's name
@@ -22,7 +22,7 @@ def doctor_text(board: str, findings: Sequence[Finding], width: int) -> str:
         head = f"{_MARKS[finding.grade]} {finding.check:{_NAME}}"
         indent = " " * len(head)
         lines += _wrapped(finding.seen, width, head, indent)
-        lines += _wrapped(finding.advice, width, f"{indent}-> ", f"{indent}   ")
+        lines += _wrapped(talk.spelled(finding.advice), width, f"{indent}-> ", f"{indent}   ")
     return "\n".join([*lines, *ladder_lines(board, findings), "", doctor_summary(board, findings)])
 
 
@@ -38,8 +38,14 @@ def ladder_lines(board: str, findings: Sequence[Finding]) -> list[str]:
     rungs = [remedy for remedy in Remedy if any(remedy in finding.remedies for finding in findings)]
     if not rungs:
         return []
-    commands = [f"   fleetctl doctor {board} --remedy {rung:17}# {_WHAT[rung]}" for rung in rungs]
+    commands = [f"   {_command(board, rung)}# {_WHAT[rung]}" for rung in rungs]
     return ["", "the ladder, one rung at a time; each asks first, and looks again:", *commands]
+
+
+def _command(board: str, rung: Remedy) -> str:
+    """What takes one rung of the ladder, in a column."""
+    start = talk.spelled(f"`fleetctl doctor {board}`").strip("`")
+    return f"{start} --remedy {rung:17}"
 
 
 def doctor_summary(board: str, findings: Sequence[Finding]) -> str:

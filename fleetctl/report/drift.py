@@ -7,7 +7,7 @@ from datetime import datetime
 
 from fleetctl.drift import BoardDrift, Drift, Origin, drifting
 from fleetctl.manifest.schema import DriftKind
-from fleetctl.report.console import markdown_table, on_one_line, printable
+from fleetctl.report.console import markdown_table, on_one_line, printable, talk
 from fleetctl.report.units import duration_text, plural, short
 
 _COLUMNS = ["what", "declared", "files", "loaded"]
@@ -81,13 +81,13 @@ def drift_summary(found: Sequence[BoardDrift]) -> str:
     return "; ".join(parts)
 
 
-def healing(found: Sequence[BoardDrift], options: Sequence[str]) -> str | None:
+def healing(found: Sequence[BoardDrift]) -> str | None:
     """The command that brings the boards back to what git says; None where there is nothing to bring back."""
     boards = drifting(found)
     if not boards:
         return None
     on = ["--on", ",".join(boards)] if len(boards) <= _NAMED and len(boards) < len(found) else []
-    return shlex.join(["fleetctl", "rollout", *options, *on])
+    return talk.spelled(f"`{shlex.join(['fleetctl', 'rollout', *on])}`").strip("`")
 
 
 def origin_text(origin: Origin, now: float) -> str:

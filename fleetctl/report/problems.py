@@ -7,7 +7,7 @@ import traceback
 
 from fleetctl.errors import FleetError, ManifestError, WriteError
 from fleetctl.report import github
-from fleetctl.report.console import printable
+from fleetctl.report.console import printable, talk
 
 # What the kernel says of a disk that takes no more. Whoever writes a file says so with its name.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -28,7 +28,7 @@ def error_text(error: FleetError) -> str:
     lines.append(f"error: {error.message}")
     if error.hint:
         lines.append(f"hint: {error.hint}")
-    return github.defused(printable("\n".join(lines)))
+    return github.defused(printable(talk.spelled("\n".join(lines))))
 
 
 def show_error(error: FleetError) -> None:

@@ -443,6 +443,7 @@ def test_the_verbs_are_those_that_exist() -> None:
         "help",
         "group",
         "help_page",
+        "hints",
         "lab_iothub",
         "named_file",
         "notify",
