@@ -20,6 +20,7 @@ from fleetctl.store import canonical_json
 from fleetctl.transports.base import Reply, ReplyStatus
 
 REPLY_LIMIT = 4 << 20  # bytes; the largest honest reply, ten thousand log lines, stays below
+_DEEPEST = 64  # levels of a reply, of which an honest one has a few; what is deeper cannot be written again
 _ERROR_LIMIT = 500  # characters of a board's words that reach a person
 _PYTHON = ["python3", "-I", "-S"]  # nothing of the board's own changes what runs, and it starts sooner
 _LAUNCH = "import sys,zlib;exec(compile(zlib.decompress(sys.stdin.buffer.read({size})),'activate.py','exec'))"
@@ -129,9 +130,17 @@ def tamed(said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parsed(text: str) -> Any:
-    """JSON as it can be written again, in UTF-8: no half characters, and no numbers that are none."""
+    """JSON as it can be written again, in UTF-8: no half characters or infinite numbers, not too deep."""
     whole = _ESCAPE.sub(_whole, text) if "\\u" in text else text
-    return json.loads(whole, parse_constant=_refuse_constant, parse_float=_finite)
+    said = json.loads(whole, parse_constant=_refuse_constant, parse_float=_finite)
+    if _is_deeper(said, _DEEPEST):
+        raise ValueError("nested too deeply")
+    return said
+
+
+def _is_deeper(said: object, levels: int) -> bool:
+    inner = said.values() if isinstance(said, dict) else said if isinstance(said, list) else ()
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner if isinstance(each, dict | list))
 
 
 def _whole(escape: re.Match[str]) -> str:

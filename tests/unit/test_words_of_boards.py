@@ -5,6 +5,7 @@ import io
 import json
 import sys
 import zlib
+from functools import reduce
 
 import pytest
 
@@ -54,6 +55,14 @@ def test_what_json_cannot_hold_is_no_reply(said: bytes) -> None:
     """An infinite number, or bytes that are no UTF-8, fail the board that sent them and no other."""
     with pytest.raises(BoardFault, match="is not a reply"):
         wire.parse_reply("observe", b'{"ok": true, "said": ' + said + b"}")
+
+
+def test_what_is_too_deep_to_be_written_again_is_no_reply() -> None:
+    """A journal, a digest and `-o json` come to it from further inside than whoever read it."""
+    with pytest.raises(BoardFault, match="is not a reply"):
+        wire.parse_reply("observe", b'{"ok": true, "said": ' + b"[" * 500 + b"]" * 500 + b"}")
+
+    assert {} == wire.tamed({"said": [reduce(lambda inner, _: [inner], range(500), [])]})
 
 
 @pytest.mark.parametrize(("said", "service"), [("\ud800", "\ufffd"), (float("inf"), None)])
