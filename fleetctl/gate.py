@@ -47,8 +47,8 @@ def decide(gate: Gate, verdicts: Iterable[Verdict], *, canary: bool) -> Judged:
             Decision.FAIL, f"{_boards(failed)} of the canary failed, {gate.canary_failures} allowed"
         )
     if not canary and verified < gate.success * (verified + failed) - 1e-9:
-        share = 100 * verified / (verified + failed)
-        return Judged(Decision.FAIL, f"{share:.0f} % verified, {100 * gate.success:g} % needed")
+        share = 1000 * verified // (verified + failed) / 10  # never rounded up to what was needed
+        return Judged(Decision.FAIL, f"{share:g} % verified, {100 * gate.success:g} % needed")
     if unsure and gate.inconclusive is OnInconclusive.PAUSE:
         return Judged(Decision.PAUSE, f"{_boards(unsure)} could not be judged")
     if canary and not verified:
