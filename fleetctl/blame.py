@@ -72,5 +72,5 @@ def _log(project: Project, *what: str) -> list[Change] | None:
         return None
     if done.returncode:
         return None
-    lines = done.stdout.decode(errors="replace").splitlines()
+    lines = done.stdout.decode(errors="replace").split("\n")  # and at nothing else that a name may hold
     return [Change(*line.split("\x1f", 3)) for line in lines if line.count("\x1f") >= 3]

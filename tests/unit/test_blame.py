@@ -48,3 +48,15 @@ def test_a_board_that_names_no_commit_of_ours(repository: Path, commit: str) -> 
 
 def test_outside_of_git_nobody_knows(tmp_path: Path) -> None:
     assert Move() == move_since(Project(tmp_path / DEFAULT_MANIFEST), "f" * 40)
+
+
+def test_no_name_hides_a_commit(repository: Path) -> None:
+    """A name or a subject may hold what some take for the end of a line; the commit is found all the same."""
+    start = git(repository, "rev-parse", "HEAD")
+    (repository / "inventory/fleet.yaml").write_text("changed")
+    odd = ["--author", "Mal\u2028lory <m@fleet.invalid>", "--message", "Ask for\x85surer answers"]
+    git(repository, "commit", "--quiet", "--all", *odd)
+    change = move_since(Project(repository / DEFAULT_MANIFEST), start).change
+
+    assert change
+    assert ("Mal\u2028lory", "Ask for\x85surer answers") == (change.author, change.subject)
