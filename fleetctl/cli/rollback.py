@@ -121,8 +121,13 @@ def _told(reply: "Reply") -> dict[str, Any]:
     ok = reply.ok and reply.data.get("state") == "reverted"
     what = _what(reply.data) if ok else reply.error or "not rolled back"
     (talk.done if ok else talk.fail)(f"{reply.board}: {what}")
-    release = (reply.data.get("receipt") or {}).get("release") if ok else None
+    release = _release_of(reply.data.get("receipt")) if ok else None
     return {"board": reply.board, "rolled_back": ok, "release": release, "error": reply.error}
+
+
+def _release_of(receipt: object) -> str | None:
+    release = receipt.get("release") if isinstance(receipt, dict) else None
+    return release if isinstance(release, str) else None
 
 
 def _what(data: Mapping[str, Any]) -> str:

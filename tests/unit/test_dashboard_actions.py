@@ -7,24 +7,30 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dashboards import Answer, Served, serving
+from msgspec.structs import replace
 from quadrant_fleet import QuadrantFleet
 from test_report_html import parsed
 
 from fleetctl.audit import Audit
 from fleetctl.cli.dashboard import PageActs, source_of
 from fleetctl.cli.options import TransportKind
+from fleetctl.cli.rollback import roll_back
 from fleetctl.cli.session import Session, open_session
 from fleetctl.dashboard.actions import Desk, new_token
 from fleetctl.dashboard.snapshot import Watch
+from fleetctl.manifest.schema import Board
 from fleetctl.report.web.fleet_view import names_digest
 from fleetctl.steering import Helm, Wish, Word, whoami
+from fleetctl.transports.base import Reply, ReplyStatus
+from fleetctl.transports.fake import FakeTransport
+from fleetctl.transports.faults import Faults
 
 TOKEN = new_token()
 
@@ -273,3 +279,19 @@ def test_a_token_is_for_a_person_at_a_terminal(desktop: Desktop) -> None:
         process.send_signal(signal.SIGINT)
         assert 0 == process.wait(60)
     assert [] == list(desktop.state.glob("dashboard-*.url"))
+
+
+@pytest.mark.parametrize("receipt", [["x"], "x", {"release": 7}])
+def test_a_board_that_lies_about_its_way_back_ends_it_for_no_other(desktop: Desktop, receipt: object) -> None:
+    """A receipt that is none leaves open which release it runs; whoever comes behind it is told of, too."""
+    session = open_session(desktop.manifest, "", TransportKind.FAKE)
+
+    class Liar(FakeTransport):
+        def revert(self, boards: Sequence[Board], *_: object, **__: object) -> Iterator[Reply]:
+            return (Reply(b.name, ReplyStatus.OK, {"state": "reverted", "receipt": receipt}) for b in boards)
+
+    lying = replace(session, transport=Liar(desktop.state / "fake", Faults()))
+
+    assert [(name, None) for name in session.selection.boards] == [
+        (result["board"], result["release"]) for result in roll_back(lying, "", "page")
+    ]
