@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,10 @@ class Watch:
             self.snapshot = take(source)
         except FleetError as error:
             self.snapshot = replace(self.snapshot, note=f"git cannot be read: {_told(error)}")
+        except Exception as error:  # noqa: BLE001 - what was known would stand there for ever, and nobody be told
+            self.snapshot = replace(
+                self.snapshot, note=f"boards cannot be asked: {type(error).__name__}: {error}"
+            )
         self.versions["fleet"] += 1
 
     def read_journal(self) -> None:
@@ -129,13 +134,19 @@ class Watch:
             path = newest_journal(self._state)
             now = (path, _size(path), _size(Audit(self._state).path), under_way(self._state))
             if now != seen:
-                seen = now
-                self.read_journal()
+                with suppress(
+                    OSError
+                ):  # as of a journal that was taken away meanwhile; it is looked at again
+                    self.read_journal()
+                    seen = now
             self._stop.wait(_LOOK_S)
 
 
 def _size(path: Path | None) -> int:
-    return path.stat().st_size if path and path.exists() else -1
+    try:
+        return path.stat().st_size if path else -1
+    except OSError:
+        return -1
 
 
 def _told(error: FleetError) -> str:

@@ -21,6 +21,7 @@ from fleetctl.dashboard.golden import agreement, compare
 from fleetctl.dashboard.png import grey_png
 from fleetctl.dashboard.snapshot import Snapshot, Source, Watch
 from fleetctl.project import Project
+from fleetctl.status import BoardStatus
 from fleetctl.transports.fake import FakeTransport
 
 CARD = """# A <b>reader</b>
@@ -190,3 +191,26 @@ def test_answers_beside_what_was_expected() -> None:
     assert None is agreement(contract("A1"), {"answers": "yes"})
     assert None is agreement(None, receipt)
     assert replace(compared[0], index=1).index == 1
+
+
+def test_an_accident_is_not_the_end_of_asking(fleet: QuadrantFleet) -> None:
+    """Whatever goes wrong while boards are asked is shown, what was known holds, and they are asked again."""
+    accidents = iter([RuntimeError("an accident")])
+
+    def source() -> Source:
+        known = source_of(open_session(fleet.root / "inventory" / "fleet.yaml", "", TransportKind.FAKE))
+
+        def ask() -> list[BoardStatus]:
+            for accident in accidents:
+                raise accident
+            return list(known.ask())
+
+        return replace(known, ask=ask)
+
+    watch = Watch(source, every=3600)
+    watch.ask()
+    noted = watch.snapshot.note
+    watch.ask()
+
+    assert "boards cannot be asked: RuntimeError: an accident" == noted
+    assert ("", 3) == (watch.snapshot.note, len(watch.snapshot.statuses))
