@@ -5,7 +5,6 @@ Nothing of it is run: that it is for the right processor its config says, that i
 
 import contextlib
 import re
-import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from msgspec import Struct, field
 from fleetctl.artifact import BlobRef
 from fleetctl.checked_json import Malformed, Node, parse
 from fleetctl.errors import BuildError
+from fleetctl.images.base_files import looked_into
 from fleetctl.remotes.oci import INDEX_TYPES, Manifest, OciRemote
 from fleetctl.remotes.transfer import fetch
 from fleetctl.store import BlobStore
@@ -22,8 +22,6 @@ from fleetctl.store import BlobStore
 DEFAULT = "python:3.11-slim-bookworm"  # Debian 12 with its libraries, for every processor that boards have
 _HUB = "registry-1.docker.io"
 _HOST = re.compile(r"[^/]*[.:][^/]*\Z|localhost\Z")
-_INTERPRETERS = ("usr/local/bin/python{}", "usr/bin/python{}")
-_PACKAGES = "var/lib/dpkg/status"
 
 Say = Callable[[str], None]
 
@@ -70,8 +68,8 @@ def find_base(
         python: the version that it has to have.
 
     Raises:
-        BuildError: there is no such image, none for that processor, it has no such Python, or what its
-            registry says of it is not an image.
+        BuildError: there is no such image, none for that processor, it has no such Python, what its
+            registry says of it is not an image, or one of its layers is damaged.
         RemoteError: its registry does not answer, or not with what it should.
     """
     where, reference = address(image)
@@ -95,7 +93,13 @@ def find_base(
     say(f"fetching {image} for {architecture}")
     for ref in layers:
         _fetch(ref, store, remote, folder)
-    found, packages = _looked_into([store.path(ref.sha256) for ref in layers], image, python)
+    paths = [store.path(ref.sha256) for ref in layers]
+    found, packages = looked_into(zip(paths, config["rootfs"]["diff_ids"], strict=True), image, python)
+    if not found:
+        raise BuildError(
+            f"the image {image} has no Python {python[0]}.{python[1]}, which modules run on",
+            hint=f"name one that has as `iothub.base` in fleet.yaml, such as {DEFAULT}",
+        )
     name = image.partition("@")[0]
     return Base(f"{name}@{top.digest}", config, layers, found, packages)
 
@@ -163,46 +167,3 @@ def _config(said: Node, layers: int) -> dict[str, Any]:
 def _fetch(ref: BlobRef, store: BlobStore, remote: OciRemote, folder: Path) -> None:
     if not store.path(ref.sha256).exists():
         fetch(ref, store, remote, folder / f"{ref.sha256}.part", lambda _: None)
-
-
-def _looked_into(layers: list[Path], image: str, python: tuple[int, int]) -> tuple[str, dict[str, str]]:
-    """The path of the interpreter in layers, and Debian's packages."""
-    version = f"{python[0]}.{python[1]}"
-    wanted = [each.format(version) for each in _INTERPRETERS]
-    found, status = set(), ""
-    for name, data in _entries(layers, image):
-        if name in wanted:
-            found.add(name)
-        elif name == _PACKAGES:
-            status = data().decode(errors="replace")
-    if not found:
-        raise BuildError(
-            f"the image {image} has no Python {version}, which modules run on",
-            hint=f"name one that has as `iothub.base` in fleet.yaml, such as {DEFAULT}",
-        )
-    return "/" + min(found, key=wanted.index), dict(_installed(status))
-
-
-def _entries(layers: list[Path], image: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Files of layers from the bottom: their paths, and what gives their bytes."""
-    for path in layers:
-        try:
-            with tarfile.open(path, "r|gz") as tar:
-                for member in tar:
-                    stream = tar.extractfile(member) if member.isfile() else None
-                    if stream is not None:
-                        yield member.name.removeprefix("./").lstrip("/"), stream.read
-        except tarfile.TarError as error:
-            raise BuildError(
-                f"a layer of {image} is not compressed with gzip: {error}",
-                hint="take an image whose layers are",
-            ) from error
-
-
-def _installed(status: str) -> Iterator[tuple[str, str]]:
-    for paragraph in status.split("\n\n"):
-        fields = dict(
-            line.split(": ", 1) for line in paragraph.splitlines() if re.match(r"[A-Z][\w-]*: ", line)
-        )
-        if fields.get("Status", "").endswith(" installed") and "Package" in fields and "Version" in fields:
-            yield fields["Package"], fields["Version"]
