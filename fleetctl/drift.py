@@ -233,10 +233,15 @@ def _is_told(path: str, seen: Observed) -> bool:
     return path == _CONFIG and bool(seen.config)
 
 
+_SILENT = Origin(how="it does not say what it has loaded")
+
+
 def _service(board: Board, seen: Observed) -> Iterator[Drift]:
     if seen.service != "running":
         yield Drift(board.name, DriftKind.SERVICE, "service", "running", None, seen.service)
-    elif board.accelerator is Accelerator.REQUIRED and seen.loaded and seen.loaded.accelerator != "edgetpu":
+    elif seen.loaded is None:
+        yield Drift(board.name, DriftKind.SERVICE, "service", "running", None, None, _SILENT)
+    elif board.accelerator is Accelerator.REQUIRED and seen.loaded.accelerator != "edgetpu":
         since = Origin(seen.loaded.since, how="the service started without it")
         yield Drift(
             board.name, DriftKind.SERVICE, "accelerator", "edgetpu", None, seen.loaded.accelerator, since

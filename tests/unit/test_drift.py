@@ -167,6 +167,8 @@ CASES: list[tuple[str, dict[str, Any], list[tuple[str, str, str | None, str | No
     ),
     ("the service is down", {"service": "stopped", "loaded": None},
      [("service", "service", "running", None, "stopped")], Origin()),
+    ("the service is silent", {"loaded": None},
+     [("service", "service", "running", None, None)], Origin(how="it does not say what it has loaded")),
     ("nothing of ours runs", {"current": None, "foreign": True},
      [("release", "release", RELEASE.digest, None, None)],
      Origin(how="it runs what others put there")),
