@@ -134,9 +134,7 @@ class Watch:
             path = newest_journal(self._state)
             now = (path, _size(path), _size(Audit(self._state).path), under_way(self._state))
             if now != seen:
-                with suppress(
-                    OSError
-                ):  # as of a journal that was taken away meanwhile; it is looked at again
+                with suppress(OSError):  # of a journal that was taken away meanwhile: it is looked at again
                     self.read_journal()
                     seen = now
             self._stop.wait(_LOOK_S)
