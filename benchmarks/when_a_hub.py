@@ -7,6 +7,7 @@ make of the calls that fleetctl plans. What was measured is kept in `results/whe
 that follow from it are written into docs/rollout.md; a test holds one against the other.
 """
 
+import itertools
 import json
 import math
 import resource
@@ -35,6 +36,7 @@ BEGIN, END = "<!-- when_a_hub -->\n", "\n<!-- /when_a_hub -->"
 # What the model takes for granted:
 CORES = 2  # of a runner
 FORKS = 32  # boards that a runner has at work at once
+ASK_S = 0.006  # of a runner's processor for a board that is asked what it runs: docs/speed.md, "Looking"
 LOOK_S = 300.0  # between two looks of a hub at which boards a deployment is for
 WAVES = (0.001, 0.05, 0.25, 0.6, 1.0)
 RUNNERS = (1, 4, 16)
@@ -112,13 +114,22 @@ def sizes(boards: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
+def asked_ahead(boards: int) -> list[int]:
+    """How many boards each shard of a wave asks first, and then its join: those of all waves before."""
+    return [0, *itertools.accumulate(sizes(boards)[:-1])]
+
+
 def minutes_by_runners(measured: Measured, boards: int, runners: int, board_s: float) -> float:
-    """A rollout over Ansible, each wave split over so many runners, waiting for processor or boards."""
-    total = 0.0
-    for size in sizes(boards):
+    """A rollout over Ansible, each wave split over so many runners, waiting for processor or boards.
+
+    One runner asks everybody once. Of several each asks its share, and those ahead; then the join asks these.
+    """
+    total = boards * ASK_S / CORES if runners == 1 else 0.0
+    for size, ahead in zip(sizes(boards), asked_ahead(boards), strict=True):
         share = math.ceil(size / runners)
         processor = (measured.start_s + share * measured.more_s) / CORES
         total += max(processor, math.ceil(share / FORKS) * board_s)
+        total += (share + 2 * ahead) * ASK_S / CORES if runners > 1 else 0.0
     return total / 60
 
 
@@ -152,7 +163,13 @@ def with_tables(page: str, measured: Measured) -> str:
 
 def tables(measured: Measured) -> str:
     """The model as it stands in the documentation."""
-    columns = ["boards", *map(_runners, RUNNERS), "hub, one S1 unit", "calls to it"]
+    columns = [
+        "boards",
+        *map(_runners, RUNNERS),
+        "each of several asks ahead",
+        "hub, one S1 unit",
+        "calls to it",
+    ]
     times = markdown_table(columns, [_times(measured, boards) for boards in FLEETS])
     columns = ["a board takes", *map(_runners, RUNNERS)]
     return times + "\n\n" + markdown_table(columns, [_crossings(measured, each) for each in BOARDS_S])
@@ -164,8 +181,8 @@ def _runners(count: int) -> str:
 
 def _times(measured: Measured, boards: int) -> list[str]:
     by_runners = [minutes_by_runners(measured, boards, count, BOARD_S) for count in RUNNERS]
-    said = [f"{minutes:,.1f} min" for minutes in (*by_runners, minutes_over_hub(boards, BOARD_S))]
-    return [f"{boards:,}", *said, f"{calls_over_hub(boards):,}"]
+    *times, hub = [f"{minutes:,.1f} min" for minutes in (*by_runners, minutes_over_hub(boards, BOARD_S))]
+    return [f"{boards:,}", *times, f"{sum(asked_ahead(boards)):,} boards", hub, f"{calls_over_hub(boards):,}"]
 
 
 def _crossings(measured: Measured, board_s: float) -> list[str]:

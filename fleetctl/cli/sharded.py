@@ -112,7 +112,7 @@ def begin_shard(session: "Session", part: Part) -> "Session":
     place = place_of(part.result, hint=_RESULT, new_folder=True)
     with naming(place):
         place.unlink(missing_ok=True)
-    if doubt := _doubt_before(session, part.wave):
+    if boards and (doubt := _doubt_before(session, part.wave)):  # whoever releases nobody need not ask
         hint = "waves open one after the other: roll out that one, or run it again; without --wave, all go on"
         raise GatePaused(f"paused: {doubt}", hint=hint)
     return replace(session, selection=Selection(boards, len(session.fleet.boards)))

@@ -15,6 +15,7 @@ from benchmarks.when_a_hub import (  # noqa: E402
     RUNNERS,
     WAVES,
     Measured,
+    asked_ahead,
     compared,
     crossing,
     kept,
@@ -52,6 +53,12 @@ def test_waves_are_the_fleet(boards: int) -> None:
     """Every board is counted once."""
     assert boards == sum(sizes(boards))
     assert len(WAVES) == len(sizes(boards))
+
+
+def test_boards_ahead_are_those_of_earlier_waves() -> None:
+    """Nobody comes before the canary; the last wave asks all but its own."""
+    assert [0, 10, 500, 2500, 6000] == asked_ahead(10_000)
+    assert 10_000 == asked_ahead(10_000)[-1] + sizes(10_000)[-1]
 
 
 @pytest.mark.parametrize("boards", FLEETS)

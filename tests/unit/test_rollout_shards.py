@@ -1,12 +1,16 @@
 """`fleetctl rollout --shard` and `--join`, on simulated boards: what machines say, write and end with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
 from git_fleet import GitFleet, Said, say
 from step_outputs import outputs
+
+from fleetctl.manifest.schema import Board
+from fleetctl.transports.base import Reply
+from fleetctl.transports.fake import FakeTransport
 
 Fleetctl = Callable[..., Said]
 SHARDS = ("1/3", "2/3", "3/3")  # of wave 2: nobody, luxor-02, karnak-01
@@ -75,6 +79,26 @@ def test_no_wave_opens_before_the_one_ahead_of_it(
     assert f"! {says}" in joined.err
     assert not Path("shards/1/shard.json").exists()
     assert before == loaded(fleetctl)
+
+
+def test_nobody_is_asked_more_than_is_needed(fleetctl: Fleetctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those ahead once by each shard that has boards, and by the join; its own once: as docs count."""
+    asked: list[str] = []
+    observe = FakeTransport.observe
+
+    def counted(self: FakeTransport, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
+        asked.extend(board.name for board in boards)
+        return observe(self, boards, deadline=deadline)
+
+    monkeypatch.setattr(FakeTransport, "observe", counted)
+    found = []
+    for each in (*SHARDS, ""):
+        asked.clear()
+        said = prove(fleetctl, each) if each else fleetctl("rollout", "--wave", "2", "--join", "shards")
+        assert 0 == said.status, said.err
+        found.append(list(asked))
+
+    assert [[], ["luxor-01", "luxor-02"], ["luxor-01", "karnak-01"], ["luxor-01"]] == found
 
 
 def test_a_canary_that_is_away_keeps_later_waves_shut(fleetctl: Fleetctl, tmp_path: Path) -> None:
