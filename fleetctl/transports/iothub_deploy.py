@@ -1,8 +1,8 @@
 """Writing to a hub: deployments that bring consignments, and the tags that say which board follows which.
 
 A board's tag names the deployment it follows and the one it followed before; a deployment is for the boards
-whose tag names it either way, and a later one has the higher priority. So taking away the tag, or the
-deployment's priority, puts a board back, and nothing else has to be written.
+whose tag names it either way, and a later one has the higher priority. So another tag, or a lower priority of
+the deployment, puts a board back, and nothing else has to be written.
 """
 
 import copy
@@ -165,12 +165,14 @@ class Deployer:
     def lower(self, boards: Iterable[Standing]) -> None:
         """Give deployments that nobody but these boards follows the lowest priority.
 
-        One call each puts all of them back, also those that are away, however many they are.
+        One call each puts all of them back, also those that are away, however many they are. A board that has
+        nothing to fall back on might lose its module to a deployment of others.
         """
         followers: dict[str, int] = {}
         for board in boards:
             now = board.tags.get("now")
-            if isinstance(now, str) and _OURS.match(now):  # anybody may write tags: others' are none of ours
+            # Anybody may write tags: others' are none of ours.
+            if isinstance(now, str) and _OURS.match(now) and board.tags.get("before"):
                 followers[now] = followers.get(now, 0) + 1
         for name, number in followers.items():
             where = f"tags.{TAG}.now = {literal(name)}"
@@ -273,14 +275,17 @@ def follow(deployment: str, brings: Mapping[str, str]) -> Callable[[Standing], M
 def fall_back(to: Mapping[str, str | None]) -> Callable[[Standing], Mapping[str, Any]]:
     """Tags of a board that goes back to the release named (None: the one before).
 
-    Where that is what its former deployment brings it follows that again, else none: a board that no
-    deployment is for keeps its modules.
+    Where that is what its former deployment brings it follows that again. Else it keeps the tags it has, and
+    moves for them no more, since it answered or was told to go back: a board that no deployment of ours is for
+    loses its module, and what that serves, where one of others lies below. One that serves nothing yet has none.
     """
 
     def tags(board: Standing) -> Mapping[str, Any]:
         was = board.tags.get("was")
         is_former = bool(was) and to.get(board.board) in (None, was)
-        return {"now": board.tags.get("before")} if is_former else {}
+        if is_former:
+            return {"now": board.tags.get("before")}
+        return board.tags if board.observation.get("current") else {}
 
     return tags
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
-from azure.iot.hub.models import Twin
+from azure.iot.hub.models import Configuration, ConfigurationContent, Twin
 from contract_worlds import DEADLINE, Releases, observed
 from iothub_hub import Clients, deployment, eventually, hub_with_clients, settings
 from iothub_world import IotHubWorld, iothub_world
@@ -24,6 +24,7 @@ from fleetctl.store import BlobStore
 from fleetctl.transports.base import Reply, ReplyStatus
 from fleetctl.transports.iothub import Pace
 from fleetctl.transports.iothub_client import HubClient
+from fleetctl.transports.iothub_content import Surroundings
 from fleetctl.transports.iothub_fleet import standings
 from fleetctl.transports.iothub_quota import Hub
 from fleetctl.transports.iothub_signin import SignIn
@@ -339,6 +340,26 @@ def test_a_hub_whose_queries_lag_sends_boards_back(world: IotHubWorld, releases:
 
     assert "reverted" == reply.data["state"]
     assert not tags(world, board.name)
+
+
+def test_a_board_that_goes_back_keeps_its_module(world: IotHubWorld, releases: Releases) -> None:
+    """Where a deployment of others lies below, it is not followed instead of ours: it has no such module."""
+    modules = {"$edgeAgent": {"properties.desired": {"schemaVersion": "1.1", "modules": {}}}}
+    base = Configuration(id="base", priority=10, content=ConfigurationContent(modules_content=modules))
+    base.target_condition = "*"
+    world.clients.deployments.create_configuration(base)
+    world.iothub.around = Surroundings(is_layered=True)
+    (board,) = world.boards(1)
+    first, *later = (releases.order(board, threshold=number / 10) for number in (1, 2, 3))
+    for order in (first, *later):
+        list(world.transport.release([order]))
+    (reply,) = world.transport.revert(
+        [board], {board.name: first.release.digest}, reason="as it was once", deadline=DEADLINE
+    )
+    assert ("reverted", first.release.digest) == (reply.data["state"], reply.data["current"])
+
+    assert tags(world, board.name)["now"] in ours(world)
+    assert eventually(lambda: first.release.digest == observed(world, board)["current"])
 
 
 def test_a_killed_controller_resumes(world: IotHubWorld, releases: Releases) -> None:

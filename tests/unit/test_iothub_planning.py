@@ -179,6 +179,16 @@ def test_tags_remember_what_to_fall_back_on() -> None:
     assert failed.tags == follow("r2", brings)(failed)
 
 
+def test_a_board_that_serves_keeps_a_deployment() -> None:
+    """One of others may lie below ours, and would take its module away."""
+    tags = {"now": "r2", "before": "r1", "was": "d1"}
+    serving = {"observation": pack({"ok": True, "current": "a" * 64})}
+
+    assert tags == fall_back({"luxor-01": "d0"})(Standing("luxor-01", tags=tags, said=serving))
+    assert {"now": "r2"} == fall_back({})(Standing("luxor-01", tags={"now": "r2"}, said=serving))
+    assert {} == fall_back({})(Standing("luxor-01", tags={"now": "r2"}))
+
+
 def test_reports_fit_into_twins_and_come_back_whole() -> None:
     """Nulls, lists and long texts survive the way through a twin; what is too long is refused whole."""
     reply = {
