@@ -202,26 +202,42 @@ def _watch(
     plain: bool,
     to: Path | None,
 ) -> list["BoardStatus"]:
-    """Ask until Ctrl-C; returns what was seen last.
-
-    Git is read anew each time. It may be in the middle of an edit: then what it said before holds.
-    """
-    from fleetctl.errors import FleetError
-    from fleetctl.report.console import talk
+    """Ask until Ctrl-C; returns what was seen last. Before anything was, it ends as any verb does."""
     from fleetctl.report.watching import watch_for
 
-    session, found = opened(), list["BoardStatus"]()
+    rounds = _rounds(opened, every)
+    session, found = next(rounds)
     with suppress(KeyboardInterrupt), watch_for(every) as watch:
         while True:
-            found = ask_boards(session)
             if plain:
                 _emit(written(session, found), to)
             else:
                 watch.show(found, written(session, found))
             told(session, found)
-            time.sleep(every)
-            try:
-                session = opened()
-            except FleetError as error:
-                talk.warn(f"{error.message}; watching what git said before")
+            session, found = next(rounds)
     return found
+
+
+def _rounds(opened: Callable[[], "Session"], every: float) -> Iterator[tuple["Session", list["BoardStatus"]]]:
+    """What boards say, round by round; the errors of the first are raised.
+
+    Git is read anew each time. It may be in the middle of an edit: then what it said before holds. What leads
+    to boards may be away for a while: then a round is left out.
+    """
+    from fleetctl.errors import FleetError
+    from fleetctl.report.console import talk
+
+    session = opened()
+    yield session, ask_boards(session)
+    while True:
+        time.sleep(every)
+        try:
+            session = opened()
+        except FleetError as error:
+            talk.warn(f"{error.message}; watching what git said before")
+        try:
+            found = ask_boards(session)
+        except FleetError as error:
+            talk.warn(f"{error.message}; boards are asked again in {every:g} s")
+        else:
+            yield session, found

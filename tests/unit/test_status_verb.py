@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jsonschema
@@ -91,35 +92,82 @@ def test_a_watch_goes_into_a_log(fleet: QuadrantFleet) -> None:
     assert ("", "", 1) == (out, err, process.returncode)
 
 
+@contextmanager
+def watching(fleet: QuadrantFleet, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A watch that writes JSON to `out` and its warnings to `err`, ended by Ctrl-C."""
+    words = [sys.executable, "-m", "fleetctl", "status", "--watch", "--every", "1", "-o", "json"]
+    settings = {**os.environ, "FLEETCTL_TRANSPORT": "fake"}
+    with (
+        (folder / "out").open("w") as out,
+        (folder / "err").open("w") as err,
+        subprocess.Popen(words, cwd=fleet.root, env=settings, stdout=out, stderr=err) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=60)
+
+
+def _waited_for_another_round(out: Path) -> None:
+    rounds = out.read_text().count('"schema"')
+    _wait_for(lambda: out.read_text().count('"schema"') > rounds)
+
+
 def test_a_watch_survives_an_edit_that_is_not_finished(fleet: QuadrantFleet, tmp_path: Path) -> None:
     """A manifest that cannot be read meanwhile is told, and the boards are watched all the same."""
-    manifest = fleet.root / "inventory" / "fleet.yaml"
+    manifest, out = fleet.root / "inventory" / "fleet.yaml", tmp_path / "out"
     whole = manifest.read_text()
-    log = tmp_path / "log"
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fleetctl", "status", "--watch", "--every", "1", "-o", "json"],
-            cwd=fleet.root,
-            env={**os.environ, "FLEETCTL_TRANSPORT": "fake"},
-            stdout=stream,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    try:
-        _wait_for(lambda: '"schema"' in log.read_text())
-        manifest.write_text(whole.replace("kind: Fleet", "kind: Flee"))
-        assert process.stderr
-        warned = process.stderr.readline()
-        rounds = log.read_text().count('"schema"')
-        _wait_for(lambda: log.read_text().count('"schema"') > rounds)
-    finally:
-        manifest.write_text(whole)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+    with watching(fleet, tmp_path) as process:
+        _wait_for(lambda: '"schema"' in out.read_text())
+        try:
+            manifest.write_text(whole.replace("kind: Fleet", "kind: Flee"))
+            warning = "1 problem in the manifest; watching what git said before"
+            _wait_for(lambda: warning in (tmp_path / "err").read_text())
+            _waited_for_another_round(out)
+        finally:
+            manifest.write_text(whole)
 
-    assert "1 problem in the manifest; watching what git said before" in warned
     assert 0 == process.returncode
-    assert json.loads(log.read_text().split('\n{\n  "schema"')[0])
+    assert json.loads(out.read_text().split('\n{\n  "schema"')[0])
+
+
+def test_a_watch_survives_what_leads_to_boards(fleet: QuadrantFleet, tmp_path: Path) -> None:
+    """Where no board can be asked for a while, that is told, and they are asked again."""
+    record, out = fleet.root / ".fleetctl" / "fake" / "luxor-01.json", tmp_path / "out"
+    kept = record.read_bytes()
+
+    def is_told() -> bool:
+        record.write_text("spoilt")  # each time: the board may just have been asked, and written down anew
+        warning = "is not the record of a simulated board; boards are asked again in 1 s\n"
+        return warning in (tmp_path / "err").read_text()
+
+    with watching(fleet, tmp_path) as process:
+        _wait_for(lambda: '"schema"' in out.read_text())
+        try:
+            _wait_for(is_told)
+        finally:
+            record.write_bytes(kept)
+        _waited_for_another_round(out)
+
+    assert 0 == process.returncode
+
+
+def test_a_watch_that_ends_before_anything_is_known(fleet: QuadrantFleet, tmp_path: Path) -> None:
+    """Ctrl-C while boards are asked for the first time is no word about them."""
+    record = fleet.root / ".fleetctl" / "fake" / "luxor-01.json"
+    kept = record.read_bytes()
+    record.unlink()
+    os.mkfifo(record)
+    try:
+        with watching(fleet, tmp_path) as process:
+            writer = os.open(record, os.O_WRONLY)  # comes back when the board is being asked
+    finally:
+        record.unlink()
+        record.write_bytes(kept)
+    os.close(writer)
+
+    assert (128 + signal.SIGINT, "") == (process.returncode, (tmp_path / "out").read_text())
 
 
 def _wait_for(truth: Callable[[], bool]) -> None:
