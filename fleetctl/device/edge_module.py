@@ -35,8 +35,8 @@ if not __package__:  # a script beside its siblings: their folder is the package
     sys.dont_write_bytecode = True  # a release folder holds what release.json says and nothing else
 
 from .durable import atomic_write
-from .edge_client import HubClient
-from .edge_report import SCHEMA, SECTION, filled, pack
+from .edge_client import METHOD_LIMIT, HubClient
+from .edge_report import SCHEMA, SECTION, filled, last_receipts, pack
 from .edge_twin import Reports
 from .files import read_json
 from .talk import complain, say
@@ -310,6 +310,8 @@ class EdgeModule:
         reply = self._board.ask(verb, payload)
         if verb == "revert" and reply.get("ok"):
             self._board.hold(self._issued)
+        if verb == "history":
+            reply = last_receipts(reply, METHOD_LIMIT)
         self._hub.answer(request, 200, reply)
         if verb in ("confirm", "revert"):
             self._observe()

@@ -58,6 +58,21 @@ def unpack(pieces: Any) -> Dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def last_receipts(reply: Mapping[str, Any], room: int) -> Dict[str, Any]:
+    """A reply to `history` that has at most so many bytes: without golden answers, and without the oldest."""
+    if len(json.dumps(reply)) <= room or not isinstance(reply.get("receipts"), list):
+        return dict(reply)
+    found: List[Any] = []
+    left = room - len(json.dumps(dict(reply, receipts=[])))
+    for receipt in reversed(reply["receipts"]):
+        told = {key: value for key, value in receipt.items() if key != "answers"}
+        left -= len(json.dumps(told)) + len(", ")
+        if left < 0:
+            break
+        found.append(told)
+    return dict(reply, receipts=found[::-1])
+
+
 def filled(text: str, board: str) -> str:
     """A text that is common to many boards, as it is on this one: the name stands in JSON there."""
     return text.replace(NAME, json.dumps(board, ensure_ascii=False)[1:-1])

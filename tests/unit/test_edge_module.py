@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from fleetctl.device.edge_client import METHOD_LIMIT
 from fleetctl.device.edge_module import EdgeModule, predicted
 from fleetctl.device.edge_report import SCHEMA, unpack
 from fleetctl.transports.iothub_twin import PROPERTIES_LIMIT, merged, twin_size
@@ -157,6 +158,27 @@ def test_methods_are_the_verbs_of_the_protocol() -> None:
     assert {"probe", "revert"} <= set(board.asked)
     assert "confirm, history, logs" in hub.answers[2][2]["error"]
     assert [0] == board.held
+
+
+def test_a_long_history_is_told_from_its_end() -> None:
+    """A direct method holds 128 KiB, a board's record a MiB: the last receipts go, without golden answers."""
+    hub = PlayedHub({})
+
+    class Old(PlayedBoard):
+        def ask(self, verb: str, request: Any, payload: bytes = b"") -> dict[str, Any]:
+            said = super().ask(verb, request, payload)
+            receipt = {"commit": "c" * 1000, "answers": ["G17"] * 1000}
+            receipts = [{**receipt, "number": number} for number in range(200)]
+            return said | {"receipts": receipts} if verb == "history" else said
+
+    run(hub, Old(), lambda: hub.on_method(SimpleNamespace(name="history", payload={"last": 1000})))
+    ((_, status, reply),) = hub.answers
+    numbers = [receipt["number"] for receipt in reply["receipts"]]
+
+    assert 200 == status
+    assert len(json.dumps(reply)) <= METHOD_LIMIT
+    assert len(numbers) > 100
+    assert list(range(200))[-len(numbers) :] == numbers
 
 
 def test_a_hub_that_is_away_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
