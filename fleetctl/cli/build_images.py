@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from fleetctl.manifest.schema import Fleet, IotHub, Via
 from fleetctl.project import Project
@@ -50,6 +50,7 @@ def bring_images(
 
     boards = _over_hub(fleet, models)
     hub, lock = settings(fleet.iothub, environment), lockfile.read(project.lockfile)
+    fleet = replace(fleet, iothub=hub)
     if not lock.images and not boards:
         return BuiltImages()
     wanted = wanted_images(fleet, lock, boards, Renderer.of(project.templates))
@@ -91,10 +92,10 @@ def missing_images(
     from fleetctl.images.fleet_images import wanted_images
     from fleetctl.render.renderer import Renderer
 
-    boards = _over_hub(fleet, models)
-    if not boards or not settings(fleet.iothub, environment).registry:
+    boards, hub = _over_hub(fleet, models), settings(fleet.iothub, environment)
+    if not boards or not hub.registry:
         return []
-    lock = lockfile.read(project.lockfile)
+    fleet, lock = replace(fleet, iothub=hub), lockfile.read(project.lockfile)
     wanted = wanted_images(fleet, lock, boards, Renderer.of(project.templates))
     return [each for each in wanted if each.locked(lock) is None]
 

@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fleetctl.errors import LockStale
+from fleetctl.images.base import DEFAULT
 from fleetctl.images.module_image import Files
 from fleetctl.lockfile import FleetLock, ModuleImage
 from fleetctl.manifest.schema import Fleet, Via
@@ -16,12 +17,13 @@ from fleetctl.transports.iothub_images import Read, machine_of, platform_of
 
 
 class Wanted(Struct, frozen=True):
-    """An image that boards need: for whose model, for which machine, and with which files."""
+    """An image that boards need: for whose model, for which machine, with which files, from which base."""
 
     model: str
     variant: str
     machine: str
     files: Files
+    base: str
     board: str  # one of those that need it
 
     @property
@@ -33,9 +35,18 @@ class Wanted(Struct, frozen=True):
         return content_digest(self.files)
 
     def locked(self, lock: FleetLock) -> ModuleImage | None:
-        """The image that the lock has, if it carries these very files."""
-        found = lock.images.get(self.model, {}).get(self.variant, {}).get(self.platform)
-        return found if found is not None and found.content == self.content else None
+        """The image that the lock has, if it carries these very files and is made from that base.
+
+        A tag is the same base, wherever it has moved to since: what it stands for is nobody's change here.
+        """
+        found = self.before(lock)
+        if found is None or found.content != self.content:
+            return None
+        return found if self.base in (found.base, found.base.partition("@")[0]) else None
+
+    def before(self, lock: FleetLock) -> ModuleImage | None:
+        """The image that the lock has in its place."""
+        return lock.images.get(self.model, {}).get(self.variant, {}).get(self.platform)
 
 
 class Makes(Protocol):
@@ -53,6 +64,7 @@ def wanted_images(fleet: Fleet, lock: FleetLock, boards: Collection[str], render
         FleetError: IoT Edge does not run on one of them.
     """
     found: dict[tuple[str, str, str], Wanted] = {}
+    base = fleet.iothub.base or DEFAULT
     for board in (fleet.boards[name] for name in boards):
         if board.via is not Via.IOTHUB:
             continue
@@ -63,17 +75,19 @@ def wanted_images(fleet: Fleet, lock: FleetLock, boards: Collection[str], render
         key = (board.model, board.variant.value, machine_of(board))
         if key not in found:
             platform_of(key[2])
-            found[key] = Wanted(*key, image_files(renderer.common(variant.artifact)), board.name)
+            found[key] = Wanted(*key, image_files(renderer.common(variant.artifact)), base, board.name)
     return list(found.values())
 
 
 def demand_images(wanted: Iterable[Wanted], lock: FleetLock) -> None:
-    """Raise `LockStale` where the lock lacks an image, or has one that carries other files."""
+    """Raise `LockStale` where the lock lacks an image, or has one with other files or from another base."""
     for each in wanted:
         if each.locked(lock) is None:
+            before = each.before(lock)
+            is_other = before is not None and before.content == each.content
             raise LockStale(
-                f"fleet.lock has no module image of {each.model} {each.variant} for {each.platform}, "
-                f"as {each.board} needs it",
+                f"fleet.lock has no module image of {each.model} {each.variant} for {each.platform}"
+                f"{f' from {each.base}' if is_other else ''}, as {each.board} needs it",
                 hint="`fleetctl build` makes it; commit the lock",
             )
 

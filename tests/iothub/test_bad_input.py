@@ -83,7 +83,7 @@ class Fleet:
         """Have the lock say that the image was made and pushed."""
         fleet, lock = load(self.project.manifest), lockfile.read(self.project.lockfile)
         (wanted,) = wanted_images(fleet, lock, list(fleet.boards), Renderer.of(self.project.templates))
-        made = ModuleImage(wanted.content, digest, "base", 1)
+        made = ModuleImage(wanted.content, digest, wanted.base, 1)
         lockfile.write(self.project.lockfile, with_images(lock, [(wanted, made)], ["toy"]))
 
 

@@ -19,6 +19,8 @@ from fleetctl.render.renderer import Renderer
 from fleetctl.schemas import SCHEMAS
 
 HUB = "iothub: {registry: registry.example/temples/fleet}\n"
+BASED = "iothub: {{registry: registry.example/temples/fleet, base: '{}'}}\n"
+DIGEST = "a" * 64  # of a base
 OVER_SSH = "board: raspberrypi5, model: toy, host: 192.0.2.3"
 
 
@@ -71,7 +73,10 @@ def lock_images(fleet: GitFleet) -> None:
     project, loaded = Project(fleet.manifest), load(fleet.manifest)
     lock = lockfile.read(project.lockfile)
     wanted = wanted_images(loaded, lock, list(loaded.boards), Renderer.of(project.templates))
-    images = {each.platform: ModuleImage(each.content, "d" * 64, "debian", 1) for each in wanted}
+    images = {
+        each.platform: ModuleImage(each.content, "d" * 64, f"{each.base}@sha256:{DIGEST}", 1)
+        for each in wanted
+    }
     lockfile.write(project.lockfile, replace(lock, images={"toy": {"int8": images}}))
 
 
@@ -120,6 +125,27 @@ def test_another_fleetctl_needs_images_anew(
     told = told_of_changes(tmp_path)
 
     assert ("false", "true") == (told["any"], told["images"])
+
+
+def test_another_base_needs_images_anew(
+    over_hub: GitFleet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the manifest says of it is what boards get; by tag or by digest, it is the same base."""
+    lock_images(over_hub)
+    over_hub.edit(HUB, BASED.format("debian.example/python:3.11"))
+    other = told_of_changes(tmp_path)["images"]
+    capsys.readouterr()
+    refused, said = main(["build", "--check"]), capsys.readouterr().err
+    lock_images(over_hub)
+    same = told_of_changes(tmp_path)["images"], main(["build", "--check"])
+
+    assert ("true", 11, ("false", 0)) == (other, refused, same)
+    assert "for linux/arm64 from debian.example/python:3.11, as karnak-01 needs it" in said
+    for digest, missing in ((DIGEST, "false"), ("b" * 64, "true")):
+        text = over_hub.manifest.read_text()
+        line = BASED.format(f"debian.example/python:3.11@sha256:{digest}")
+        over_hub.manifest.write_text("".join([*text.splitlines(keepends=True)[:-1], line]))
+        assert missing == told_of_changes(tmp_path)["images"]
 
 
 def test_images_that_nobody_could_make_are_not_asked_for(over_hub: GitFleet, tmp_path: Path) -> None:

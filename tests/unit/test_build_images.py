@@ -85,7 +85,9 @@ def test_images_are_made_once_and_locked(project: Project, said: Said, registry:
     assert all(remote.manifest(f"sha256:{image.digest}") for image in locked.values())
     assert all(f"{registry}/base:1@sha256:" in image.base for image in locked.values())
 
-    project.manifest.write_text(project.manifest.read_text().replace(registry, "127.0.0.1:9"))
+    for file in (project.manifest, project.lockfile):  # in one alone, the base would be another
+        file.write_text(file.read_text().replace(registry, "127.0.0.1:9"))
+    locked = lockfile.read(project.lockfile).images["toy"]["int8"]
     status, data, err = said("build")
     assert (0, False) == (status, data["lock_changed"]), err
     assert [False, False] == [each["built"] for each in data["images"]["toy"]["int8"].values()]
@@ -102,6 +104,18 @@ def test_images_are_made_anew_when_told(project: Project, said: Said) -> None:
     assert (0, False) == (status, data["lock_changed"]), err
     assert [True, True] == [each["built"] for each in data["images"]["toy"]["int8"].values()]
     assert before == lockfile.read(project.lockfile)
+
+
+def test_images_from_another_base_are_made(project: Project, said: Said, registry: str) -> None:
+    """Without a word of `--images`: the manifest asks for it."""
+    publish(OciRemote(f"oci://{registry}/other"), "1", {each: rootfs(FILES) for each in ("amd64", "arm64")})
+    said("build")
+    project.manifest.write_text(project.manifest.read_text().replace("/base:1", "/other:1"))
+    status, data, err = said("build")
+
+    assert (0, True) == (status, data["lock_changed"]), err
+    assert [True, True] == [each["built"] for each in data["images"]["toy"]["int8"].values()]
+    assert 0 == said("build", "--check")[0]
 
 
 def test_what_the_lock_lacks_is_said(project: Project, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
