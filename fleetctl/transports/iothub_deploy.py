@@ -276,8 +276,9 @@ def fall_back(to: Mapping[str, str | None]) -> Callable[[Standing], Mapping[str,
     """Tags of a board that goes back to the release named (None: the one before).
 
     Where that is what its former deployment brings it follows that again. Else it keeps the tags it has, and
-    moves for them no more, since it answered or was told to go back: a board that no deployment of ours is for
-    loses its module, and what that serves, where one of others lies below. One that serves nothing yet has none.
+    moves for them no more, since it answered or was told to go back: a board that no deployment of ours is
+    for loses its module, and what that serves, where one of others lies below. One that serves nothing yet
+    has none.
     """
 
     def tags(board: Standing) -> Mapping[str, Any]:

@@ -342,6 +342,19 @@ def test_a_hub_whose_queries_lag_sends_boards_back(world: IotHubWorld, releases:
     assert not tags(world, board.name)
 
 
+def test_a_wave_that_is_over_does_not_fail_for_what_is_left(world: IotHubWorld, releases: Releases) -> None:
+    """A hub that is too busy to have deployments cleared away takes nothing from boards that are proved."""
+    (board,) = world.boards(1)
+    said: list[str] = []
+    world.iothub.say = said.append
+    replies = world.transport.release([releases.order(board)])
+    assert "confirmed" == next(replies).data["state"]
+    world.clients.hub.service.faults.throttle = 8
+
+    assert [] == list(replies)
+    assert "still throttled" in said[-1]
+
+
 def test_a_board_that_goes_back_keeps_its_module(world: IotHubWorld, releases: Releases) -> None:
     """Where a deployment of others lies below, it is not followed instead of ours: it has no such module."""
     modules = {"$edgeAgent": {"properties.desired": {"schemaVersion": "1.1", "modules": {}}}}
