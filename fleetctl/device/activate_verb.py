@@ -17,6 +17,7 @@ from .files import Json
 from .records import Records
 from .recovery import recover
 from .release_files import FileRef, manifest_by_difference, parse_manifest, release_files
+from .repaired import is_proof_demanded
 from .snapshot import adopt
 from .space import make_room
 from .staging import stage
@@ -91,7 +92,7 @@ def prove_again(activation: Activation, digest: str, order: Json) -> Optional[Di
         or board.current != digest
         or board.good != digest
         or not activation.serves(digest)
-        or os.path.exists(board.in_state("repaired"))  # it may serve what was altered
+        or is_proof_demanded(board)  # it may serve what was altered
         or unit_is_other(board, digest, release_files(board, digest), activation.unit_folder)
     ):
         return None

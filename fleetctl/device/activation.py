@@ -21,6 +21,7 @@ from .pending import KEEPING, PROVED, REVERTING, TRYING, on_probation
 from .records import Records
 from .recovery import revert_lapsed
 from .release_files import altered_files, release_files
+from .repaired import is_environment_back, note_proved, take_environment_back
 from .services import Service, service_of
 from .space import collect
 from .staging import mend
@@ -33,6 +34,7 @@ from .way_back import release_before
 DEADLINE_S = 300.0
 CONFIRM_TIMEOUT_S = 30.0
 START_AGAIN_S = 60.0
+WITH_ENVIRONMENT_BEFORE = "the board went back to the Python environment of before, too"
 LAST_WORDS = 20  # lines of the service's log in an error
 
 
@@ -140,6 +142,15 @@ class Activation:
                 )
             time.sleep(POLL_S)
 
+    def start_again(self, digest: str, limit: float) -> None:
+        """Start the service on a kept release, if need be with the environment that it was proved with."""
+        try:
+            self.start(digest, limit)
+        except BoardError:
+            if is_environment_back(self.board) or not self.take_environment_back():
+                raise
+            self.start(digest, time.monotonic() + START_AGAIN_S)
+
     # keep
 
     def confirm(self, digest: str, told: Optional[Json] = None) -> Dict[str, Any]:
@@ -165,7 +176,7 @@ class Activation:
         self.records.with_room(lambda: note_serial(self.board, pending.get("signed")))
         self.records.with_room(lambda: self.board.set_good(digest))
         self.checkpoint("good-written")
-        remove(self.board.in_state("repaired"))
+        note_proved(self.board)
         receipt = self.records.receipt or {}
         if receipt.get("release") == digest and receipt.get("state") != "confirmed":
             self._record(dict(receipt, state="confirmed", time=utc(), **pending.get("told", {})))
@@ -213,13 +224,17 @@ class Activation:
         self.point_back(previous)
         self.checkpoint("swapped-back")
         # Twice: there is nothing else to fall back on.
-        trouble = self._serve_again(release, previous) and self._serve_again(release, previous)
+        trouble = self._serve_again(release, previous) and self._serve_again(release, previous, is_last=True)
         self.checkpoint("serving-again")
+        is_back = not trouble and is_environment_back(self.board)
+        remarks = [trouble] if trouble else [WITH_ENVIRONMENT_BEFORE] if is_back else []
         receipt.update(state="revert_failed" if trouble else "reverted", time=utc())
-        receipt["reasons"] = list(receipt.get("reasons", [])) + ([trouble] if trouble else [])
+        receipt["reasons"] = list(receipt.get("reasons", [])) + remarks
         receipt["restored"] = previous
         self._record(receipt)
         self.checkpoint("reversal-recorded")
+        if is_back:
+            note_proved(self.board)
         remove(self.board.in_state("pending.json"))
         fsync_directory(self.board.state)
         if not trouble:  # the release that failed stays a while: of one that is mended, most is the same
@@ -233,14 +248,23 @@ class Activation:
         elif self.board.current != previous:
             self.records.with_room(lambda: self.board.point_at(previous))
 
-    def _serve_again(self, release: str, previous: Optional[str]) -> str:
-        """Have the previous release served and proved; returns what is wrong, empty if nothing is."""
+    def take_environment_back(self) -> bool:
+        return self.records.with_room(lambda: take_environment_back(self.board))
+
+    def _serve_again(self, release: str, previous: Optional[str], is_last: bool = False) -> str:
+        """Have the previous release served and proved; returns what is wrong, empty if nothing is.
+
+        The last time, it starts anew, with the environment that it was proved with.
+        """
         try:
             if previous is None:
                 self.service(release).forget()
                 return ""
             if not self._same_manager(release, previous):
                 self.service(release).forget()
+            if is_last:
+                self.take_environment_back()
+                self.service(previous).stop()
             return self._prove_restored(previous)
         except Exception as error:  # noqa: BLE001 - whatever it was, the way back has to come to its end
             return "going back failed: %s" % (str(error) or type(error).__name__)

@@ -19,6 +19,7 @@ from .commands import run
 from .durable import atomic_write, fsync_directory, swap_link
 from .files import names, read_json, to_json
 from .layout import Board
+from .repaired import demand_proof, linked, venv
 
 WHEEL = re.compile(r"[A-Za-z0-9_.+!-]{1,200}\.whl\Z")
 PATIENCE_S = 1200  # an emulated or slow board takes minutes to unpack
@@ -58,23 +59,19 @@ def ensure_environment(
     if not is_whole(path):
         make_environment(path, wheels, folder, proof)
     checkpoint("environment-made")
-    demand_proof(board)  # before the link: whatever ends this in between, the board is proved once too often
+    is_by_hand = os.path.isdir(venv(board)) and not os.path.islink(venv(board))
+    before = name_aside(venv(board)) if is_by_hand else linked(board)
+    if board.current is not None:
+        # What serves runs on with the interpreter of before, and would meet the new one at the next boot
+        # only. Before the link: whatever ends this in between, the board is proved once too often.
+        demand_proof(board, board.current, None if is_linked(board, name) else before)
     checkpoint("proof-demanded")
     if is_linked(board, name):
         return True
-    if os.path.isdir(venv(board)) and not os.path.islink(venv(board)):
+    if is_by_hand:
         set_aside(venv(board))
     swap_link(venv(board), os.path.join("environments", name))
     return True
-
-
-def demand_proof(board: Board) -> None:
-    """Have the current release started anew and proved, though its files are right: what serves it runs on
-    with the interpreter of before, and would meet the new one at the next boot only.
-    """
-    current = board.current
-    if current is not None:
-        atomic_write(board.in_state("repaired"), current.encode() + b"\n")
 
 
 def is_in_use(board: Board, name: str) -> bool:
@@ -83,8 +80,7 @@ def is_in_use(board: Board, name: str) -> bool:
 
 
 def is_linked(board: Board, name: str) -> bool:
-    link = venv(board)
-    return os.path.islink(link) and os.readlink(link) == os.path.join("environments", name)
+    return linked(board) == os.path.join("environments", name)
 
 
 def loaded_environments(folder: str) -> Set[str]:
@@ -120,10 +116,6 @@ def is_whole(path: str) -> bool:
     )
 
 
-def venv(board: Board) -> str:
-    return os.path.join(board.root, "venv")
-
-
 def make_environment(path: str, wheels: Mapping[str, str], folder: str, proof: str) -> None:
     # In its final place, for its programs name it; without its record it counts as nothing.
     shutil.rmtree(path, ignore_errors=True)
@@ -146,11 +138,16 @@ def make_environment(path: str, wheels: Mapping[str, str], folder: str, proof: s
 
 def set_aside(path: str) -> None:
     """An environment that somebody made by hand keeps its bytes, under another name."""
+    folder = os.path.dirname(path)
+    os.rename(path, os.path.join(folder, name_aside(path)))
+    fsync_directory(folder)
+
+
+def name_aside(path: str) -> str:
     number = 1
     while os.path.lexists("%s.before.%d" % (path, number)):
         number += 1
-    os.rename(path, "%s.before.%d" % (path, number))
-    fsync_directory(os.path.dirname(path))
+    return "%s.before.%d" % (os.path.basename(path), number)
 
 
 def _run(argv: List[str]) -> None:

@@ -14,6 +14,7 @@ from .healthz import healthz, state_of
 from .kept_look import ground, keep_look
 from .records import Records
 from .release_files import FileRef, release_files
+from .repaired import is_proof_demanded
 from .survey import survey
 from .trust import described_trust
 from .unit_files import unit_changes, unit_of
@@ -70,7 +71,7 @@ def look(call: Call, current: Optional[str], wanted: Mapping[str, FileRef], pyth
         "current": current,
         "good": board.good,
         "pending": records.pending or None,
-        "repaired": os.path.exists(board.in_state("repaired")),
+        "repaired": is_proof_demanded(board),
         "foreign": bool(foreign_names(board)),
         "files": files,
         "altered": altered,

@@ -20,12 +20,12 @@ from .environment import (
     is_in_use,
     is_whole,
     loaded_environments,
-    venv,
 )
 from .files import sha256_file
 from .layout import DIGEST, Board
 from .pending import KEEPING, why_lapsed
 from .records import Records
+from .repaired import environment_before, linked
 from .service_user import ensure_user, user_name
 from .space import MARGIN_BYTES
 from .trust import ensure_trust
@@ -98,7 +98,7 @@ def prepare_environment(call: Call, wheels: Dict[str, str], sizes: Dict[str, int
         raise BoardError("bad-request", "proof is not a short statement")
     changed = ensure_environment(board, wheels, folder, proof, call.checkpoint)
     shutil.rmtree(folder, ignore_errors=True)  # made, they are only a second copy
-    drop_old_environments(board.root, name, venv(board))
+    drop_old_environments(board, name)
     return changed
 
 
@@ -112,12 +112,12 @@ def refuse_on_probation(board: Board) -> None:
         )
 
 
-def drop_old_environments(root: str, keep: str, link: str) -> None:
-    """Remove those but the one of `venv`, the one before, and any that a process still runs from: a service
-    keeps the one that it was started with, however often `venv` changes meanwhile.
+def drop_old_environments(board: Board, keep: str) -> None:
+    """Remove those but the one of `venv`, the one before, that of the last proof, and any that a process
+    still runs from: a service keeps the one that it was started with, however often `venv` changes meanwhile.
     """
-    folder = os.path.join(root, "environments")
-    kept = {keep, os.path.basename(os.readlink(link))}
+    folder = os.path.join(board.root, "environments")
+    kept = {keep, *(os.path.basename(link or "") for link in (linked(board), environment_before(board)))}
     others = [name for name in os.listdir(folder) if name not in kept]
     if len(others) < 2:
         return

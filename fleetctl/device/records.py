@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, TypeVar
 
 from .call import Checkpoint
 from .durable import atomic_write, is_full, remove, shorten
@@ -14,6 +14,8 @@ from .layout import Board
 from .pending import is_whole, of_damaged_record
 
 HISTORY_LIMIT = 1 << 20
+
+Done = TypeVar("Done")
 
 
 class Records:
@@ -30,15 +32,15 @@ class Records:
         if not os.path.exists(self._ballast):
             atomic_write(self._ballast, os.urandom(self.BALLAST_BYTES), 0o600)
 
-    def with_room(self, write: Callable[[], None]) -> None:
+    def with_room(self, write: Callable[[], Done]) -> Done:
         """Write what must not fail for want of room: the ballast is given up for it."""
         try:
-            write()
+            return write()
         except OSError as error:
             if not is_full(error) or not os.path.exists(self._ballast):
                 raise
             remove(self._ballast)
-            write()
+            return write()
 
     def write(self, name: str, value: Json) -> None:
         path, data = self._board.in_state(name), to_json(value)

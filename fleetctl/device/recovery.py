@@ -64,6 +64,10 @@ def settle_link(activation: Activation) -> str:
             return "pending"
         activation.note_reverting(receipt_of_lapsed(activation, pending, reason))
     activation.point_back(pending.get("previous"))
+    try:
+        activation.take_environment_back()  # nobody knows whether it or the release could not serve
+    except OSError as error:
+        complain("cannot go back to the environment of before: %s" % error)
     return "reverting"
 
 

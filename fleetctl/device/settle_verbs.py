@@ -118,7 +118,7 @@ def recover(call: Call) -> Dict[str, Any]:
         current = call.board.current
         if current and not activation.serves(current):
             mend(call.board, current)
-            activation.start(current, time.monotonic() + number(call.request, "deadline", 60.0))
+            activation.start_again(current, time.monotonic() + number(call.request, "deadline", 60.0))
         return {"state": state, "current": current}
 
 

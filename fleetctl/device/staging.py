@@ -12,6 +12,7 @@ from .durable import atomic_write, fsync_directory, remove
 from .files import sha256_file
 from .layout import Board
 from .release_files import FileRef, altered_files, parse_manifest
+from .repaired import demand_proof
 from .talk import complain
 
 
@@ -51,7 +52,7 @@ def repair(board: Board, digest: str, manifest: str, files: Mapping[str, FileRef
     if sha256_file(manifest_path) != digest:  # first: without it, the release is not even known as current
         atomic_write(manifest_path, manifest.encode("utf-8"))
     if board.current == digest and altered_files(board, digest):
-        atomic_write(board.in_state("repaired"), digest.encode() + b"\n")
+        demand_proof(board, digest)
     for path, ref in files.items():
         target = os.path.join(folder, path)
         if sha256_file(target) != ref.sha256:
