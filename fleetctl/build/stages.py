@@ -16,7 +16,7 @@ from fleetctl.build.inputs import BUILDER
 from fleetctl.compatibility.requirements import Requirements
 from fleetctl.errors import BuildError
 from fleetctl.lockfile import Compilation, Pending
-from fleetctl.manifest.schema import Head, Model, Task, VariantName, WallsDataset, Weights
+from fleetctl.manifest.schema import Head, Model, VariantName, Weights
 from fleetctl.models import fonts, imagenet, network
 from fleetctl.models.card.subject import Subject
 from fleetctl.models.dataset_digest import fonts_of
@@ -28,12 +28,6 @@ from fleetctl.models.progress import Progress
 from fleetctl.models.reader import Trained
 from fleetctl.models.requirements import requirements
 from fleetctl.models.samples import Samples, Split
-
-BUILDABLE = {
-    Task.CLASSIFICATION: tuple(VariantName),
-    # A detector's training makes its own batches, which quantization-aware training would have to share.
-    Task.DETECTION: tuple(variant for variant in VariantName if variant is not VariantName.INT8_QAT),
-}
 
 
 class Converted(Struct, frozen=True):
@@ -176,7 +170,7 @@ def toolchain(model: Model) -> Mapping[str, str]:
     """
     from fleetctl.models.tensorflow import tensorflow
 
-    _demand_buildable(model)
+    network.demand_buildable(model)
     architecture = model.architecture
     tools = {"fleetctl builder": BUILDER, **fonts.versions(fonts_of(model.dataset))}
     if architecture.weights is Weights.IMAGENET:
@@ -215,20 +209,3 @@ def _versions(*packages: str) -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
-
-
-def _demand_buildable(model: Model) -> None:
-    if (model.task is Task.DETECTION) != isinstance(model.dataset, WallsDataset):
-        raise BuildError(
-            f"model {model.name}: the dataset is not one for {model.task}",
-            hint="detectors learn from walls, readers from everything else",
-        )
-    if model.task is Task.CLASSIFICATION:
-        network.demand_buildable(model)
-    buildable = BUILDABLE[model.task]
-    unknown = [variant for variant in model.variants if variant not in buildable]
-    if unknown:
-        raise BuildError(
-            f"model {model.name}: the variant {', '.join(unknown)} of a {model.task} model cannot be built",
-            hint=f"use one of {', '.join(buildable)}",
-        )

@@ -1,6 +1,6 @@
 """`load`: from a path to a valid `Fleet`, or to every problem at once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from fleetctl.errors import ManifestError
 from fleetctl.manifest import plain_fleet
 from fleetctl.manifest.boards import Boards, check_references
+from fleetctl.manifest.buildable import obstacles
 from fleetctl.manifest.collector import collector_paused
 from fleetctl.manifest.complaints import INVALID, Complaint
 from fleetctl.manifest.compounds import Entry
@@ -17,16 +18,15 @@ from fleetctl.manifest.known_differences import check_rules
 from fleetctl.manifest.membership import Membership
 from fleetctl.manifest.remembered import FLEET, VALID, remember
 from fleetctl.manifest.schema import (
-    ArchitectureName,
     DriftPolicy,
     Fleet,
     FolderDataset,
     IotHub,
     Model,
     RolloutPolicy,
-    Task,
     WallsDataset,
 )
+from fleetctl.manifest.tree import Node, Pairs
 from fleetctl.manifest.waves import check_waves
 
 
@@ -107,20 +107,19 @@ def _model(name: str, entry: Entry, complaints: list[Complaint]) -> Model | None
         return None
     folder = Path(entry.key.mark.name).absolute().parent
     model = Model(name=name, **{**values, "dataset": _beside(folder, values["dataset"])})
-    complaints += (Complaint(entry.key, what, hint) for what, hint in _at_odds(model))
+    complaints += (Complaint(_place(entry, setting), what, hint) for setting, what, hint in obstacles(model))
     return model
 
 
-def _at_odds(model: Model) -> Iterator[tuple[str, str]]:
-    """What does not go with the task of a model, and what to write instead."""
-    detects = model.task is Task.DETECTION
-    if detects != isinstance(model.dataset, WallsDataset):
-        hint = "write `kind: walls`" if detects else "write `task: detection`, or another kind of dataset"
-        yield f"the dataset is not one for {model.task}", hint
-    ssd = model.architecture.name is ArchitectureName.SSD_MOBILENET_V1
-    if detects != ssd:
-        names = [name for name in ArchitectureName if (name is ArchitectureName.SSD_MOBILENET_V1) == detects]
-        yield f"{model.architecture.name} is no architecture for {model.task}", f"write {' or '.join(names)}"
+def _place(entry: Entry, setting: str) -> Node:
+    """Where a model says `setting`, such as `training.epochs`; its name, where it does not."""
+    node = entry.node
+    for word in setting.split("."):
+        said = {key.text: child for key, child in node.pairs} if isinstance(node, Pairs) else {}
+        if word not in said:
+            return entry.key
+        node = said[word]
+    return node
 
 
 def _has_invalid(values: Mapping[str, Any]) -> bool:

@@ -166,7 +166,7 @@ GATES = Record(
         Field("max_drop", FRACTION, "most accuracy a variant may lose against float32"),
         Field("max_class_drop", FRACTION, "the same for any one class"),
         Field("min_tpu_ops", FRACTION, "least share of operations mapped to the Edge TPU"),
-        Field("max_size", SIZE, "largest model file; a bare number is bytes"),
+        Field("max_size", SIZE, "largest `model.tflite`; a bare number is bytes"),
     ),
     build=Gates,
     defaults=Gates,

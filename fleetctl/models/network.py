@@ -6,66 +6,20 @@ from typing import Any
 import numpy as np
 
 from fleetctl.errors import BuildError
-from fleetctl.manifest.schema import Architecture, ArchitectureName, Head, Model, Weights
+from fleetctl.manifest.buildable import obstacles
+from fleetctl.manifest.schema import Architecture, ArchitectureName, Model, Weights
 from fleetctl.models import efficientnet_lite, imagenet
 from fleetctl.models.tensorflow import tensorflow
 
 # Keras' default of 0.999 takes thousands of steps to forget its start: a network trained for a few thousand
 # steps would be evaluated with statistics it never had.
 _BATCHNORM_MOMENTUM = 0.9
-_SMALLEST = 32  # pixels: the networks halve their input five times
-_NETWORKS = (ArchitectureName.MOBILENET_V2, ArchitectureName.EFFICIENTNET_LITE0)
 
 
 def demand_buildable(model: Model) -> None:
-    """Raise `BuildError` unless `build` can make this reader's network; nothing heavy is imported."""
-    architecture = model.architecture
-    name = architecture.name
-    height, width, channels = architecture.input
-    if name not in _NETWORKS:
-        raise BuildError(
-            f"architecture '{name}' is not one that readers are built from",
-            hint=f"use {' or '.join(_NETWORKS)}",
-        )
-    if min(height, width) < _SMALLEST or channels not in (1, 3):
-        raise BuildError(
-            f"{name} cannot take an input of {height}x{width}x{channels}",
-            hint=f"give it at least {_SMALLEST}x{_SMALLEST} pixels, and 1 or 3 channels",
-        )
-    if not 1 <= architecture.blocks <= len(efficientnet_lite.BLOCKS):
-        raise BuildError(
-            f"{name} has no {architecture.blocks} blocks",
-            hint=f"`blocks` is from 1 to {len(efficientnet_lite.BLOCKS)}",
-        )
-    if architecture.weights is Weights.IMAGENET and name is not ArchitectureName.EFFICIENTNET_LITE0:
-        raise BuildError(
-            f"there are no ImageNet weights for {name}", hint="use efficientnet_lite0, or `weights: random`"
-        )
-    if architecture.head is Head.LOGISTIC_REGRESSION and architecture.weights is not Weights.IMAGENET:
-        raise BuildError(
-            "a logistic regression needs the features of a network that has learnt something",
-            hint="use `weights: imagenet`, or `head: dense`",
-        )
-    if architecture.members > 1 and not _learns_at_any_size(architecture):
-        raise BuildError(
-            f"{name} with a {architecture.head} head has one member, not {architecture.members}",
-            hint="use efficientnet_lite0 with `head: dense`, or leave `members` out",
-        )
-    if model.training.small_epochs and not _learns_at_any_size(architecture):
-        raise BuildError(
-            f"{name} with a {architecture.head} head cannot learn from smaller pictures first",
-            hint="use efficientnet_lite0 with `head: dense`, or leave `small_epochs` out",
-        )
-    small, epochs = model.training.small_epochs, model.training.epochs
-    if small > epochs:
-        raise BuildError(
-            f"`small_epochs` ({small}) are of `epochs`, which are {epochs}",
-            hint="lower `training.small_epochs`",
-        )
-
-
-def _learns_at_any_size(architecture: Architecture) -> bool:
-    return architecture.name is ArchitectureName.EFFICIENTNET_LITE0 and architecture.head is Head.DENSE
+    """Raise `BuildError` where no build can make a model; nothing heavy is imported."""
+    for obstacle in obstacles(model):
+        raise BuildError(f"model {model.name}: {obstacle.what}", hint=obstacle.hint)
 
 
 def build(architecture: Architecture, classes: int, *, any_size: bool = False) -> Any:

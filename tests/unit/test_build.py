@@ -16,7 +16,17 @@ from fleetctl.build.builder import build, check
 from fleetctl.build.resolve import load_artifact, resolve
 from fleetctl.build.stages import Measured
 from fleetctl.errors import BuildError, GateRefused, LockHeld, LockStale, UsageError
-from fleetctl.manifest.schema import Fleet, Gates, Model, Task, Training, VariantName, WallsDataset
+from fleetctl.manifest.schema import (
+    Architecture,
+    ArchitectureName,
+    Fleet,
+    Gates,
+    Model,
+    Task,
+    Training,
+    VariantName,
+    WallsDataset,
+)
 from fleetctl.models.progress import Progress
 from fleetctl.models.reader import Trained
 from fleetctl.models.samples import Samples, Split
@@ -478,7 +488,12 @@ def test_check_builds_nothing(tmp_path: Path) -> None:
     [
         ({"task": Task.DETECTION}, "model toy: the dataset is not one for detection"),
         (
-            {"task": Task.DETECTION, "dataset": WallsDataset(), "variants": (VariantName.INT8_QAT,)},
+            {
+                "task": Task.DETECTION,
+                "dataset": WallsDataset(),
+                "architecture": Architecture(ArchitectureName.SSD_MOBILENET_V1, input=(224, 224, 1)),
+                "variants": (VariantName.INT8_QAT,),
+            },
             "model toy: the variant int8-qat of a detection model cannot be built",
         ),
     ],

@@ -37,6 +37,17 @@ def test_one_bad_line(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.
     assert problems_of("\n".join([*lines, ""]).encode(), tmp_path, monkeypatch) == case["says"]
 
 
+def test_small_epochs_are_some_of_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There cannot be more of them, of the one network that may have them."""
+    data = BASE.replace("mobilenet_v2", "efficientnet_lite0").replace("20}", "20, small_epochs: 21}")
+
+    (said,) = problems_of(data.encode(), tmp_path, monkeypatch)
+    assert said == (
+        "fleet.yaml:10:42: models.reader.training.small_epochs: `small_epochs` (21) are of `epochs`, "
+        "which are 20; lower `training.small_epochs`"
+    )
+
+
 def test_quotes_count_however_often_a_word_was_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A number is no text, though the same digits were one in quotes before; texts are remembered by kind."""
     labels = 'labels: {a: "7", b: "7", c: x, d: x, e: 7}'

@@ -311,7 +311,7 @@ def test_other_variants_are_refused(built: Built, variant: VariantName) -> None:
 @pytest.mark.parametrize(
     ("architecture", "message"),
     [
-        (Architecture(name="resnet"), "architecture 'resnet' is not one"),
+        (Architecture(ArchitectureName.SSD_MOBILENET_V1), "ssd_mobilenet_v1 is no architecture for"),
         (Architecture(input=(16, 16, 1)), "cannot take an input of 16x16x1"),
         (Architecture(input=(48, 32, 2)), "cannot take an input of 48x32x2"),
     ],

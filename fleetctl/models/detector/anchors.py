@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fleetctl.manifest.buildable import TILE_OVERLAP
 from fleetctl.models.detector.geometry import Boxes
 from fleetctl.models.detector.scenes import Scene
 
 STRIDE = 16  # input pixels from cell to cell of the one feature map: no two signs' centres lie closer
 COUNT = 6  # anchors of a cell
-OVERLAP = 112  # pixels that neighbouring tiles share: a whole sign lies in one of them
 
 _ROUNDS = 100
 _QUICK = 4000  # boxes suffice to find the sizes
@@ -48,7 +48,7 @@ def specification(scenes: Sequence[Scene], *, seed: int = 0) -> dict[str, Any]:
         "min_score": 0.5,
         "max_iou": 0.5,
         "most": 1000,
-        "overlap": OVERLAP,
+        "overlap": TILE_OVERLAP,
     }
 
 

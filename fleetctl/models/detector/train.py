@@ -10,13 +10,14 @@ import numpy as np
 from msgspec import Struct, to_builtins
 
 from fleetctl.errors import BuildError
-from fleetctl.manifest.schema import Architecture, ArchitectureName, Model, Training
+from fleetctl.manifest.schema import Architecture, Model, Training
 from fleetctl.models import checkpoints, keras_file
 from fleetctl.models.checkpoints import Checkpoint, Resumable
 from fleetctl.models.detector import anchors, network
 from fleetctl.models.detector.lessons import Batch, Lessons
 from fleetctl.models.detector.loss import loss
 from fleetctl.models.detector.scenes import Scene, Scenes
+from fleetctl.models.network import demand_buildable
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.tensorflow import tensorflow
 from fleetctl.store import canonical_json
@@ -25,8 +26,6 @@ _WEIGHT_DECAY = 0.01
 _WARMUP = 0.05  # fraction of the steps
 _CLIP = 5.0  # norm of a step's gradients
 _AHEAD = 3  # batches prepared while the network learns
-_MULTIPLE = 32  # pixels: the backbone halves its input five times, and cells are counted without remainders
-_SMALLEST = 2 * anchors.OVERLAP  # pixels: neighbouring tiles share at most half a side
 
 
 class TrainedDetector(Struct, frozen=True):
@@ -63,7 +62,7 @@ def train(model: Model, scenes: Scenes, *, workdir: Path, progress: Progress = s
         WriteError: the checkpoint or the weights cannot be written.
         ToolchainMissing: TensorFlow 2.15 is not installed.
     """
-    _demand_buildable(model)
+    demand_buildable(model)
     spec = preprocess_spec(model.architecture)
     detection = anchors.specification(scenes.train, seed=model.training.seed)
 
@@ -168,26 +167,3 @@ def _identity(scenes: tuple[Scene, ...], model: Model, detection: Mapping[str, A
         digest.update(np.ascontiguousarray(scene.image).data)
         digest.update(np.ascontiguousarray(scene.boxes).data)
     return digest.hexdigest()
-
-
-def _demand_buildable(model: Model) -> None:
-    architecture = model.architecture
-    height, width, channels = architecture.input
-    if architecture.name is not ArchitectureName.SSD_MOBILENET_V1:
-        raise BuildError(
-            f"architecture {architecture.name!r} is no detector",
-            hint=f"use {ArchitectureName.SSD_MOBILENET_V1}",
-        )
-    uneven = height % _MULTIPLE or width % _MULTIPLE
-    if uneven or min(height, width) < _SMALLEST or channels not in (1, 3):
-        raise BuildError(
-            f"ssd_mobilenet_v1 cannot take an input of {height}x{width}x{channels}",
-            hint=f"give sides of at least {_SMALLEST} pixels, multiples of {_MULTIPLE}, and 1 or 3 channels",
-        )
-    if architecture.members > 1:
-        raise BuildError(
-            f"ssd_mobilenet_v1 has one member, not {architecture.members}", hint="leave `members` out"
-        )
-    for setting in ("small_epochs", "drawn_only"):
-        if getattr(model.training, setting):
-            raise BuildError(f"`{setting}` is for readers", hint=f"leave `training.{setting}` out")

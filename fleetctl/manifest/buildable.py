@@ -1,0 +1,156 @@
+"""Models that no build could make, whatever the machine and the photos: seen before anything is trained."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fleetctl.manifest.schema import (
+    Architecture,
+    ArchitectureName,
+    ArchiveDataset,
+    FolderDataset,
+    Head,
+    Model,
+    RenderedDataset,
+    RepresentativeSource,
+    Task,
+    VariantName,
+    WallsDataset,
+    Weights,
+)
+
+BUILDABLE = {
+    Task.CLASSIFICATION: tuple(VariantName),
+    # A detector's training makes its own batches, which quantization-aware training would have to share.
+    Task.DETECTION: tuple(variant for variant in VariantName if variant is not VariantName.INT8_QAT),
+}
+TILE_OVERLAP = 112  # pixels that neighbouring tiles share: a whole sign lies in one of them
+
+_SMALLEST_TILE = 2 * TILE_OVERLAP  # pixels: neighbouring tiles share at most half a side
+_MULTIPLE = 32  # pixels of a tile: cells are counted without remainders
+_SMALLEST = 32  # pixels: the networks halve their input five times
+_LEAST_ALPHA = 1 / 32  # of MobileNet v1, whose first layer has 32 channels and keeps this share, rounded down
+
+
+class Obstacle(NamedTuple):
+    """Why a model cannot be built, and what to write instead. `setting` is at fault; empty: the whole."""
+
+    setting: str
+    what: str
+    hint: str
+
+
+def obstacles(model: Model) -> Iterator[Obstacle]:
+    """Everything that keeps a model from being built."""
+    detects = model.task is Task.DETECTION
+    if detects != isinstance(model.dataset, WallsDataset):
+        hint = "write `kind: walls`" if detects else "write `task: detection`, or another kind of dataset"
+        yield Obstacle("", f"the dataset is not one for {model.task}", hint)
+    if detects != (model.architecture.name is ArchitectureName.SSD_MOBILENET_V1):
+        names = [name for name in ArchitectureName if (name is ArchitectureName.SSD_MOBILENET_V1) == detects]
+        what = f"{model.architecture.name} is no architecture for {model.task}"
+        yield Obstacle("", what, f"write {' or '.join(names)}")
+    elif detects:
+        yield from _of_a_detector(model)
+    else:
+        yield from _of_a_reader(model)
+    yield from _of_variants(model)
+
+
+def _of_variants(model: Model) -> Iterator[Obstacle]:
+    buildable = BUILDABLE[model.task]
+    unknown = [variant for variant in model.variants if variant not in buildable]
+    if unknown:
+        what = f"the variant {', '.join(unknown)} of a {model.task} model cannot be built"
+        yield Obstacle("variants", what, f"use one of {', '.join(buildable)}")
+    if model.gates.min_tpu_ops is not None and VariantName.EDGETPU not in model.variants:
+        yield Obstacle(
+            "gates.min_tpu_ops",
+            "a gate for the variant edgetpu, which is not among the `variants`",
+            "add edgetpu to `variants`, or leave the gate out",
+        )
+
+
+def _of_a_reader(model: Model) -> Iterator[Obstacle]:
+    architecture, training = model.architecture, model.training
+    name = architecture.name
+    height, width, channels = architecture.input
+    if min(height, width) < _SMALLEST or channels not in (1, 3):
+        yield Obstacle(
+            "architecture.input",
+            f"{name} cannot take an input of {height}x{width}x{channels}",
+            f"give it at least {_SMALLEST}x{_SMALLEST} pixels, and 1 or 3 channels",
+        )
+    if architecture.weights is Weights.IMAGENET and name is not ArchitectureName.EFFICIENTNET_LITE0:
+        yield Obstacle(
+            "architecture.weights",
+            f"there are no ImageNet weights for {name}",
+            "use efficientnet_lite0, or `weights: random`",
+        )
+    if architecture.head is Head.LOGISTIC_REGRESSION and architecture.weights is not Weights.IMAGENET:
+        yield Obstacle(
+            "architecture.head",
+            "a logistic regression needs the features of a network that has learnt something",
+            "use `weights: imagenet`, or `head: dense`",
+        )
+    if architecture.members > 1 and not _learns_at_any_size(architecture):
+        yield Obstacle(
+            "architecture.members",
+            f"{name} with a {architecture.head} head has one member, not {architecture.members}",
+            "use efficientnet_lite0 with `head: dense`, or leave `members` out",
+        )
+    if training.small_epochs and not _learns_at_any_size(architecture):
+        yield Obstacle(
+            "training.small_epochs",
+            f"{name} with a {architecture.head} head cannot learn from smaller pictures first",
+            "use efficientnet_lite0 with `head: dense`, or leave `small_epochs` out",
+        )
+    if training.small_epochs > training.epochs:
+        yield Obstacle(
+            "training.small_epochs",
+            f"`small_epochs` ({training.small_epochs}) are of `epochs`, which are {training.epochs}",
+            "lower `training.small_epochs`",
+        )
+    yield from _of_representatives(model)
+
+
+def _learns_at_any_size(architecture: Architecture) -> bool:
+    return architecture.name is ArchitectureName.EFFICIENTNET_LITE0 and architecture.head is Head.DENSE
+
+
+def _of_representatives(model: Model) -> Iterator[Obstacle]:
+    """A source of representative samples that the dataset has none of."""
+    match model.dataset:
+        case RenderedDataset():
+            lacking = RepresentativeSource.PHOTOS
+        case ArchiveDataset() | FolderDataset(rendered=0):
+            lacking = RepresentativeSource.RENDERED
+        case _:
+            return
+    if model.quantization.source is lacking:
+        kind = "photos" if lacking is RepresentativeSource.PHOTOS else "drawn samples"
+        yield Obstacle("quantization.source", f"the dataset has no {kind}", "write `source: all`")
+
+
+def _of_a_detector(model: Model) -> Iterator[Obstacle]:
+    architecture = model.architecture
+    height, width, channels = architecture.input
+    uneven = height % _MULTIPLE or width % _MULTIPLE
+    if uneven or min(height, width) < _SMALLEST_TILE or channels not in (1, 3):
+        yield Obstacle(
+            "architecture.input",
+            f"ssd_mobilenet_v1 cannot take an input of {height}x{width}x{channels}",
+            f"give sides of at least {_SMALLEST_TILE} pixels, multiples of {_MULTIPLE}, and 1 or 3 channels",
+        )
+    if architecture.alpha < _LEAST_ALPHA:
+        yield Obstacle(
+            "architecture.alpha",
+            f"ssd_mobilenet_v1 has no channel left at an alpha of {architecture.alpha:g}",
+            f"raise it to at least {_LEAST_ALPHA:g}",
+        )
+    if architecture.members > 1:
+        what = f"ssd_mobilenet_v1 has one member, not {architecture.members}"
+        yield Obstacle("architecture.members", what, "leave `members` out")
+    for setting in ("small_epochs", "drawn_only"):
+        if getattr(model.training, setting):
+            hint = f"leave `training.{setting}` out"
+            yield Obstacle(f"training.{setting}", f"`{setting}` is for readers", hint)
