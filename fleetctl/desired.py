@@ -21,6 +21,7 @@ from fleetctl.project import Project
 from fleetctl.release import Release
 from fleetctl.render import kept
 from fleetctl.signing.signing import UNSIGNED, Barred, Signing, open_signing
+from fleetctl.smoke import BUDGET, CONTRACT, MODEL, Judgement, Ordered, judge
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Holding, Order
 
@@ -82,6 +83,18 @@ class Desired(Struct, frozen=True):
             BuildError: a file of an artifact is absent or was altered; nothing was sent.
         """
         return {name: seal(self._order(name, commit)) for name in boards}
+
+    def judge(self, name: str, evidence: Mapping[str, Any]) -> Judgement:
+        """Hold a receipt against what git says that the board should run; the store is only read.
+
+        Raises:
+            BuildError: the contract is not in the store, or was altered.
+        """
+        board, files = self.fleet.boards[name], self.releases[name].files
+        rendered = self.renderer.render(board, self.artifacts[name], self.fleet.models[board.model].smoke)
+        contract = BlobStore(self.project.store).get(files[CONTRACT].sha256)
+        ordered = Ordered(name, self.releases[name].digest, files[MODEL].sha256)
+        return judge(contract, json.loads(rendered[BUDGET]), evidence, ordered)
 
     def _order(self, name: str, commit: str) -> Order:
         board = self.fleet.boards[name]

@@ -1,6 +1,6 @@
 """`fleetctl smoke`: the golden questions, asked of what is serving now."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,7 +15,10 @@ from fleetctl.cli.options import (
     TransportOption,
 )
 from fleetctl.cli.result import show
-from fleetctl.transports.base import Order, Reply
+from fleetctl.transports.base import Reply
+
+if TYPE_CHECKING:
+    from fleetctl.desired import Desired
 
 
 def smoke(
@@ -32,13 +35,11 @@ def smoke(
     """
     from fleetctl.cli.session import READ_DEADLINE, open_session
     from fleetctl.desired import desired_fleet
-    from fleetctl.revision import working_commit
 
     session = open_session(file, on, transport, faults)
     desired = desired_fleet(session.project, session.fleet, session.selection.boards)
-    orders = desired.orders(session.selection.boards, working_commit(session.project))
     replies = session.transport.probe(session.boards, deadline=READ_DEADLINE)
-    results = [_judged(orders[reply.board], reply) for reply in replies if reply.board in orders]
+    results = [_judged(desired, reply) for reply in replies if reply.board in desired.releases]
     results.sort(key=lambda result: result["outcome"] == "passed")
     show(
         output,
@@ -51,15 +52,14 @@ def smoke(
         raise typer.Exit(1)
 
 
-def _judged(order: Order, reply: Reply) -> dict[str, Any]:
+def _judged(desired: "Desired", reply: Reply) -> dict[str, Any]:
     from fleetctl.observation import latency_p95_ms
-    from fleetctl.smoke import judge_order
 
     if not reply.ok:
         return _result(reply.board, reply.status.value, [reply.error], None, None)
     said = reply.data.get("receipt")
     receipt = said if isinstance(said, dict) else {}
-    judgement = judge_order(order, receipt)
+    judgement = desired.judge(reply.board, receipt)
     p95 = latency_p95_ms(receipt)
     agreement = next((check.measured for check in judgement.checks if check.name == "agreement"), None)
     return _result(reply.board, judgement.outcome.value, list(judgement.reasons), agreement, p95)

@@ -101,6 +101,20 @@ def test_the_whole_story(fleetctl: Fleetctl) -> None:
     assert "nothing to do: 3 boards already do what git says" in fleetctl("rollout", "--yes").err
 
 
+def test_smoke_writes_nothing_into_the_store(fleetctl: Fleetctl) -> None:
+    """It only asks and judges, so it works where the store can only be read."""
+    fleetctl("rollout", "--yes")
+    store = Path("model_artifacts/store")
+    edit("threshold: 0.6", "threshold: 0.7")  # what boards should run has files that no rollout made yet
+    before = sorted(store.rglob("*"))
+    said = fleetctl("smoke", "-o", "json").json["boards"]
+
+    assert before == sorted(store.rglob("*"))
+    assert {"luxor-01": "passed", "karnak-01": "failed"}.items() <= {
+        b["board"]: b["outcome"] for b in said
+    }.items()
+
+
 def test_one_value_touches_the_boards_it_concerns(fleetctl: Fleetctl) -> None:
     """Changing a group's value plans exactly its boards, names the value, and sends no model."""
     fleetctl("rollout", "--yes")
