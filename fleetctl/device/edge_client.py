@@ -32,6 +32,11 @@ class HubClient:
         self._client.on_connection_state_change = lambda: on_desired() if self._client.connected else None
         self._client.connect()
 
+    @property
+    def is_connected(self) -> bool:
+        """False also after what the SDK does not try again by itself; any call to the hub then connects."""
+        return bool(self._client.connected)
+
     def twin(self) -> Dict[str, Any]:
         return dict(self._client.get_twin())
 

@@ -39,7 +39,7 @@ class Reports:
         Raises whatever the hub's SDK raises.
         """
         lasting = dict(head, seen=_lasting(seen))
-        if lasting == self._told and time.monotonic() < self._stale_at:
+        if lasting == self._told and time.monotonic() < self._stale_at and self._hub.is_connected:
             return
         self._write(self._beside(head, dict.fromkeys(self._pieces["reply"], ""), seen))
         self._told, self._stale_at = lasting, time.monotonic() + _SAME_AGAIN_S

@@ -31,6 +31,7 @@ class PlayedHub:
         self.desired = desired
         self.reported_twin: dict[str, Any] = {}
         self.absent = absent
+        self.is_connected = True
         self.turned_away = turned_away or {}
         self.calls: Counter[str] = Counter()
         self.reports: list[dict[str, Any]] = []
@@ -276,8 +277,8 @@ def test_an_order_that_cannot_be_followed_is_not_tried_for_ever(monkeypatch: pyt
 
 
 def test_a_board_tells_what_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each report counts against what the hub takes in a day: time, load and warmth alone are not worth one,
-    and what the board runs, or that it is throttled, is told at the next look."""
+    """Each report counts against what the hub takes in a day: time, load and warmth alone are not worth one
+    while the hub is there, and what the board runs, or that it is throttled, is told at the next look."""
     looks = iter(range(1, 1000))
 
     class Restless(PlayedBoard):
@@ -303,10 +304,14 @@ def test_a_board_tells_what_has_changed(monkeypatch: pytest.MonkeyPatch) -> None
         looked(5)
         board.throttled = True
         looked(5)
+        assert 3 == len(hub.reports)
+        hub.is_connected = False  # whatever is told connects it again
+        looked(5)
 
     run(hub, board, change)
 
-    assert ["r", "s", "s"] == [unpack(report["observation"])["current"] for report in hub.reports]
+    assert len(hub.reports) > 4
+    assert ["r", "s", "s", "s"] == [unpack(report["observation"])["current"] for report in hub.reports[:4]]
 
 
 def test_pictures_that_come_all_the_time_put_nothing_off(monkeypatch: pytest.MonkeyPatch) -> None:
