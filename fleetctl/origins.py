@@ -6,7 +6,8 @@ what is to be rolled out: an old job that is run again knows nothing of it.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache
 from typing import Any, Protocol
 
 from fleetctl.commits import FETCH, Commits
@@ -21,6 +22,15 @@ _DIRTY = "-dirty"
 _CUT_SHORT = "this clone's history is cut short"
 
 Receipts = Iterable[Mapping[str, Any]]
+
+
+class Knows(Protocol):
+    """What is asked of a repository about a commit; `Commits` can tell."""
+
+    @property
+    def is_shallow(self) -> bool: ...
+
+    def is_known(self, commit: str) -> bool: ...
 
 
 class AsksHistory(Protocol):
@@ -82,12 +92,20 @@ def _newer(commit: str, commits: Commits, working: str) -> Barred | None:
     return Barred(f"runs a release of commit {theirs[:12]}, which came after {ours[:12]}", BACK)
 
 
-def stranger(seen: Observed, desired: str | None, commits: Commits, *, working: str) -> str:
+Complaint = Callable[[str], str]  # why a commit is none of this repository's; empty where it is one
+
+
+def complaints(commits: Knows, working: str) -> Complaint:
+    """Asks git once about a commit, however many boards name it."""
+    return cache(lambda commit: "" if working == UNKNOWN else _complaint(commit, commits, working))
+
+
+def stranger(seen: Observed, desired: str | None, complaint: Complaint) -> str:
     """The same of one board, from its last receipt alone; empty where that is about another release."""
     commit = _of_receipt(seen)
-    if working == UNKNOWN or not seen.current or seen.current == desired or commit is None:
+    if not seen.current or seen.current == desired or commit is None:
         return ""
-    return _complaint(commit, commits, working)
+    return complaint(commit)
 
 
 def last_commit(receipts: Receipts, release: str | None) -> str:
@@ -117,7 +135,7 @@ def _of_receipt(seen: Observed) -> str | None:
     return _text(seen.receipt.get("commit")) if seen.receipt.get("release") == seen.current else None
 
 
-def _complaint(commit: str, commits: Commits, working: str) -> str:
+def _complaint(commit: str, commits: Knows, working: str) -> str:
     """Why a commit, by a board's untrusted word, is none of this repository's; empty where it is one."""
     base = commit.removesuffix(_DIRTY)
     if not commit:

@@ -129,19 +129,19 @@ def _asking(session: "Session") -> Iterator["BoardStatus"]:
     from fleetctl.commits import Commits
     from fleetctl.manifest.schema import Signing
     from fleetctl.observing import observing
-    from fleetctl.origins import stranger
+    from fleetctl.origins import complaints, stranger
     from fleetctl.revision import working_commit
     from fleetctl.signing.trusted_keys import trusted_keys
     from fleetctl.status import assess
 
-    desired, working = _desired(session), working_commit(session.project)
-    commits = Commits(session.project)
+    desired = _desired(session)
+    complaint = complaints(Commits(session.project), working_commit(session.project))
     keys = None
     if session.fleet.rollout.signing is Signing.REQUIRED:
         keys = {key.fingerprint for key in trusted_keys(session.project.trust).values()}
     for seen in observing(session.transport, session.boards, deadline=READ_DEADLINE):
         board, release = session.fleet.boards[seen.board], desired.get(seen.board)
-        unknown = stranger(seen, release, commits, working=working)
+        unknown = stranger(seen, release, complaint)
         yield assess(board, release, seen, keys=keys, stranger=unknown)
 
 

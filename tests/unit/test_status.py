@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from fleetctl.manifest.schema import Accelerator, Board, BoardKind, VariantName
 from fleetctl.observation import Health, Loaded, Observed, Reach
+from fleetctl.origins import complaints, stranger
 from fleetctl.signing.signing import BoardTrust
 from fleetctl.status import Source, Standing, assess
 
@@ -117,3 +118,29 @@ def test_who_says_so() -> None:
     said = [WELL, replace(WELL, loaded=None), Observed("luxor-01", Reach.OFFLINE)]
 
     assert list(Source) == [assess(BOARD, NEW, seen).source for seen in said]
+
+
+class Repository:
+    """Has no commit, and keeps what it was asked for."""
+
+    is_shallow = False
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def is_known(self, commit: str) -> bool:
+        self.asked.append(commit)
+        return False
+
+
+def test_git_is_asked_once_about_a_commit() -> None:
+    """Thousands of boards have what was rolled out yesterday; a question takes git tens of milliseconds."""
+    repository = Repository()
+    complaint = complaints(repository, "e" * 40)
+    receipt = {"release": "a" * 64, "commit": "c" * 40}
+    said = {
+        stranger(Observed(f"b{n}", current="a" * 64, receipt=receipt), "b" * 64, complaint) for n in range(9)
+    }
+
+    assert {"this repository has no commit cccccccccccc"} == said
+    assert ["c" * 40] == repository.asked
