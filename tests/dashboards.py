@@ -32,13 +32,14 @@ class Served:
 
     port: int
 
-    def get(self, address: str, host: str = "", method: str = "GET") -> Answer:
+    def get(self, address: str, host: str = "", method: str = "GET", **headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            connection.request(method, address, headers={"Host": host} if host else {})
+            connection.request(method, address, headers=named | ({"Host": host} if host else {}))
             reply = connection.getresponse()
-            headers = {name.lower(): value for name, value in reply.getheaders()}
-            return Answer(reply.status, headers, reply.read())
+            said = {name.lower(): value for name, value in reply.getheaders()}
+            return Answer(reply.status, said, reply.read())
         finally:
             connection.close()
 

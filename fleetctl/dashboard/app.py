@@ -1,8 +1,8 @@
 """The server of the dashboard: addresses to pages, what changed as it changes, and the walls around both.
 
-It listens on loopback. A page of another site could still have a browser ask it (by a name that leads to
-127.0.0.1): requests under any other name than its own are refused, and no answer may be framed, or read by
-others.
+It listens on loopback. A page of another site could still have a browser ask it: requests under any other
+name than its own are refused, and those that another site's page makes, but for a link that somebody follows;
+and no answer may be framed, or read by others.
 """
 
 import asyncio
@@ -69,8 +69,15 @@ def make_app(watch: Watch, desk: Desk | None = None) -> "Starlette":
     return Starlette(routes=routes, middleware=walls, exception_handlers={404: site.missing})
 
 
+def _is_of_another_site(scope: "Scope") -> bool:
+    """Whether a browser asks for another site's page: for a picture, say. To look at a link is not that."""
+    said = dict(scope.get("headers", ()))
+    site = said.get(b"sec-fetch-site", b"none")
+    return site not in (b"none", b"same-origin") and said.get(b"sec-fetch-dest") != b"document"
+
+
 class _Walls:
-    """Adds to every answer what keeps other sites out."""
+    """Refuses what another site asks for, and adds to every answer what keeps other sites out."""
 
     def __init__(self, app: "ASGIApp") -> None:
         self._app = app
@@ -83,7 +90,12 @@ class _Walls:
                 message["headers"] = [*message["headers"], *more]
             await send(message)
 
-        await self._app(scope, receive, guarded)
+        app = self._app
+        if _is_of_another_site(scope):
+            from starlette.responses import PlainTextResponse
+
+            app = PlainTextResponse("only the page itself may ask\n", 403)
+        await app(scope, receive, guarded)
 
 
 class _Site:

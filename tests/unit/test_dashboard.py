@@ -134,6 +134,25 @@ def test_the_walls(site: Served) -> None:
         assert "access-control-allow-origin" not in headers
 
 
+@pytest.mark.parametrize(
+    ("site_of", "dest", "status"),
+    [
+        ("cross-site", "image", 403),
+        ("cross-site", "iframe", 403),
+        ("same-site", "empty", 403),  # another port of this machine
+        ("cross-site", "document", 200),
+        ("same-origin", "empty", 200),
+        ("none", "document", 200),
+    ],
+)
+def test_another_site_has_nothing_done(site: Served, site_of: str, dest: str, status: int) -> None:
+    """A picture on its page makes no plan here and asks no board; a link that somebody follows leads here."""
+    answer = site.get("/plan?commit=HEAD", sec_fetch_site=site_of, sec_fetch_dest=dest)
+
+    assert status == answer.status
+    assert "nosniff" == answer.headers["x-content-type-options"]
+
+
 def test_machines_may_look_too(site: Served) -> None:
     """Prometheus scrapes the same metrics that `status` writes; the stream begins with what there is."""
     families = text_string_to_metric_families(site.get("/metrics").text)
