@@ -1,6 +1,6 @@
 """A rollout's tale as Markdown, for a pull request or an email."""
 
-from fleetctl.report.console import markdown_table
+from fleetctl.report.console import markdown_table, markdown_text
 from fleetctl.report.units import duration_text, ms_text, plural, short
 from fleetctl.tale import BoardTale, Tale, WaveTale
 
@@ -8,8 +8,9 @@ from fleetctl.tale import BoardTale, Tale, WaveTale
 def tale_markdown(tale: Tale) -> str:
     """Waves with their counts and gates, and every board that is not simply verified."""
     outcome = tale.outcome or "not finished"
-    head = f"### Rollout of {tale.fleet}: {outcome}"
-    lead = f"{plural(tale.boards, 'board')} to change, commit `{tale.commit[:12] or 'none'}`, "
+    head = f"### Rollout of {markdown_text(tale.fleet)}: {markdown_text(outcome)}"
+    commit = tale.commit[:12]
+    lead = f"{plural(tale.boards, 'board')} to change, commit `{commit if commit.isalnum() else 'none'}`, "
     lead += duration_text(tale.seconds)
     waves = markdown_table(["wave", "boards", "verdicts", "gate"], [_wave_row(wave) for wave in tale.waves])
     boards = [board for wave in tale.waves for board in wave.boards.values() if board.verdict != "verified"]

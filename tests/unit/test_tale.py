@@ -105,3 +105,11 @@ RECORD = st.builds(
 def test_a_spoilt_journal_is_still_told(records: list[dict[str, Any]]) -> None:
     """Whatever a file holds, what makes no sense is left out."""
     tale_markdown(tell(records))
+
+
+def test_a_journal_of_others_writes_no_markup() -> None:
+    """A journal may come from another machine: what is in it is shown as text."""
+    hostile = {"fleet": "<img src=x>\x1b[2J", "commit": "`<b>`", "event": "RolloutStarted", "time": 1.0}
+    text = tale_markdown(tell([hostile, {"event": "RolloutFinished", "outcome": "[done](x)\n# all well"}]))
+
+    assert not any(sign in text for sign in ("<img", "\x1b", "<b>", "[done]", "\n# all"))
