@@ -23,6 +23,7 @@ from fleetctl.project import Project
 from fleetctl.revision import demand_plain, linked, uncommitted
 from fleetctl.store import naming
 
+_NO_GIT = 127  # the exit status of a program that is not there
 _TIMEOUT = 120  # seconds; a question is answered in far less
 _PICTURES = (".png", ".PNG", ".npy")
 _LARGEST = 64 << 20  # bytes of one file that is taken out of a commit
@@ -58,9 +59,18 @@ class Commits(Struct, frozen=True):
             raise UsageError(f"{name!r} names no commit")
         done = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         if done.returncode:
-            hint = FETCH if self.is_shallow else "`git log` lists commits; `git fetch` brings those of others"
-            raise self._unreadable() or UsageError(f"git knows no commit {name!r} here", hint=hint)
+            raise self._unreadable() or UsageError(
+                f"git knows no commit {name!r} here", hint=self._way_to_one()
+            )
         return done.stdout.decode().strip()
+
+    def _way_to_one(self) -> str:
+        """How to come by a commit that is not here."""
+        if self.is_shallow:
+            return FETCH
+        if not self.exist:
+            return "there is none yet: `git add --all` and `git commit` begin the fleet's history"
+        return "`git log` lists commits; `git fetch` brings those of others"
 
     @property
     def is_shallow(self) -> bool:
@@ -86,6 +96,8 @@ class Commits(Struct, frozen=True):
         said = done.stderr.decode(errors="replace")
         if foreign := _foreign(said):
             return foreign
+        if done.returncode == _NO_GIT:
+            return UsageError("git is not installed", hint="install it: commits are read by git itself")
         if "not a git repository" in said:
             return UsageError(f"{self.root} lies in no git repository", hint="`git init` makes one")
         return UsageError(f"git cannot read {self.root}: {said.strip() or 'it says nothing'}")
@@ -284,7 +296,7 @@ class Commits(Struct, frozen=True):
                 argv, input=data, capture_output=True, timeout=_TIMEOUT, check=False, env=settings
             )
         except FileNotFoundError:
-            return subprocess.CompletedProcess(argv, 127, b"", b"git is not installed")
+            return subprocess.CompletedProcess(argv, _NO_GIT, b"", b"git is not installed")
         except subprocess.TimeoutExpired:
             return subprocess.CompletedProcess(argv, 124, b"", b"no answer in two minutes")
 

@@ -75,10 +75,14 @@ def _of_groups(fleet: Fleet, glob: str) -> set[str]:
 def _of_names(fleet: Fleet, glob: str) -> set[str]:
     found = _like(fleet.boards, glob)
     if not found:
-        raise UsageError(
-            f"no board `{glob}` in the fleet", hint=_meant(glob, fleet.boards, "boards", glob in fleet.groups)
-        )
+        raise no_such_board(fleet, glob)
     return set(found)
+
+
+def no_such_board(fleet: Fleet, name: str) -> UsageError:
+    """What to tell of a board that is not in the fleet."""
+    hint = _meant(name, fleet.boards, "boards", name in fleet.groups)
+    return UsageError(f"no board `{name}` in the fleet", hint=hint)
 
 
 def _of_value(fleet: Fleet, key: str, glob: str) -> set[str]:

@@ -27,11 +27,12 @@ def render(
     from fleetctl.manifest.loader import load
     from fleetctl.project import Project
     from fleetctl.render.renderer import Renderer
+    from fleetctl.selector import no_such_board
 
     fleet, project = load(file), Project(file)
     target = fleet.boards.get(board)
     if target is None:
-        raise _no_such_board(board, list(fleet.boards))
+        raise no_such_board(fleet, board)
     artifact = resolve_board(target, fleet, project)
     renderer = Renderer.of(project.templates)
     rendered = renderer.render(target, artifact, fleet.models[target.model].smoke)
@@ -43,18 +44,6 @@ def render(
         renderer.keep(target, artifact, fleet.models[target.model].smoke, store)
         _write(release, store, out)
     _emit(board, release, rendered, output)
-
-
-def _no_such_board(name: str, known: list[str]) -> Exception:
-    import difflib
-
-    from fleetctl.errors import UsageError
-
-    close = difflib.get_close_matches(name, known, 1)
-    return UsageError(
-        f"the manifest has no board {name!r}",
-        hint=f"did you mean {close[0]!r}?" if close else "see `fleetctl status`",
-    )
 
 
 def _write(release: Any, store: Any, out: Path) -> None:

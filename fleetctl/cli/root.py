@@ -49,8 +49,11 @@ class LazyGroup(Verbs):
         except (typer.Exit, typer.TyperException, KeyboardInterrupt):
             raise
         except Exception as error:
-            from fleetctl.report.problems import show_internal_error, unwritten
+            from fleetctl.report.problems import nowhere, show_error, show_internal_error, unwritten
 
+            if (lost := nowhere(error)) is not None:
+                show_error(lost)
+                raise typer.Exit(lost.exit_code) from error
             if os.environ.get("FLEETCTL_DEBUG") or unwritten(error):
                 raise
             show_internal_error(error)

@@ -41,10 +41,9 @@ def explain(path: Path, board: str, key: str | None = None) -> list[Setting]:
     """
     fleet, resolver = resolve(read(path))
     if board not in fleet.boards:
-        hint = did_you_mean(board, fleet.boards)
-        raise UsageError(
-            f"no board `{board}` in the fleet", hint=hint or "`fleetctl validate` counts the boards"
-        )
+        listed = f"boards are {', '.join(sorted(fleet.boards)[:8])}{' ...' if len(fleet.boards) > 8 else ''}"
+        hint = did_you_mean(board, fleet.boards) or listed
+        raise UsageError(f"no board `{board}` in the fleet", hint=hint)
     settings = list(_settings(fleet.boards[board], resolver.layers(board)))
     if key is None:
         return settings

@@ -1,6 +1,8 @@
 """The files a manifest is made of: read within bounds, decoded, and gathered in the order of includes."""
 
 import hashlib
+import os
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -209,10 +211,9 @@ def read_bounded(path: Path, budget: int) -> bytes:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            inside = path / "fleet.yaml"
-            raise _refusal(
-                path, "is a folder, not a file", f"did you mean {inside}?" if inside.exists() else ""
-            )
+            inside = [path / "fleet.yaml", path / "inventory" / "fleet.yaml"]
+            meant = next((f"did you mean {file}?" for file in inside if file.exists()), "")
+            raise _refusal(path, "is a folder, not a file", meant)
         if not stat.S_ISREG(status.st_mode):
             raise _refusal(path, "is not a regular file")
         if status.st_size > budget:
@@ -220,14 +221,20 @@ def read_bounded(path: Path, budget: int) -> bytes:
         with path.open("rb") as stream:
             data = stream.read(budget + 1)
     except FileNotFoundError:
-        raise _refusal(
-            path, "there is no such file", "`fleetctl init` writes one, -f names another"
-        ) from None
+        raise _refusal(path, "there is no such file", _where_else(path)) from None
     except OSError as error:
         raise _refusal(path, f"cannot be read: {error.strerror}") from None
     if len(data) > budget:  # it grew since
         raise _too_large(path, len(data))
     return data
+
+
+def _where_else(path: Path) -> str:
+    """What to do about a manifest that is not there: who stands within a fleet's folder wants that one."""
+    above = (folder / path for folder in Path.cwd().parents)
+    if not path.is_absolute() and (found := next((file for file in above if file.is_file()), None)):
+        return f"there is one above: `-f {shlex.quote(os.path.relpath(found))}` names it"
+    return "`fleetctl init` writes one, -f names another"
 
 
 def _too_large(path: Path, size: int) -> ManifestError:

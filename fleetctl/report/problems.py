@@ -4,8 +4,9 @@ import errno
 import sys
 import tempfile
 import traceback
+from pathlib import Path
 
-from fleetctl.errors import FleetError, ManifestError, WriteError
+from fleetctl.errors import FleetError, ManifestError, UsageError, WriteError
 from fleetctl.report import github
 from fleetctl.report.console import printable, talk
 
@@ -20,6 +21,17 @@ def unwritten(error: BaseException) -> WriteError | None:
     return WriteError(
         f"the output cannot be written: {error.strerror}", hint="make room where it goes, and run this again"
     )
+
+
+def nowhere(error: BaseException) -> UsageError | None:
+    """The error to show where somebody removed the folder that the command line runs in."""
+    if not isinstance(error, FileNotFoundError):
+        return None
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return UsageError("the folder that this runs in is not there any more", hint="`cd` into another")
+    return None
 
 
 def error_text(error: FleetError) -> str:

@@ -90,7 +90,7 @@ def test_check_fails_on_a_stale_lock(manifest: Path, capsys: pytest.CaptureFixtu
     assert status == 11
     assert capsys.readouterr().err == (
         "error: fleet.lock is out of date: toy: not built yet\n"
-        "hint: run `fleetctl build toy` and commit model_artifacts/fleet.lock\n"
+        f"hint: run `fleetctl build -f {manifest} toy` and commit model_artifacts/fleet.lock\n"
     )
 
 
@@ -110,7 +110,7 @@ def test_a_gate_that_refuses_exits_21(built: Path, capsys: pytest.CaptureFixture
     [
         (["build", "--force", "--check"], "--force builds and --check does not"),
         (["build", "tory"], "the manifest has no model 'tory'"),
-        (["render", "luxor-1"], "the manifest has no board 'luxor-1'"),
+        (["render", "luxor-1"], "no board `luxor-1` in the fleet"),
     ],
 )
 def test_what_cannot_be_exits_2(

@@ -3,34 +3,14 @@
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
-from git_fleet import GitFleet, Said, say
+from git_fleet import Fleetctl, GitFleet
 
 from fleetctl.commits import Commits
 from fleetctl.errors import UsageError
 from fleetctl.project import Project
-
-Fleetctl = Callable[..., Said]
-
-
-@pytest.fixture
-def fleet(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> GitFleet:
-    monkeypatch.setenv("FLEETCTL_TRANSPORT", "fake")
-    return GitFleet.enter(tmp_path_factory, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def fleetctl(fleet: GitFleet, capsys: pytest.CaptureFixture[str]) -> Fleetctl:
-    """Runs a command line in the checkout."""
-
-    assert fleet.root == Path.cwd()
-    return partial(say, capsys)
 
 
 def commits_on_boards(fleetctl: Fleetctl) -> dict[str, str]:
@@ -145,11 +125,17 @@ def test_why_git_reads_nothing_is_told(
     monkeypatch.delenv("GIT_TEST_ASSUME_DIFFERENT_OWNER")
     shutil.rmtree(".git")
     missing = fleetctl(*line.split())
+    subprocess.run(["git", "init", "-q"], check=True)
+    fresh = fleetctl(*line.split())
+    monkeypatch.setenv("PATH", str(Path.cwd()))
+    without = fleetctl(*line.split())
 
-    assert (2, 2) == (foreign.status, missing.status)
+    assert {2} == {said.status for said in (foreign, missing, fresh, without)}
     assert f"error: git does not read {Path.cwd()}: it belongs to somebody else" in foreign.err
     assert f"`git config --global --add safe.directory {Path.cwd()}`" in foreign.err
     assert "no git repository" in missing.err
+    assert "hint: there is none yet: `git add --all` and `git commit` begin" in fresh.err
+    assert "error: git is not installed\nhint: install it" in without.err
 
 
 def test_a_repository_that_git_does_not_read_is_not_taken_for_none(

@@ -132,6 +132,17 @@ def test_a_folder_for_a_file(inventory: Path) -> None:
     assert said(inventory) == ["inventory: is a folder, not a file"]
     (inventory / "fleet.yaml").write_text(HEAD + board("a"))
     assert said(inventory) == ["inventory: is a folder, not a file; did you mean inventory/fleet.yaml?"]
+    assert said(Path()) == [".: is a folder, not a file; did you mean inventory/fleet.yaml?"]
+
+
+def test_a_manifest_above_is_named(inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who stands in the folder of a fleet, or deeper, wants that fleet, and no second one within it."""
+    (inventory / "fleet.yaml").write_text(HEAD + MODELS + board("a"))
+    monkeypatch.chdir(inventory / "boards")
+    [problem] = said(Path("inventory/fleet.yaml"))
+
+    assert problem.endswith("there is no such file; there is one above: `-f ../fleet.yaml` names it")
+    assert Path("../fleet.yaml").is_file()
 
 
 def test_a_folder_is_not_included(inventory: Path) -> None:

@@ -181,6 +181,20 @@ def test_a_key_is_made_whole_or_not_at_all(
     assert not Path("inventory/trust/release.pem").exists()
 
 
+@pytest.mark.parametrize("line", ["validate", "status", "render luxor-01"])
+def test_a_folder_that_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    """A shell may stand in one, such as that of a checkout made anew."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    assert 2 == main(line.split())
+    assert "error: the folder that this runs in is not there any more" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("output", ["table", "json", "markdown"])
 def test_a_result_that_nobody_reads_ends_as_ever(fleetctl: Fleetctl, output: str) -> None:
     """Behind `| head -1` a rollback is exit 40, with its sentence, and no word about the pipe."""
