@@ -97,11 +97,16 @@ class Deployer:
         contents = tuple(wish.modules for wish in wishes)
         brings = {str(each.id): str(_desired(each).get("consignment") or "") for each in present}
         if fresh and len(present) + len(fresh) > DEPLOYMENTS[self._size.tier]:
-            present = self._collected(present, keep=usable.values())
+            present = self._collected(present, keep={*usable.values(), *self._tagged_with()})
         check(Need(boards, boards, len(fresh), contents), self._sized(len(present)))
         for wish in fresh:
             usable[wish.stem] = self._create(wish, top + 1, issued)
         return Deployed([usable[wish.stem] for wish in wishes], brings)
+
+    def _tagged_with(self) -> set[str]:
+        """What boards follow that we tagged: a query of all boards may not know it yet."""
+        boards = standings(self._hub, list(self._hub.overwritten)).values()
+        return {str(board.tags.get(part)) for board in boards for part in ("now", "before")}
 
     def collect(self) -> None:
         """Delete deployments of ours that no board's tag names, unless they are new.

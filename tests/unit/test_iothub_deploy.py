@@ -16,6 +16,8 @@ class HubOnPaper:
     def __init__(self) -> None:
         self.deployed: dict[str, Any] = {}
         self.followed: list[str] = []
+        self.overwritten: dict[str, str] = {}
+        self.tags: dict[str, Any] = {}
 
     def deployments(self) -> list[Any]:
         return list(self.deployed.values())
@@ -26,7 +28,12 @@ class HubOnPaper:
     def delete_deployment(self, name: str) -> None:
         del self.deployed[name]
 
+    def device_twin(self, name: str) -> tuple[str, dict[str, Any]]:
+        return "2", {"fleetctl": self.tags[name]}
+
     def rows(self, query: str) -> list[dict[str, Any]]:
+        if "FROM devices WHERE deviceId" in query:
+            return [{"deviceId": name, "etag": "1"} for name in self.tags]
         return [{"name": name, "n": 1} for name in self.followed] if ".now AS" in query else []
 
     def issued(self, name: str) -> int:
@@ -74,3 +81,18 @@ def test_room_is_not_made_of_what_is_about_to_be_used() -> None:
     assert unused == names[0]
     assert {*theirs, *names} == set(hub.deployed)
     assert first not in hub.deployed
+
+
+def test_room_is_not_made_of_what_was_tagged_a_moment_ago() -> None:
+    """The wave before has its tags, and queries do not know of them yet."""
+    hub = HubOnPaper()
+    deployer = Deployer(hub, Hub("F1"))  # type: ignore[arg-type]
+    (first,) = deployer.deploy([wish(1)], 1).names
+    (unused,) = deployer.deploy([wish(2)], 1).names
+    hub.tags, hub.overwritten = {"luxor-01": {"now": first}}, {"luxor-01": "1"}
+    theirs = [f"theirs{number}" for number in range(DEPLOYMENTS["F1"] - 2)]
+    hub.deployed |= {n: SimpleNamespace(id=n, labels={}, priority=1, content=None) for n in theirs}
+    names = deployer.deploy([wish(3)], 1).names
+
+    assert {*theirs, first, *names} == set(hub.deployed)
+    assert unused not in hub.deployed
