@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,10 @@ def say(capsys: pytest.CaptureFixture[str], *arguments: str) -> Said:
     status = main(arguments)
     captured = capsys.readouterr()
     return Said(status, captured.out, captured.err)
+
+
+Fleetctl = Callable[..., Said]  # runs a command line
+Plan = Callable[..., Said]  # runs `fleetctl plan`
 
 
 @functools.cache

@@ -2,14 +2,10 @@
 
 import hashlib
 import subprocess
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
-from git_fleet import GitFleet, Said, say
-
-Fleetctl = Callable[..., Said]
+from git_fleet import Fleetctl, GitFleet
 
 # What git-lfs does when a file is added; a pointer stays one.
 CLEAN = """\
@@ -23,21 +19,6 @@ if [ "$(head -c 7 "$file")" = version ]; then cat "$file"; else
 fi
 rm "$file"
 """
-
-
-@pytest.fixture
-def fleet(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> GitFleet:
-    monkeypatch.setenv("FLEETCTL_TRANSPORT", "fake")
-    return GitFleet.enter(tmp_path_factory, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def fleetctl(fleet: GitFleet, capsys: pytest.CaptureFixture[str]) -> Fleetctl:
-    """Runs a command line in the checkout."""
-    assert fleet.root == Path.cwd()
-    return partial(say, capsys)
 
 
 @pytest.fixture

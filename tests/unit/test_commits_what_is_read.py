@@ -1,34 +1,15 @@
 """Boards get what git says: whatever its folder is called, and whatever git was told to overlook."""
 
 import shutil
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
-from git_fleet import GitFleet, Said, say
+from git_fleet import Fleetctl, GitFleet
 
 from fleetctl.project import Project
 from fleetctl.revision import commit_of, uncommitted
 
-Fleetctl = Callable[..., Said]
-
 BOARDS = "boards: {luxor-03: {board: raspberrypi4, model: toy, host: 192.0.2.4, labels: {site: luxor}}}\n"
-
-
-@pytest.fixture
-def fleet(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> GitFleet:
-    monkeypatch.setenv("FLEETCTL_TRANSPORT", "fake")
-    return GitFleet.enter(tmp_path_factory, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def fleetctl(fleet: GitFleet, capsys: pytest.CaptureFixture[str]) -> Fleetctl:
-    """Runs a command line in the checkout."""
-    assert fleet.root == Path.cwd()
-    return partial(say, capsys)
 
 
 @pytest.fixture

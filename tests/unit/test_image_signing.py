@@ -31,13 +31,6 @@ if [ "$1" = login ]; then cat > "$CALLS.secret"; fi
 """
 
 
-@pytest.fixture
-def fleet(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> GitFleet:
-    return GitFleet.enter(tmp_path_factory, tmp_path, monkeypatch)
-
-
 def lock_images(fleet: GitFleet, count: int) -> None:
     """As a build for boards over a hub would: an image for each platform."""
     path = fleet.root / "model_artifacts" / "fleet.lock"

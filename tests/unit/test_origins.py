@@ -1,29 +1,9 @@
 """What a board runs is not lost in passing: neither to an older commit, nor to half of a history."""
 
 import shutil
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 
 import pytest
-from git_fleet import GitFleet, Said, say
-
-Fleetctl = Callable[..., Said]
-
-
-@pytest.fixture
-def fleet(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> GitFleet:
-    monkeypatch.setenv("FLEETCTL_TRANSPORT", "fake")
-    return GitFleet.enter(tmp_path_factory, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def fleetctl(fleet: GitFleet, capsys: pytest.CaptureFixture[str]) -> Fleetctl:
-    """Runs a command line in the checkout."""
-    assert fleet.root == Path.cwd()
-    return partial(say, capsys)
+from git_fleet import Fleetctl, GitFleet
 
 
 def change(fleet: GitFleet, old: str, new: str) -> str:

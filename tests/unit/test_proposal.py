@@ -2,37 +2,15 @@
 
 import json
 import re
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from git_fleet import GitFleet, Said, say
+from git_fleet import GitFleet, Plan
 from toy_build import SIGNS
 
 from fleetctl.manifest.schema import VariantName
 from fleetctl.schemas import SCHEMAS
-
-Plan = Callable[..., Said]
-
-
-@pytest.fixture
-def fleet(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> GitFleet:
-    return GitFleet.enter(tmp_path_factory, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def plan(fleet: GitFleet, capsys: pytest.CaptureFixture[str]) -> Plan:
-    """Runs `fleetctl plan --base HEAD` on what has been edited since."""
-
-    def run(*arguments: str, base: str = "HEAD") -> Said:
-        return say(capsys, "plan", "--base", base, *arguments)
-
-    assert fleet.root == Path.cwd()
-    return run
 
 
 def lock(fleet: GitFleet) -> Any:

@@ -1,32 +1,19 @@
 """`fleetctl plan --base REV --commit-by-commit`: each commit answers for the dangers that it brought."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import jsonschema
 import pytest
-from git_fleet import GitFleet, Said, say
+from git_fleet import GitFleet, Plan, Said, say
 
 from fleetctl.commits import Commits
 from fleetctl.schemas import SCHEMAS
-
-Plan = Callable[..., Said]
 
 ACCURACY = "min_accuracy: 0.5"
 SAMPLES = "samples: 6}"
 LUXOR_02 = "  luxor-02: {board: raspberrypi4, model: toy, host: 192.0.2.2, labels: {site: luxor}}\n"
 LUXOR_03 = LUXOR_02.replace("luxor-02", "luxor-03").replace("192.0.2.2", "192.0.2.4")
 LUXOR_04 = LUXOR_02.replace("luxor-02", "luxor-04").replace("192.0.2.2", "192.0.2.5")
-
-
-@pytest.fixture
-def fleet(
-    tmp_path_factory: pytest.TempPathFactory,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> GitFleet:
-    return GitFleet.enter(tmp_path_factory, tmp_path, monkeypatch)
 
 
 @pytest.fixture

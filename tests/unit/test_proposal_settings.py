@@ -5,35 +5,16 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from git_fleet import GitFleet, Said, say
+from git_fleet import GitFleet, Plan
 from signatures import KEY, OTHER_KEY
 
 from fleetctl.schemas import SCHEMAS
 
-Plan = Callable[..., Said]
 Rows = Callable[[], dict[str, tuple[str, str]]]
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 OTHER_HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 RULE = "drift: {ignore: [{reason: a trial, boards: [luxor-*], kind: config, what: threshold}]}\n"
-
-
-@pytest.fixture
-def fleet(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> GitFleet:
-    return GitFleet.enter(tmp_path_factory, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def plan(fleet: GitFleet, capsys: pytest.CaptureFixture[str]) -> Plan:
-    """Runs `fleetctl plan --base HEAD` on what has been edited since."""
-
-    def run(*arguments: str, base: str = "HEAD") -> Said:
-        return say(capsys, "plan", "--base", base, *arguments)
-
-    assert fleet.root == Path.cwd()
-    return run
 
 
 @pytest.fixture

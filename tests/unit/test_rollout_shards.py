@@ -1,40 +1,29 @@
 """`fleetctl rollout --shard` and `--join`, on simulated boards: what machines say, write and end with."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from git_fleet import GitFleet, Said, say
+from git_fleet import Fleetctl, GitFleet, Said, say
 from step_outputs import outputs
 
 from fleetctl.manifest.schema import Board
 from fleetctl.transports.base import Reply
 from fleetctl.transports.fake import FakeTransport
 
-Fleetctl = Callable[..., Said]
 SHARDS = ("1/3", "2/3", "3/3")  # of wave 2: nobody, luxor-02, karnak-01
 
 
 @pytest.fixture
-def fleet(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> GitFleet:
-    """Three boards that run the first commit; the second is to be rolled out, and its canary has it."""
-    monkeypatch.setenv("FLEETCTL_TRANSPORT", "fake")
-    return GitFleet.enter(tmp_path_factory, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def fleetctl(fleet: GitFleet, capsys: pytest.CaptureFixture[str]) -> Fleetctl:
-    run = partial(say, capsys)
-    assert 0 == run("rollout", "--yes").status
+def fleetctl(fleetctl: Fleetctl, fleet: GitFleet) -> Fleetctl:
+    """Three boards run the first commit; the second is to be rolled out, and its canary has it."""
+    assert 0 == fleetctl("rollout", "--yes").status
     fleet.edit("{threshold: 0.6}}", "{threshold: 0.7}}")
     fleet.edit("host: 192.0.2.1,", "host: 192.0.2.1, config: {threshold: 0.2},")
     fleet.edit("host: 192.0.2.2,", "host: 192.0.2.2, config: {threshold: 0.2},")
     fleet.commit("Change every board")
-    assert 0 == run("rollout", "--yes", "--on", "@canary").status
-    return run
+    assert 0 == fleetctl("rollout", "--yes", "--on", "@canary").status
+    return fleetctl
 
 
 def prove(fleetctl: Fleetctl, shard: str, *more: str) -> Said:
@@ -306,9 +295,14 @@ def test_there_is_a_next_wave_behind_one_that_is_not_the_last(
     ],
 )
 def test_options_that_do_not_go_together(
-    fleet: GitFleet, capsys: pytest.CaptureFixture[str], words: str, what: str
+    fleet: GitFleet,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    what: str,
 ) -> None:
     """Exit 2, one sentence, and nothing is written."""
+    monkeypatch.setenv("FLEETCTL_TRANSPORT", "fake")
     said = say(capsys, "rollout", "--yes", *words.split())
 
     assert 2 == said.status
