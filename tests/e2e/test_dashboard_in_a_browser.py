@@ -92,6 +92,19 @@ def test_the_page_moves_with_a_rollout(page: Page, fleet: QuadrantFleet) -> None
     expect(page.locator("#main")).not_to_contain_text("git cannot be read")
 
 
+def test_an_error_of_the_server_takes_nothing_away(browser: Browser, address: str) -> None:
+    """A page that cannot be made just now is none to show: what is known stays, and moves on afterwards."""
+    with window(browser, address, refused="500") as page:
+        open_fleet(page)
+        page.evaluate("document.querySelector('h1').textContent = 'as it was'")
+        page.route(f"{address}/", lambda route: route.fulfill(status=500, body="Internal Server Error"))
+        with page.expect_response(lambda response: 500 == response.status):
+            pass
+        expect(page.get_by_role("heading", level=1)).to_have_text("as it was")
+        page.unroute(f"{address}/")
+        expect(page.get_by_role("heading", level=1)).to_contain_text("Fleet")
+
+
 def test_by_keyboard(page: Page) -> None:
     """Tab leads to the skip link, that to the content, and choosing by keys keeps its place while boards are
     asked again."""

@@ -39,7 +39,7 @@ async function atRest() {
 async function fetched() {
   try {
     const reply = await fetch(location.href, { cache: "no-store" });
-    return await reply.text();
+    return reply.status < 500 ? await reply.text() : null; // an accident of the server's is no page
   } catch {
     return null; // what is known stays
   }
