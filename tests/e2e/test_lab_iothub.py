@@ -58,7 +58,8 @@ def test_the_lab_has_a_hub_from_up_to_down(
     registry.create_device_with_sas("luxor-01", "", "", "enabled")
     assert 0 == main(["lab", "iothub", "fault", "--throttle", "1"])
     assert 1 == len(registry.get_devices())
-    assert 0 == main(["lab", "iothub", "clock", "--", "-90"])
+    assert 0 == main(["lab", "iothub", "clock", "86400"])
+    assert 0 == main(["lab", "iothub", "clock", "--", "-90"])  # a clock that is wrong can be set again
     assert 0 == status(capfd)[1]["faults"]["throttle"]
     assert 0 == main(["lab", "iothub", "certificate", "luxor-01"])
     assert "luxor-01.pem" in capfd.readouterr().out
