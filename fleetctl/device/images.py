@@ -36,7 +36,7 @@ class UnsupportedImage(ImageError):
 
 
 def decode(data: bytes) -> Any:
-    """A picture as uint8 (H, W) grey or (H, W, 3) RGB; alpha is dropped.
+    """A picture as uint8 (H, W) grey or (H, W, 3) RGB; what is transparent lies on white.
 
     Raises:
         UnsupportedImage: not a kind of picture that is read here.
@@ -109,20 +109,29 @@ class _Header(NamedTuple):
         return _CHANNELS[self.colour]
 
 
+def demand_png(data: bytes) -> None:
+    """Raise what `decode` raises of a PNG before it unpacks the pixels."""
+    _png_header(bytes(_collect_chunks(data)[b"IHDR"]))
+
+
 def _decode_png(data: bytes) -> Any:
     chunks = _collect_chunks(data)
     header = _png_header(bytes(chunks[b"IHDR"]))
     filters, bordered = _unpack(header, chunks.pop(b"IDAT"))
     _unfilter(filters, bordered)
-    pixels = bordered[1:, 1:]
+    pixels, transparent = bordered[1:, 1:], bytes(chunks[b"tRNS"])
     if header.colour == _PALETTE:
-        return _through_palette(pixels[:, :, 0], bytes(chunks[b"PLTE"]))
-    return pixels[:, :, 0] if header.channels < 3 else pixels[:, :, :3]
+        return _through_palette(pixels[:, :, 0], bytes(chunks[b"PLTE"]), transparent)
+    if header.channels in (2, 4):
+        pixels = on_white(pixels)
+    elif len(transparent) == 2 * header.channels:  # 16 bits a channel, whatever the picture has
+        _whiten(pixels, transparent[1::2])
+    return pixels[:, :, 0] if header.channels < 3 else pixels
 
 
 def _collect_chunks(data: bytes) -> Dict[bytes, bytearray]:
     """The chunks that are read here, the pieces of IDAT joined; of others the first counts."""
-    found = {b"IHDR": bytearray(), b"PLTE": bytearray(), b"IDAT": bytearray()}
+    found = {kind: bytearray() for kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT")}
     for kind, content in _png_chunks(data):
         if kind == b"IDAT" or (kind in found and not found[kind]):
             found[kind] += content
@@ -205,8 +214,28 @@ def strips(height: int, row: int) -> Iterator[slice]:
         yield slice(top, min(top + step, height))
 
 
-def _through_palette(indices: Any, palette: bytes) -> Any:
-    colours = np.frombuffer(palette[: len(palette) // 3 * 3], np.uint8).reshape(-1, 3)
+def on_white(pixels: Any) -> Any:
+    """The colours of uint8 (H, W, C + 1), alpha last, seen before white; they are laid there in place."""
+    for rows in strips(len(pixels), 2 * pixels[0].size):
+        colours, alpha = pixels[rows, :, :-1], pixels[rows, :, -1:].astype(np.uint16)
+        colours[...] = (colours * alpha + 255 * (255 - alpha) + 127) // 255
+    return pixels[:, :, :-1]
+
+
+def _whiten(pixels: Any, key: bytes) -> None:
+    """Make the one colour that is transparent white (PNG specification, section 11.3.1.1)."""
+    for rows in strips(len(pixels), pixels[0].size):
+        pixels[rows][(pixels[rows] == np.frombuffer(key, np.uint8)).all(axis=2)] = 255
+
+
+def _through_palette(indices: Any, palette: bytes, transparent: bytes) -> Any:
+    """`transparent` has the alpha of the first colours; that of others is 255."""
+    count = len(palette) // 3
+    table = np.full((1, count, 4), 255, np.uint8)
+    table[0, :, :3] = np.frombuffer(palette[: 3 * count], np.uint8).reshape(-1, 3)
+    alphas = np.frombuffer(transparent[:count], np.uint8)
+    table[0, : len(alphas), 3] = alphas
+    colours = on_white(table)[0] if count else table[0]
     if not len(colours) or int(indices.max()) >= len(colours):
         raise ImageError("the PNG picture uses colours that it does not define")
     pixels = np.empty((*indices.shape, 3), np.uint8)

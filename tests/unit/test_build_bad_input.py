@@ -152,7 +152,7 @@ CASES = {
     ),
     "huge": Bad(
         put("9_G17.png", huge),
-        "{photos}/9_G17.png has more than 89 million pixels",
+        "{photos}/9_G17.png has more than 17 million pixels",
         REPLACE,
     ),
     "animated": Bad(
@@ -336,13 +336,11 @@ def nobody(folder: Path, *, but: Path | None = None) -> Iterator[None]:
     ("data", "shape"),
     [
         (lambda: picture(size=(1, 1)), (1, 1)),
-        (lambda: picture(mode="1"), (30, 20)),
         (lambda: picture(mode="P"), (30, 20)),
         (lambda: picture(mode="RGBA"), (30, 20)),
-        (lambda: picture(mode="I;16"), (30, 20)),
         (lambda: picture(size=(3000, 1)), (1, 3000)),
     ],
-    ids=["one pixel", "one bit", "palette", "transparent", "16 bit", "a line"],
+    ids=["one pixel", "palette", "transparent", "a line"],
 )
 def test_unusual_photos_are_used(tmp_path: Path, data: Callable[[], bytes], shape: tuple[int, int]) -> None:
     """What PNG allows and a camera or scanner writes is no error, up to the network's input."""

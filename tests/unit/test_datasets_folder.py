@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,15 +67,64 @@ def test_hidden_files_are_not_photos(tmp_path: Path) -> None:
     assert len(photos.read(tmp_path)) == 10
 
 
-@pytest.mark.parametrize(("mode", "grey"), [("RGB", 120), ("L", 120), ("RGBA", 191), ("I;16", 0)])
+@pytest.mark.parametrize(("mode", "grey"), [("RGB", 120), ("L", 120), ("RGBA", 191)])
 def test_any_kind_of_png_becomes_grey(mode: str, grey: int, tmp_path: Path) -> None:
-    """Colour, 16 bits and transparency over white all end as uint8 grey."""
+    """Colour and transparency over white all end as uint8 grey."""
     write_png(tmp_path / "1_G17.png", 120, mode=mode)
 
     image = photos.decode(tmp_path / "1_G17.png")
 
     assert (image.dtype.name, image.ndim) == ("uint8", 2)
     assert abs(int(image[0, 0]) - grey) <= 1
+
+
+PIXELS = np.random.default_rng(5).integers(0, 256, (40, 30, 4), np.uint8)
+
+
+TURNED = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("mode", "settings"),
+    [
+        ("RGBA", {}),
+        ("LA", {}),
+        ("RGB", {"exif": TURNED}),
+        ("RGB", {"transparency": tuple(PIXELS[3, 3, :3].tolist())}),
+        ("L", {"transparency": 100}),
+        ("P", {}),
+        ("P", {"transparency": bytes(range(0, 200, 3))}),
+        ("P", {"transparency": 7}),
+    ],
+    ids=["RGBA", "LA", "turned", "a colour", "a grey", "palette", "palette's alphas", "palette's one"],
+)
+def test_training_sees_what_a_board_sees(mode: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    """The same file gives the same grey pixels, byte for byte, whoever decodes it; so do photos of walls."""
+    from PIL import Image
+
+    from fleetctl.device import images
+    from fleetctl.device.preprocess import to_grey
+    from fleetctl.models.detector import pictures
+
+    image = Image.fromarray(PIXELS)
+    if mode != "RGBA":  # of which LA alone keeps the alpha
+        image = image.convert(mode) if mode == "LA" else image.convert("RGB").convert(mode)
+    path = tmp_path / "1_G17.png"
+    image.save(path, "PNG", **settings)
+
+    on_a_board = to_grey(images.decode(path.read_bytes()))
+    np.testing.assert_array_equal(on_a_board, photos.decode(path))
+    np.testing.assert_array_equal(on_a_board, pictures.read_grey(path))
+
+
+@pytest.mark.parametrize("mode", ["1", "I;16"])
+def test_a_photo_that_no_board_reads_is_refused(mode: str, tmp_path: Path) -> None:
+    """A model is not taught pictures that a board would turn away."""
+    write_png(tmp_path / "1_G17.png", 120, mode=mode)
+
+    with pytest.raises(BuildError, match="only PNG pictures with 8 bits a channel are read") as refused:
+        photos.decode(tmp_path / "1_G17.png")
+    assert refused.value.hint == "convert it to a PNG with 8 bits a channel that is not interlaced"
 
 
 def cut_short(path: Path) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fleetctl.errors import BuildError
 from fleetctl.models import build_tools
-from fleetctl.models.photos import BROKEN
+from fleetctl.models.photos import BROKEN, on_white
 from fleetctl.models.samples import Grey
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -19,9 +19,11 @@ _ORIENTATION = 0x0112
 
 
 def read(path: Path) -> NDArray[np.uint8]:
-    """A photo as uint8 (H, W, 3), turned the way its EXIF says, if that can be read.
+    """A photo as uint8 (H, W, 3), with the pixels that a board sees of a PNG that it reads.
 
-    Transparency is dropped, 16-bit greys keep their upper half.
+    A JPEG is turned the way its EXIF says, if that can be read: no board reads one. That of a PNG is history
+    to the PNG specification (11.3.3.4), and to boards. What is transparent lies on white; 16-bit greys, which
+    boards do not read either, keep their upper half.
 
     Raises:
         BuildError: absent, unreadable, neither PNG nor JPEG whatever its name says, or far too large.
@@ -38,7 +40,7 @@ def read(path: Path) -> NDArray[np.uint8]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=("PNG", "JPEG")) as image:
                 _demand_size(image)
-                return _colours(_turned(image))
+                return _colours(_turned(image) if image.format == "JPEG" else image)
     except (*BROKEN, Image.DecompressionBombWarning, Image.DecompressionBombError) as exc:
         raise BuildError(
             f"{path} is not a readable PNG or JPEG: {str(exc) or 'its parts contradict each other'}",
@@ -81,7 +83,7 @@ def _colours(image: Any) -> NDArray[np.uint8]:
     if image.mode.startswith("I"):
         grey = np.asarray(np.asarray(image).astype(np.uint32) >> 8, np.uint8)
         return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
-    return np.array(image.convert("RGB"))
+    return on_white(image)
 
 
 def _demand_size(image: Any) -> None:
