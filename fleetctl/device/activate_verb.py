@@ -9,7 +9,7 @@ from typing import Any, Dict, Mapping, Optional
 from .activation import CONFIRM_TIMEOUT_S, DEADLINE_S, Activation
 from .blobs import missing_blobs
 from .board_error import BoardError
-from .bundle import receive_blobs
+from .bundle import ReadAhead, receive_blobs
 from .call import Call, digest_of, number
 from .compiled import keep_compiled
 from .evidence import evidence_terms, prove
@@ -37,6 +37,9 @@ def activate(call: Call) -> Dict[str, Any]:
     number(request, "deadline", DEADLINE_S), number(request, "confirm_timeout", CONFIRM_TIMEOUT_S)
     signed = demand_statement(board, request, digest)
     order = dict(request, signed=signed)
+    size = bundle_bytes(request)
+    if size <= ReadAhead.LIMIT:
+        call = call._replace(stream=ReadAhead(call.stream, size))
     with call.lock("activate"):
         activation = Activation.of(call)
         recover(activation)
@@ -64,11 +67,8 @@ def receive_release(call: Call, digest: str, manifest: str, files: Mapping[str, 
     room_for(sum(sizes[blob] for blob in absent) + 4096 * len(files) + Records.BALLAST_BYTES)
     adopt(board, unit_path(call, files), room_for, call.checkpoint)
     Records(board).prepare()
-    bundle = request.get("bundle_bytes", 0)
-    if isinstance(bundle, bool) or not isinstance(bundle, int) or bundle < 0:
-        raise BoardError("bad-request", "bundle_bytes is not a size")
-    if bundle:
-        receive_blobs(board, call.stream, bundle, sizes, call.checkpoint)
+    if bundle_bytes(request):
+        receive_blobs(board, call.stream, bundle_bytes(request), sizes, call.checkpoint)
     call.checkpoint("blobs-received")
     still_absent = missing_blobs(board, absent)
     if still_absent:
@@ -76,6 +76,14 @@ def receive_release(call: Call, digest: str, manifest: str, files: Mapping[str, 
     stage(board, digest, manifest, files, call.checkpoint)
     keep_compiled(board, digest)
     call.checkpoint("staged")
+
+
+def bundle_bytes(request: Json) -> int:
+    """How many bytes of a bundle follow a request."""
+    size = request.get("bundle_bytes", 0)
+    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        raise BoardError("bad-request", "bundle_bytes is not a size")
+    return size
 
 
 def unit_path(call: Call, files: Mapping[str, FileRef]) -> Optional[str]:

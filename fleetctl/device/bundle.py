@@ -192,6 +192,32 @@ class LimitedReader(io.RawIOBase):
             pass
 
 
+class ReadAhead(io.BytesIO):
+    """A small bundle, read before anybody waits for what is done with it: a slow line holds up nobody else.
+
+    Where the line breaks off, what came is given all the same, and then the fault.
+    """
+
+    LIMIT = WORTH_KEEPING  # bytes; of one that is larger, what came reaches the disk at once
+
+    def __init__(self, stream: BinaryIO, size: int, silence: float = SILENCE_S) -> None:
+        super().__init__()
+        self._fault: Optional[BoardError] = None
+        reader = LimitedReader(stream, size, silence)
+        try:
+            for data in iter(lambda: reader.read(4096), b""):
+                self.write(data)
+        except BoardError as error:
+            self._fault = error
+        self.seek(0)
+
+    def read(self, size: Optional[int] = -1) -> bytes:
+        data = super().read(size)
+        if self._fault and not data and size:
+            raise self._fault
+        return data
+
+
 @contextlib.contextmanager
 def alarm(seconds: float) -> Iterator[None]:
     """Give up what takes longer, a read that would wait for ever for one; in the main thread only."""

@@ -14,7 +14,7 @@ from tiny_board import bundle
 from fleetctl.device.activate import no_checkpoint
 from fleetctl.device.begun import WORTH_KEEPING, append, begun
 from fleetctl.device.board_error import BoardError
-from fleetctl.device.bundle import LimitedReader, receive_blobs
+from fleetctl.device.bundle import LimitedReader, ReadAhead, receive_blobs
 from fleetctl.device.delta import MOST
 from fleetctl.device.files import names
 from fleetctl.device.layout import Board
@@ -203,3 +203,16 @@ def test_a_silent_line_is_given_up(silent: io.BufferedReader) -> None:
     assert threading.current_thread() is threading.main_thread()
     with pytest.raises(BoardError, match=r"nothing of the bundle came for 0\.2 s"):
         LimitedReader(silent, 1000, silence=0.2).read(1000)
+
+
+def test_what_came_before_a_line_fell_silent_is_given_first() -> None:
+    """Blobs of it that are whole are kept, and then the silence is told."""
+    read, write = os.pipe()
+    os.write(write, bytes(4096))
+    with os.fdopen(read, "rb") as stream:
+        ahead = ReadAhead(stream, 8000, silence=0.2)
+    os.close(write)
+
+    assert bytes(4096) == ahead.read(8000)
+    with pytest.raises(BoardError, match="nothing of the bundle came"):
+        ahead.read(8000)

@@ -107,3 +107,17 @@ def test_a_board_that_can_write_no_more_starts_what_it_has(board: TinyBoard, goo
     finally:
         lock.rmdir()
     assert board.serves() == board.current == good.digest
+
+
+def test_a_bundle_that_drips_in_holds_up_nobody(board: TinyBoard, good: TinyRelease) -> None:
+    """Over a slow line a small one takes longer than a probation, which ends meanwhile; then it is tried."""
+    other = tiny_release(board.port, threshold=0.815)  # nobody else brought
+    request, payload = board.activation(other)
+    assert board.activate(tiny_release(board.port, threshold=0.9), confirm_timeout=1.0)["state"] == "pending"
+    verb = board.start("activate", request, payload[:-600], is_all=False)
+    board.wait_until_settled()
+    assert board.serves() == good.digest
+
+    assert verb.stdin is not None
+    verb.stdin.write(payload[-600:])
+    assert board.finish(verb)["state"] == "pending"
