@@ -327,8 +327,9 @@ def _soak(
 def _end_soak(
     state: Rollout, fallen: Mapping[str, str], silent: Mapping[str, str]
 ) -> tuple[Rollout, list[Command]]:
-    ours = {board: why for board, why in fallen.items() if board not in state.soak_left}
-    others = {board: why for board, why in fallen.items() if board in state.soak_left}
+    given = {step.board for step in state.wave.steps if step.action in (Action.INSTALL, Action.UPDATE)}
+    ours = {board: why for board, why in fallen.items() if board in given}
+    others = {board: why for board, why in fallen.items() if board not in given}
     state, said = _doubt(_shut_gate(state, others, silent), {**silent, **others})
     if ours:
         reason = "fell over while being watched: " + "; ".join(sorted(set(ours.values())))
@@ -339,9 +340,9 @@ def _end_soak(
 
 
 def _shut_gate(state: Rollout, fallen: Mapping[str, str], silent: Mapping[str, str]) -> Rollout:
-    """Let no gate open where what an earlier rollout released does not hold.
+    """Let no gate open where what an earlier rollout released does not hold, though this one may have proved it.
 
-    This one did not release it, and knows nothing to go back to: a person decides.
+    It knows nothing to go back to: a person decides.
     """
     told = {board: f"fell over while being watched: {why}" for board, why in fallen.items()}
     told |= {

@@ -173,6 +173,26 @@ def test_a_canary_that_falls_silent_meanwhile_pauses(world: LittleFleet, policy:
     assert ["inconclusive", "untouched", "untouched", "untouched"] == list(world.verdicts(state).values())
 
 
+def test_who_only_proved_again_what_it_ran_has_nothing_to_go_back_to(store: BlobStore) -> None:
+    """To be told to go back to that very release would make it believe that it had, and stay there when asked
+    in earnest: a person decides."""
+    world = LittleFleet(store, waves=(Wave(group="canary", soak=60.0), Wave(fraction=1.0)))
+    world.roll_out()
+    record = world.transport._recall("b00")
+    kept, record.good = record.current, None
+    assert Action.REPROVE is next(iter(world.plan().steps)).action
+    while_watching(world, lambda: setattr(record, "current", OTHER))
+    world.events.clear()
+    state = world.roll_out()
+    error = failure(state)
+
+    assert isinstance(error, GatePaused)
+    assert "`fleetctl rollback --on b00` takes that release back" in error.hint
+    assert RevertStarted not in map(type, world.events)
+    assert "inconclusive" == world.verdicts(state)["b00"]
+    assert not [receipt for receipt in record.receipts if receipt.get("left") == kept]
+
+
 def test_who_aborts_does_not_wait_for_the_rest(world: LittleFleet) -> None:
     """And nobody goes back: this rollout has released nothing."""
     world.revert = RevertPolicy.ALL
