@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from fleetctl import events
 from fleetctl.events import Event
-from fleetctl.status import BoardStatus
+from fleetctl.status import COOLED_C, HOT, HOT_C, BoardStatus, Standing, heat
 from fleetctl.store import canonical_json, sha256
 
 NOTIFICATION_SCHEMA = "fleetctl.notification/v1"
@@ -87,9 +87,25 @@ class RolloutTeller(Struct, frozen=True):
                 return None
 
 
-def ailments(statuses: Iterable[BoardStatus]) -> dict[str, str]:
-    """What each unhealthy board has, by name, in words."""
-    return {s.board: f"{s.standing}: {'; '.join(s.complaints)}" for s in statuses if not s.healthy}
+def ailments(statuses: Iterable[BoardStatus], before: Mapping[str, str]) -> dict[str, str]:
+    """What each unhealthy board has, by name, in words; `before` is what somebody was told last.
+
+    A board that was hot then is so until it has cooled well down: around the limit, each look would find it
+    ill or well by turns.
+    """
+    found = {}
+    for status in statuses:
+        complaints = [*status.complaints, *_still_hot(status, before.get(status.board, ""))]
+        if complaints:
+            standing = Standing.STRAINED if status.healthy else status.standing
+            found[status.board] = f"{standing}: {'; '.join(complaints)}"
+    return found
+
+
+def _still_hot(status: BoardStatus, before: str) -> list[str]:
+    was_hot = any(part.startswith(f"{HOT}: ") for part in _parts(before))
+    is_hot = bool(heat(status.observed, HOT_C))
+    return heat(status.observed, COOLED_C) if was_hot and not is_hot else []
 
 
 def changes(
@@ -114,9 +130,13 @@ def changes(
     return fallen + recovered
 
 
-def _kind(ailment: str) -> str:
-    """What a board has, without how much of it."""
-    return _NUMBER.sub("", ailment)
+def _kind(ailment: str) -> frozenset[str]:
+    """What a board has, in whatever order, without how much of it."""
+    return frozenset(_NUMBER.sub("", part) for part in (ailment.partition(": ")[0], *_parts(ailment)))
+
+
+def _parts(ailment: str) -> list[str]:
+    return ailment.partition(": ")[2].split("; ")
 
 
 def _of_board(

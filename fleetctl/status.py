@@ -12,7 +12,10 @@ from fleetctl.observation import Observed, Reach, latency_p95_ms, seconds_of
 # Where a board is worth a look, not where it breaks: a Raspberry Pi throttles at 80-85 C, and a release with
 # its predecessors and a snapshot needs tens of MiB.
 HOT_C = 80.0
+COOLED_C = 75.0  # where somebody was told that it is hot, it is so until it is cooler than this
 LOW_DISK_BYTES = 64 << 20
+
+HOT = "hot"
 
 
 class Standing(StrEnum):
@@ -216,11 +219,16 @@ def _strains(seen: Observed) -> list[str]:
     health = seen.health
     if health.throttled:
         strains.append("throttled: check power and cooling")
-    if health.temperature_c is not None and health.temperature_c >= HOT_C:
-        strains.append(f"hot: {health.temperature_c:.0f} C")
+    strains.extend(heat(seen, HOT_C))
     if health.disk_free_bytes is not None and health.disk_free_bytes < LOW_DISK_BYTES:
         strains.append(f"disk almost full: {health.disk_free_bytes >> 20} MiB left")
     return strains
+
+
+def heat(seen: Observed, limit: float) -> list[str]:
+    """The strain of a board that is at `limit` degrees Celsius or more; none of any other."""
+    degrees = seen.health.temperature_c
+    return [f"{HOT}: {degrees:.0f} C"] if degrees is not None and degrees >= limit else []
 
 
 def _text(value: object) -> str | None:

@@ -54,7 +54,7 @@ def tell_of_boards(project: Project, fleet: str, statuses: "Sequence[BoardStatus
         raise UsageError(f"--notify needs {ADDRESS} in the environment", hint="see docs/notifications.md")
     asked = [status.board for status in statuses]
     before = notifier.ailments
-    now = ailments(statuses)
+    now = ailments(statuses, before)
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with notifier:
         for notification in changes(fleet, before, now, asked, at):

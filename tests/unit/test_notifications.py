@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from quadrant_fleet import QuadrantFleet
 
 from fleetctl import events
@@ -21,7 +22,10 @@ from fleetctl.children import WEBHOOK as ADDRESS
 from fleetctl.children import WEBHOOK_SECRET as SECRET
 from fleetctl.children import environment
 from fleetctl.errors import UsageError
-from fleetctl.notifications import Notification, Occasion, RolloutTeller, changes
+from fleetctl.manifest.schema import Board, BoardKind, VariantName
+from fleetctl.notifications import Notification, Occasion, RolloutTeller, ailments, changes
+from fleetctl.observation import Health, Loaded, Observed
+from fleetctl.status import assess
 from fleetctl.webhook import Notifier, Webhook, send
 
 POISON = "poison-4c1d9b"
@@ -119,6 +123,30 @@ def test_how_much_of_it_a_board_has_is_no_news() -> None:
     }
 
     assert ["b"] == [each.subject for each in changes("unas", before, now, ["a", "b", "c"], "now")]
+
+
+def test_a_board_around_the_limit_is_told_of_once() -> None:
+    """Once hot, it is hot until it has cooled well down, whatever else it has meanwhile; warm is not hot."""
+    board = Board("luxor-01", BoardKind.RASPBERRYPI4, "reader", VariantName.INT8, host="h")
+    loaded = Loaded(release="a" * 64, accelerator="cpu")
+    well = Observed(board.name, current="a" * 64, good="a" * 64, service="running", loaded=loaded)
+    known: dict[str, str] = {}
+    told = []
+    for degrees, throttled in [
+        (79, False),
+        (81, False),
+        (79, False),
+        (80.5, True),
+        (76, True),
+        (74, False),
+        (79, False),
+    ]:
+        seen = replace(well, health=Health(temperature_c=float(degrees), throttled=throttled))
+        now = ailments([assess(board, "a" * 64, seen)], known)
+        told += [(degrees, each.occasion.value) for each in changes("unas", known, now, [board.name], "now")]
+        known = now
+
+    assert [(81, "board-unhealthy"), (80.5, "board-unhealthy"), (74, "board-recovered")] == told
 
 
 def test_a_receiver_can_tell_who_wrote(receiver: Receiver) -> None:
