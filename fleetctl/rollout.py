@@ -340,9 +340,9 @@ def _end_soak(
 
 
 def _shut_gate(state: Rollout, fallen: Mapping[str, str], silent: Mapping[str, str]) -> Rollout:
-    """Let no gate open where what an earlier rollout released does not hold, though this one may have proved it.
+    """Let no gate open where what an earlier rollout released does not hold.
 
-    It knows nothing to go back to: a person decides.
+    This one has proved it again at most, and knows nothing to go back to: a person decides.
     """
     told = {board: f"fell over while being watched: {why}" for board, why in fallen.items()}
     told |= {
