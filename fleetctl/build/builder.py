@@ -20,11 +20,12 @@ from fleetctl import lockfile
 from fleetctl.artifact import verify_artifact
 from fleetctl.build import drawn_from
 from fleetctl.build.cards import bring_card_up_to_date, demand_card, doubts
+from fleetctl.build.golden_size import shrunk
 from fleetctl.build.inputs import cache_folder, model_inputs
 from fleetctl.build.resolve import current_models, demand_acceptance, staleness
 from fleetctl.checked_json import Malformed, parse
 from fleetctl.compatibility.verdict import demand_compatible
-from fleetctl.errors import BuildError, UsageError, WriteError
+from fleetctl.errors import BuildError, LockStale, UsageError, WriteError
 from fleetctl.lockfile import FleetLock, LockedModel
 from fleetctl.manifest.schema import Fleet, Model, Task
 from fleetctl.models.progress import Progress, silent
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from fleetctl.build.stages import Stages
 
 _BUILT = "built.json"
+_LOCK = "model_artifacts/fleet.lock"
 _COMPLETED = "what was pending is compiled"
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -119,12 +121,15 @@ def check(fleet: Fleet, project: Project, *, models: Collection[str] = ()) -> Bu
     """Look whether models are locked, accepted and whole in the store, building nothing.
 
     Raises:
-        LockStale, GateRefused: as `resolve`; the card of a model is missing or about another build.
+        LockStale, GateRefused: as `resolve`; the card of a model is missing or about another build; one has
+            fewer golden samples than its photos allow.
         BuildError: a blob is absent or was altered.
     """
     current = current_models(fleet, project, [model.name for model in choose(fleet, models)])
     for name, locked in current.items():
         _verify(locked, BlobStore(project.store))
+        if why := shrunk(fleet.models[name], locked, BlobStore(project.store)):
+            raise LockStale(f"{name}: {why}", hint=f"run `fleetctl build {name}` and commit {_LOCK}")
         demand_card(fleet.models[name], locked, project)
     return BuildResult(tuple(BuiltModel(name, locked) for name, locked in current.items()), False)
 
@@ -156,7 +161,7 @@ def _bring_up_to_date(
     store = BlobStore(project.store)
     recipe, inputs = model_inputs(model, fleet, project)
     workdir = project.state / "build" / recipe
-    reason = "asked for" if force else staleness(model, locked, inputs) or _damage(locked, store)
+    reason = "asked for" if force else staleness(model, locked, inputs) or _fault(model, locked, store)
     if locked is not None and not reason:
         completed = _completed(model, locked, store)
         current = _trimmed(model, completed or locked)
@@ -218,14 +223,15 @@ def _with_card(result: BuiltModel, fleet: Fleet, project: Project, stages: "Stag
     )
 
 
-def _damage(locked: LockedModel | None, store: BlobStore) -> str:
-    """What is wrong with a locked model's blobs; empty where they are whole."""
+def _fault(model: Model, locked: LockedModel | None, store: BlobStore) -> str:
+    """What is wrong with a locked model's blobs; empty where they are whole and prove what they could."""
+    if locked is None:
+        return ""
     try:
-        if locked is not None:
-            _verify(locked, store)
+        _verify(locked, store)
+        return shrunk(model, locked, store)
     except BuildError as error:
         return error.message
-    return ""
 
 
 def _verify(locked: LockedModel, store: BlobStore) -> None:
@@ -242,7 +248,7 @@ def _finished(workdir: Path, model: Model, inputs: str, store: BlobStore) -> Loc
         built = lockfile.model_from(parse((workdir / _BUILT).read_bytes()), model.name)
     except (OSError, Malformed):
         return None
-    return None if staleness(model, built, inputs) or _damage(built, store) else built
+    return None if staleness(model, built, inputs) or _fault(model, built, store) else built
 
 
 def _merged(fleet: Fleet, before: FleetLock, results: Iterable[BuiltModel]) -> FleetLock:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from fleetctl.manifest.schema import (
     VariantName,
     WallsDataset,
 )
+from fleetctl.models.margins import GoldenSet
 from fleetctl.models.progress import Progress
 from fleetctl.models.reader import Trained
 from fleetctl.models.samples import Samples, Split
@@ -107,6 +109,39 @@ def test_photos_of_many_sizes_prove_as_much_as_others(tmp_path: Path) -> None:
     assert () == result.models[0].doubts
     assert 2 == stages.asked.count("measure int8")
     assert 1.0 == locked_toy(project).variants["int8"].metrics.top1
+
+
+class SparingStages(ToyStages):
+    """As older releases did: half of the golden samples that were asked for."""
+
+    def prove(self, model: Model, *args: Any, **kwargs: Any) -> GoldenSet:
+        whole = super().prove(model, *args, **kwargs)
+        return replace(whole, samples=whole.samples[:3])
+
+
+def test_a_golden_set_that_shrank_is_not_up_to_date(tmp_path: Path) -> None:
+    """What proves less than its photos allow is chosen anew, from the weights that are there."""
+    fleet, project = toy_fleet(tmp_path)
+    build(fleet, project, stages=SparingStages())
+    with pytest.raises(LockStale, match="toy: variant int8 has 3 golden samples of 6"):
+        check(fleet, project)
+    stages = ToyStages()
+
+    result = build(fleet, project, stages=stages)
+
+    assert ["variant int8 has 3 golden samples of 6"] == [model.reason for model in result.built]
+    assert "train" not in stages.asked
+    check(fleet, project)
+    assert () == build(fleet, project, stages=ToyStages()).built
+
+
+def test_fewer_photos_than_golden_samples_are_as_many_as_can_be(tmp_path: Path) -> None:
+    """Nothing is built again for samples that there are none of."""
+    fleet, project = toy_fleet(tmp_path, toy_model(samples=1000))
+    build(fleet, project, stages=ToyStages())
+
+    check(fleet, project)
+    assert () == build(fleet, project, stages=ToyStages()).built
 
 
 class MeddlingStages(ToyStages):
