@@ -117,7 +117,10 @@ def _explained(error: LockStale | BuildError, commits: Commits, then: Project) -
 
 def _at_home(error: ManifestError, folder: Path) -> ManifestError:
     """The same problems under the paths that the repository has."""
-    inside = f"{folder}/"
-    return ManifestError(
-        [replace(problem, file=problem.file.removeprefix(inside)) for problem in error.problems]
-    )
+    return ManifestError([replace(each, file=_below(folder, each.file)) for each in error.problems])
+
+
+def _below(folder: Path, file: str) -> str:
+    """A file as it is named from `folder`, where it lies in it."""
+    path = Path(file).absolute()
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else file

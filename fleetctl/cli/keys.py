@@ -64,11 +64,11 @@ def new(
     passphrase = os.environ.get(SIGNING_PASSPHRASE, "")
     with all_or_none() as write:  # half a pair would only stand in the way of the next one
         write(secret, key.to_pem(passphrase), mode=0o600)
-        add_trusted_key(project.trust, name, key.public)
+        public = add_trusted_key(project.trust, name, key.public)
     unprotected = "" if passphrase else f", not encrypted: {SIGNING_PASSPHRASE} is unset"
     talk.done(f"private half: {secret}{unprotected}")
     talk.note(f"keep a copy where it is safe, and set {SIGNING_KEY} to its path to sign with it")
-    talk.note(f"commit inventory/trust/{name}.pem; `fleetctl bootstrap` then has boards trust it")
+    talk.note(f"commit {os.path.relpath(public)}; `fleetctl bootstrap` then has boards trust it")
     _show({name: key.public}, "", output)
 
 

@@ -19,7 +19,7 @@ from fleetctl.release import Release
 from fleetctl.render.filters import MAX_TEXT
 from fleetctl.render.reads import Remembered
 from fleetctl.render.sandbox import CompiledTemplate, compile_template
-from fleetctl.render.sources import FOLDER, SUFFIX, board_runtime, read_templates
+from fleetctl.render.sources import FOLDER, SUFFIX, as_named, board_runtime, read_templates
 from fleetctl.store import BlobStore, canonical_json, sha256
 
 SERVE_CONFIG = "config/serve.json"
@@ -34,16 +34,19 @@ _GENERATED = frozenset({SERVICE_CONFIG, SMOKE_CONFIG})
 class Renderer:
     """Templates compiled and runtime hashed once, for any number of boards."""
 
-    def __init__(self, templates: Mapping[str, str], runtime: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, templates: Mapping[str, str], runtime: Mapping[str, bytes], *, place: str = FOLDER
+    ) -> None:
         """
         Args:
             templates: text by file name, such as `serve.json.j2`.
             runtime: bytes by path in the release, such as `runtime/serve.py`.
+            place: the templates' folder, as problems name it.
 
         Raises:
             ManifestError: every problem of every template.
         """
-        self.templates = _compiled(templates)
+        self.templates = _compiled(templates, place)
         self._texts = {path: Remembered(made.render, made.reads) for path, made in self.templates.items()}
         self.runtime = dict(runtime)
         self._kept: set[tuple[Path, str]] = set()
@@ -52,7 +55,7 @@ class Renderer:
     @classmethod
     def of(cls, folder: Path) -> "Renderer":
         """With the templates of a fleet (`Project.templates`) and the runtime this fleetctl carries."""
-        return cls(read_templates(folder), board_runtime())
+        return cls(read_templates(folder), board_runtime(), place=as_named(folder))
 
     def render(self, board: Board, artifact: Artifact, smoke: Smoke) -> dict[str, bytes]:
         """The files that are made for this board alone: path in the release -> bytes.
@@ -114,17 +117,17 @@ class Renderer:
         return _encoded(self.templates[path].file, text, board)
 
 
-def _compiled(templates: Mapping[str, str]) -> dict[str, CompiledTemplate]:
+def _compiled(templates: Mapping[str, str], place: str) -> dict[str, CompiledTemplate]:
     """Templates by the path they render to; every problem of every template is raised at once."""
     compiled, problems = {}, []
     for name, text in sorted(templates.items()):
         path = _destination(name)
         if path in _GENERATED:
             what = f"{path} is made from the manifest, not from a template"
-            problems.append(Problem(f"{FOLDER}/{name}", 0, 0, "", what, "delete the template"))
+            problems.append(Problem(f"{place}/{name}", 0, 0, "", what, "delete the template"))
             continue
         try:
-            compiled[path] = compile_template(f"{FOLDER}/{name}", text)
+            compiled[path] = compile_template(f"{place}/{name}", text)
         except ManifestError as error:
             problems.extend(error.problems)
     if problems:

@@ -32,6 +32,12 @@ def packaged_templates() -> dict[str, str]:
     return {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(SUFFIX)}
 
 
+def as_named(folder: Path) -> str:
+    """The folder of a fleet's templates as problems name it: from the folder that this runs in, if below."""
+    here = Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
+
+
 def read_templates(folder: Path) -> dict[str, str]:
     """The templates of a fleet: those in `folder`, and the packaged ones for what it does not have.
 
@@ -43,7 +49,7 @@ def read_templates(folder: Path) -> dict[str, str]:
         try:
             own[path.name] = _read_template(path)
         except Malformed as error:
-            problems.append(Problem(f"{FOLDER}/{path.name}", error.line, 0, "", error.what))
+            problems.append(Problem(f"{as_named(folder)}/{path.name}", error.line, 0, "", error.what))
     if problems:
         raise ManifestError(problems)
     return {**packaged_templates(), **own}

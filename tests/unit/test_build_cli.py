@@ -186,7 +186,7 @@ def test_render_names_the_line_of_a_bad_template(built: Path, capsys: pytest.Cap
     assert main(["render", "luxor-01", "-f", str(built)]) == 10
 
     assert capsys.readouterr().err.startswith(
-        "inventory/templates/camera.conf.j2:2: `treshold` is not set; did you mean `threshold`? "
+        f"{templates}/camera.conf.j2:2: `treshold` is not set; did you mean `threshold`? "
         "(rendering for luxor-01)"
     )
 

@@ -356,6 +356,26 @@ def test_what_git_holds_is_written_as_it_lies_there(fleet: GitFleet, tmp_path: P
     assert not (tmp_path / "out" / "model_artifacts").exists()
 
 
+@pytest.mark.parametrize("where", [".", "/"])
+def test_problems_of_a_commit_are_named_where_they_lie_in_the_repository(
+    fleet: GitFleet, fleetctl: Fleetctl, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Of its manifest and templates alike, wherever this runs: what it was read from is gone by then."""
+    template = fleet.root / "inventory" / "templates" / "x.conf.j2"
+    template.parent.mkdir()
+    template.write_text("{{ nothing }}\n")
+    of_template = fleet.commit("A bad template")
+    fleet.edit("min_accuracy: 0.5", "min_accuracy: 5")
+    of_manifest = fleet.commit("A bad manifest")
+    monkeypatch.chdir(where)
+    line = ["rollout", "-f", str(fleet.manifest), "--yes", "--allow-unpushed", "--commit"]
+    said = [fleetctl(*line, commit) for commit in (of_template, of_manifest)]
+
+    assert [10, 10] == [each.status for each in said]
+    assert said[0].err.startswith("inventory/templates/x.conf.j2:1: `nothing` is not known")
+    assert said[1].err.startswith("inventory/fleet.yaml:9:")
+
+
 @pytest.mark.parametrize("rev", ["", "nowhere", "--all", "HEAD:inventory", "a\0b", "HEAD^{tree}"])
 def test_only_a_commit_is_a_commit(fleet: GitFleet, rev: str) -> None:
     """A file, a tree, an option of git or nothing at all is exit 2."""

@@ -236,8 +236,9 @@ def test_a_fleet_s_own_template_replaces_the_packaged_one(tmp_path: Path) -> Non
     assert templates == {**packaged_templates(), "serve.json.j2": "{}"}
 
 
-def test_template_files_that_are_none_are_refused(tmp_path: Path) -> None:
-    """Links, folders, odd names and bytes that are not UTF-8, all told at once."""
+def test_template_files_that_are_none_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links, folders, odd names and bytes that are not UTF-8, all told at once, where they lie."""
+    monkeypatch.chdir(tmp_path.parent)
     (tmp_path / "a.j2").symlink_to("/etc/hostname")
     (tmp_path / "b.j2").mkdir()
     (tmp_path / "c d.j2").write_text("")
@@ -247,10 +248,10 @@ def test_template_files_that_are_none_are_refused(tmp_path: Path) -> None:
         read_templates(tmp_path)
 
     assert [str(problem) for problem in refused.value.problems] == [
-        "inventory/templates/a.j2: not a plain file: a template is no way to other files",
-        "inventory/templates/b.j2: not a plain file: a template is no way to other files",
-        "inventory/templates/c d.j2: its name may have letters, digits, dots, dashes and underscores only",
-        "inventory/templates/e.j2:2: not UTF-8",
+        f"{tmp_path.name}/a.j2: not a plain file: a template is no way to other files",
+        f"{tmp_path.name}/b.j2: not a plain file: a template is no way to other files",
+        f"{tmp_path.name}/c d.j2: its name may have letters, digits, dots, dashes and underscores only",
+        f"{tmp_path.name}/e.j2:2: not UTF-8",
     ]
 
 
