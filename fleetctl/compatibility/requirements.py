@@ -54,6 +54,8 @@ class Requirements(Struct, frozen=True):
 
     def __str__(self) -> str:
         tflite = "any TFLite" if self.tflite == _ANY else f"TFLite {self.tflite}"
+        if self.unknown:
+            tflite = "a TFLite that fleetctl does not know"
         return tflite + (f" and Edge TPU runtime {self.edgetpu}" if self.edgetpu else "")
 
     def _dated(self) -> list[tuple[str, int, Version]]:

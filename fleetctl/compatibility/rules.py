@@ -20,6 +20,7 @@ CONVERTER = "TensorFlow 2.15.1"  # what `fleetctl build` converts with
 # Custom operations that every interpreter registers itself: BuiltinOpResolver in TensorFlow's
 # tensorflow/lite/core/kernels/register.cc.
 _BUILT_IN_CUSTOM = {"TFLite_Detection_PostProcess", "NumericVerify", "Mfcc", "AudioSpectrogram"}
+_NUMBERED = "UNKNOWN:"  # before the number of an operation that the schema here has no name for
 _FLEX = "Flex"  # prefix of operations that only the whole of TensorFlow runs
 
 # What is known to work together on a Raspberry Pi: the pins of frigate's image, July 2026.
@@ -187,12 +188,14 @@ def _custom_operation(case: _Case) -> Refusal | None:
 
 
 def _unknown_operation(case: _Case) -> Refusal | None:
-    if not case.needs.unknown:
+    unknown = case.needs.unknown
+    if not unknown:
         return None
+    verb = "is" if len(unknown) == 1 else "are"
     return Refusal(
         Rule.UNKNOWN_OPERATION,
         ("variant",),
-        f"{_named(case.needs.unknown)}, which is newer than what fleetctl knows of TFLite",
+        f"{_named(unknown)}, which {verb} in no TFLite that fleetctl knows",
         "a runtime that may not have it",
         f"convert with {CONVERTER}, as `fleetctl build` does",
     )
@@ -319,7 +322,10 @@ def _converted(lacking: tuple[tuple[str, int], ...], tflite: Version) -> str:
 
 
 def _named(operations: tuple[tuple[str, int], ...]) -> str:
-    shown = ", ".join(f"{name} version {version}" for name, version in operations[:2])
+    shown = ", ".join(
+        f"{name.replace(_NUMBERED, 'operation number ')} version {version}"
+        for name, version in operations[:2]
+    )
     return shown if len(operations) <= 2 else f"{shown} and {len(operations) - 2} more"
 
 

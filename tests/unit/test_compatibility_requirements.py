@@ -75,6 +75,14 @@ def test_a_lock_edited_by_hand(document: bytes, says: str) -> None:
     assert says == str(caught.value)
 
 
+def test_operations_that_nobody_knows_are_not_in_any_tflite() -> None:
+    """What it needs is said to be unknown, not to be in whatever a board has."""
+    known, unknown = {"CONV_2D": 1}, {"CONV_2D": 1, "STABLEHLO_SORT": 1}
+
+    assert "TFLite 1.5" == str(Requirements.of(known, [], None))
+    assert "a TFLite that fleetctl does not know" == str(Requirements.of(unknown, [], None))
+
+
 def test_the_edge_tpus_own_operation_is_not_a_custom_one() -> None:
     """Whether there is an Edge TPU is a question of its own."""
     needs = Requirements.of({}, ["edgetpu-custom-op", "Mine", "Mine"], 14)
