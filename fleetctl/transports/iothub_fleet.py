@@ -95,7 +95,7 @@ class Standing(Struct, frozen=True):
 
     def complaint(self) -> str:
         """Why the agent cannot run our module, by its own account; empty where it can."""
-        status = _object(self.agent.get("status"))
+        status = _object(self.agent.get("outcome"))
         code = status.get("code")
         if isinstance(code, int) and code >= 400:
             return printable(status.get("description")) or f"the agent's status is {code}"
@@ -137,12 +137,14 @@ def answered(hub: HubClient, consignment: str) -> int:
     return number if isinstance(number, int) else 0
 
 
-_DEVICES = f"SELECT deviceId, etag, tags.{TAG} AS tags, capabilities.iotEdge AS edge FROM devices"
+# What others write has names here that no twin has: the SDK would hold a twin's own to their types, and give
+# up all rows of a query for the one board that reports something else.
+_DEVICES = f"SELECT deviceId, etag, tags.{TAG} AS ours, capabilities.iotEdge AS edge FROM devices"
 _DEVICES += " WHERE deviceId IN ["
 _MODULES = (
     f"SELECT deviceId, moduleId, connectionState, properties.reported.{SECTION} AS said, "
-    f"properties.reported.lastDesiredStatus AS status, properties.reported.modules.{MODULE} AS module, "
-    "properties.reported.lastDesiredVersion AS version "
+    f"properties.reported.lastDesiredStatus AS outcome, properties.reported.modules.{MODULE} AS module, "
+    "properties.reported.lastDesiredVersion AS followed "
     f"FROM devices.modules WHERE moduleId IN ['{AGENT}', '{MODULE}'] AND deviceId IN ["
 )
 
@@ -173,7 +175,7 @@ def _up_to_date(hub: HubClient, device: Row) -> Row | None:
         etag, tags = hub.device_twin(name)
     except NotThere:
         return None
-    return {**device, "etag": etag, "tags": tags.get(TAG)}
+    return {**device, "etag": etag, "ours": tags.get(TAG)}
 
 
 def _shares(names: Iterable[str], room: int) -> Iterator[str]:
@@ -196,8 +198,8 @@ def _standing(name: str, device: Row | None, agent: Row | None, module: Row | No
         is_registered=bool(device),
         is_edge=device.get("edge") is True,
         etag=str(device.get("etag") or ""),
-        tags=_object(device.get("tags")),
-        agent={key: agent.get(key) for key in ("status", "version", "module")},
+        tags=_object(device.get("ours")),
+        agent={key: agent.get(key) for key in ("outcome", "followed", "module")},
         is_online=agent.get("connectionState") == _CONNECTED,
         said=_object(module.get("said")),
         is_connected=module.get("connectionState") == _CONNECTED,

@@ -342,6 +342,26 @@ def test_a_hub_whose_queries_lag_sends_boards_back(world: IotHubWorld, releases:
     assert not tags(world, board.name)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [{"lastDesiredVersion": "x"}, {"lastDesiredStatus": {"code": []}}, {"modules": {"fleetctl": 7}}, {}],
+)
+def test_one_board_that_says_odd_things_hides_no_other(clients: Clients, said: dict[str, Any]) -> None:
+    """The SDK gives up all rows of a query for one whose `version` is no number, or whose `tags` no object."""
+    for name in ("luxor-01", "luxor-02"):
+        clients.edge_device(name)
+    agent = clients.module("luxor-01", "$edgeAgent")
+    agent.connect()
+    agent.patch_twin_reported_properties(said)
+    clients.registry.update_twin("luxor-01", Twin(tags={"fleetctl": "yes"}))
+    client = HubClient(SignIn(clients.hub.service_host, clients.hub.connection_string))
+    clients.keep_open(client)
+    known = standings(client, ["luxor-01", "luxor-02"])
+
+    assert [True, True] == [each.is_registered for each in known.values()]
+    assert ({}, "") == (known["luxor-01"].tags, known["luxor-01"].complaint())
+
+
 def test_a_wave_that_is_over_does_not_fail_for_what_is_left(world: IotHubWorld, releases: Releases) -> None:
     """A hub that is too busy to have deployments cleared away takes nothing from boards that are proved."""
     (board,) = world.boards(1)
