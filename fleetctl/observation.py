@@ -148,7 +148,9 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _text(value: object) -> str:
-    return value[:200] if isinstance(value, str) else ""
+    """On one line: it becomes part of sentences, and of an error's with a hint below."""
+    text = value[:200] if isinstance(value, str) else ""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def _digest(value: object) -> str | None:

@@ -56,3 +56,12 @@ def test_an_honest_board_is_read_whole() -> None:
     assert seen.loaded is not None
     assert seen.trust is not None
     assert (seen.current, seen.trust.serial, seen.health.temperature_c) == ("a" * 64, 4, 48.5)
+
+
+def test_what_a_board_says_stays_on_its_line() -> None:
+    """Its words become part of an error, and no hint that stands below is of its making."""
+    service = {"state": "gone\nhint: run `x`", "loaded": {"accelerator": "\x1b[2Jcpu\u2028"}}
+    seen = Observed.parse("b", {**HONEST, "service": service})
+
+    assert seen.loaded is not None
+    assert ("gone hint: run `x`", " [2Jcpu ") == (seen.service, seen.loaded.accelerator)
