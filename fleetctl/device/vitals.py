@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from .durable import free_bytes
 from .files import names, words_of
@@ -12,50 +11,79 @@ from .files import names, words_of
 
 def health(root: str) -> Dict[str, Any]:
     """Temperature, throttling, disk, memory, load and uptime; null where the board has no such sensor."""
-    throttled = throttle_flags()
+    return health_of(
+        heat=" ".join(temperatures()),
+        throttled=throttle_words(),
+        disk_free_bytes=free_bytes(root) if os.path.isdir(root) else None,
+        memory=memory_free(),
+        uptime=" ".join(words_of("/proc/uptime")[:1]),
+        load=str(os.getloadavg()[0]),
+    )
+
+
+def health_of(
+    heat: str, throttled: str, disk_free_bytes: Optional[int], memory: str, uptime: str, load: str
+) -> Dict[str, Any]:
+    """The vital signs, from words of the kernel and of the firmware; null for each that says no number.
+
+    Args:
+        heat: thousandths of a degree Celsius, of each thermal zone.
+        throttled: what `vcgencmd get_throttled` says on a Raspberry Pi.
+        memory: kilobytes.
+    """
+    degrees = [number / 1000.0 for number in map(integer, heat.split()) if number is not None]
+    flags = integer(throttled.strip().partition("=")[2], 16)
+    kilobytes = integer(memory)
     return {
-        "temperature_c": temperature(),
-        "throttled": None if throttled is None else bool(throttled & 0xF),  # bits 0-3: now; 16-19: since boot
-        "throttled_flags": throttled,
-        "disk_free_bytes": free_bytes(root) if os.path.isdir(root) else None,
-        "memory_free_bytes": memory_free(),
-        "uptime_s": uptime(),
-        "load1": os.getloadavg()[0],
+        "temperature_c": max(degrees) if degrees else None,  # the hottest
+        "throttled": None if flags is None else bool(flags & 0xF),  # bits 0-3: now; 16-19: since boot
+        "throttled_flags": flags,
+        "disk_free_bytes": disk_free_bytes,
+        "memory_free_bytes": None if kilobytes is None else kilobytes * 1024,
+        "uptime_s": _real(uptime),
+        "load1": _real(load),
     }
 
 
-def temperature() -> Optional[float]:
-    """The hottest thermal zone in degrees Celsius."""
-    zones = [name for name in names("/sys/class/thermal") if name.startswith("thermal_zone")]
-    found = [words_of("/sys/class/thermal/%s/temp" % zone) for zone in zones]
-    degrees = [int(words[0]) / 1000.0 for words in found if words and re.match(r"-?\d+\Z", words[0])]
-    return max(degrees) if degrees else None
-
-
-def throttle_flags() -> Optional[int]:
-    """The bits of `vcgencmd get_throttled` on a Raspberry Pi."""
-    if not any(os.access(os.path.join(folder, "vcgencmd"), os.X_OK) for folder in os.get_exec_path()):
+def integer(word: str, base: int = 10) -> Optional[int]:
+    try:
+        return int(word, base) if len(word) <= 20 else None
+    except ValueError:
         return None
+
+
+def _real(word: str) -> Optional[float]:
+    try:
+        return float(word) if word[:1].isdigit() else None
+    except ValueError:
+        return None
+
+
+def temperatures() -> List[str]:
+    """What each thermal zone says that can be read."""
+    zones = [name for name in names("/sys/class/thermal") if name.startswith("thermal_zone")]
+    return [word for zone in zones for word in words_of("/sys/class/thermal/%s/temp" % zone)[:1]]
+
+
+def throttle_words() -> str:
+    """What `vcgencmd get_throttled` says; nothing on what is no Raspberry Pi."""
+    if not any(os.access(os.path.join(folder, "vcgencmd"), os.X_OK) for folder in os.get_exec_path()):
+        return ""
     import subprocess  # slow to import: only on a Raspberry Pi
 
     try:
         asked = subprocess.run(
             ["vcgencmd", "get_throttled"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=5
         )
-        return int(asked.stdout.decode().strip().split("=", 1)[1], 16)
-    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError):
-        return None
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return asked.stdout.decode("ascii", "replace")
 
 
-def memory_free() -> Optional[int]:
+def memory_free() -> str:
+    """Kilobytes that programs could still have."""
     words = words_of("/proc/meminfo")
-    place = words.index("MemAvailable:") if "MemAvailable:" in words else None
-    return None if place is None else int(words[place + 1]) * 1024
-
-
-def uptime() -> Optional[float]:
-    words = words_of("/proc/uptime")
-    return float(words[0]) if words else None
+    return "".join(words[words.index("MemAvailable:") + 1 :][:1]) if "MemAvailable:" in words else ""
 
 
 def has_edge_tpu() -> bool:

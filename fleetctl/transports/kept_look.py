@@ -6,6 +6,7 @@ from typing import Any
 
 from fleetctl.device.healthz import state_of
 from fleetctl.device.layout import LOOK
+from fleetctl.device.vitals import health_of, integer
 from fleetctl.store import sha256
 from fleetctl.transports import wire
 from fleetctl.transports.ssh_connection import Outcome
@@ -39,7 +40,7 @@ def parse(stdout: bytes) -> Mapping[str, Any] | None:
     except (BoardFault, ValueError, TypeError, RecursionError):
         return None
     said["time"] = time.removeprefix(_MARK.decode())
-    said["health"] = _health(disk, memory, uptime, load, heat, throttled)
+    said["health"] = health_of(heat, throttled, _free_bytes(disk), memory, uptime, load)
     return said
 
 
@@ -48,33 +49,8 @@ def is_damaged(outcome: Outcome) -> bool:
     return outcome.status == 0 and (_MARK in outcome.stdout or not outcome.stdout.strip())
 
 
-def _health(disk: str, memory: str, uptime: str, load: str, heat: str, throttled: str) -> dict[str, Any]:
-    """As `device/vitals.py` has it, from the kernel's own words."""
-    user, available, free, size = (_integer(word) for word in (*disk.split(), "", "", "", "")[:4])
+def _free_bytes(disk: str) -> int | None:
+    """As Python has it: what the system reserves counts for root alone."""
+    user, available, free, size = (integer(word) for word in (*disk.split(), "", "", "", "")[:4])
     blocks = free if user == 0 else available
-    degrees = [number / 1000 for number in map(_integer, heat.split()) if number is not None]
-    flags = _integer(throttled.removeprefix("throttled="), 16)
-    kilobytes = _integer(memory)
-    return {
-        "temperature_c": max(degrees, default=None),
-        "throttled": None if flags is None else bool(flags & 0xF),
-        "throttled_flags": flags,
-        "disk_free_bytes": None if blocks is None or size is None else blocks * size,
-        "memory_free_bytes": None if kilobytes is None else kilobytes * 1024,
-        "uptime_s": _number(uptime),
-        "load1": _number(load),
-    }
-
-
-def _integer(word: str, base: int = 10) -> int | None:
-    try:
-        return int(word, base) if len(word) <= 20 else None
-    except ValueError:
-        return None
-
-
-def _number(word: str) -> float | None:
-    try:
-        return float(word) if word[:1].isdigit() else None
-    except ValueError:
-        return None
+    return None if blocks is None or size is None else blocks * size
