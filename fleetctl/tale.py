@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from fleetctl.device.checks import finite
+from fleetctl.observation import number
 from fleetctl.smoke import Verdict
 
 
@@ -174,7 +174,7 @@ def _text(record: Mapping[str, Any], key: str) -> str:
 
 
 def _number(record: Mapping[str, Any], key: str) -> float | None:
-    return finite(record.get(key))
+    return number(record.get(key))
 
 
 _HANDLERS = {

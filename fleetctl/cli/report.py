@@ -77,11 +77,10 @@ def _tale(project: "Project", journal: Path | None, *, needed: bool) -> "Tale | 
     """
     from fleetctl.errors import UsageError
     from fleetctl.store import Journal
-    from fleetctl.tale import tell
+    from fleetctl.tale import newest_journal, tell
 
     hint = "journals lie in .fleetctl/journal/, one for each rollout"
-    kept = sorted((project.state / "journal").glob("*.jsonl"))
-    path = journal or (kept[-1] if kept else None)
+    path = journal or newest_journal(project.state)
     if path is not None and path.is_file():
         tale = tell(Journal(path).read())
         if tale.fleet or not needed:

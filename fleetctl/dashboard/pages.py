@@ -12,10 +12,9 @@ from fleetctl.dashboard import golden as golden_samples
 from fleetctl.dashboard import models as locked_models
 from fleetctl.dashboard.plans import plan_of
 from fleetctl.dashboard.snapshot import ASK_DEADLINE_S, Snapshot, Watch
-from fleetctl.device.checks import finite
 from fleetctl.errors import FleetError
 from fleetctl.manifest.schema import RevertPolicy
-from fleetctl.observation import latency_p95_ms
+from fleetctl.observation import latency_p95_ms, number
 from fleetctl.receipts import settled
 from fleetctl.report.plan import plan_summary
 from fleetctl.report.status import status_summary
@@ -193,7 +192,7 @@ def _when(known: Snapshot) -> str:
 
 
 def _clock(seconds: object) -> str:
-    known = finite(seconds)
+    known = number(seconds)
     return "" if known is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(known))
 
 

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from little_fleet import LittleFleet
+from many_boards import fleet_of
 
 from fleetctl.events import BoardSettled, GateDecided, SoakResumed, event_json
 from fleetctl.report.tale import tale_markdown
+from fleetctl.report.web.report import report_html
 from fleetctl.store import BlobStore
 from fleetctl.tale import tell
 
@@ -113,3 +115,11 @@ def test_a_journal_of_others_writes_no_markup() -> None:
     text = tale_markdown(tell([hostile, {"event": "RolloutFinished", "outcome": "[done](x)\n# all well"}]))
 
     assert not any(sign in text for sign in ("<img", "\x1b", "<b>", "[done]", "\n# all"))
+
+
+@pytest.mark.parametrize("time", [1e300, -1e300, 1e15, -1e14, 10**400])
+def test_a_time_that_is_none_is_left_out(time: float) -> None:
+    """No clock shows it, and the rest of the tale is told."""
+    tale = tell([{"event": "RolloutStarted", "time": time, "fleet": "unas", "boards": 3}])
+
+    assert "3 boards to change" in report_html(fleet_of(3), None, tale, 1.0)
