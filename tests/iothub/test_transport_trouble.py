@@ -347,7 +347,7 @@ def test_a_hub_whose_queries_lag_sends_boards_back(world: IotHubWorld, releases:
     [{"lastDesiredVersion": "x"}, {"lastDesiredStatus": {"code": []}}, {"modules": {"fleetctl": 7}}, {}],
 )
 def test_one_board_that_says_odd_things_hides_no_other(clients: Clients, said: dict[str, Any]) -> None:
-    """The SDK gives up all rows of a query for one whose `version` is no number, or whose `tags` no object."""
+    """The SDK gives up all rows for one whose `version` is no number, or whose `tags` are no object."""
     for name in ("luxor-01", "luxor-02"):
         clients.edge_device(name)
     agent = clients.module("luxor-01", "$edgeAgent")

@@ -30,6 +30,7 @@ class TwinsOnly:
         self.twins, self.asked, self.lowered = twins, [], []
         self.asked: list[str]
         self.lowered: list[str]
+        self.overwritten: dict[str, str] = {}
 
     def rows(self, query: str) -> Iterator[dict[str, Any]]:
         self.asked.append(query)
@@ -47,7 +48,7 @@ def twin(name: str, now: Any = None) -> dict[str, Any]:
         "deviceId": name,
         "etag": "e",
         "capabilities": {"iotEdge": True},
-        "tags": {"fleetctl": {"now": now}},
+        "tags": {"fleetctl": {"now": now, "before": "what it proved"}},
     }
 
 
