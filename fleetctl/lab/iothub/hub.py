@@ -316,7 +316,8 @@ class Hub:
         reported = twin.reported.values
         if reported.get("lastDesiredVersion") != twin.desired.version:
             return ""
-        is_fine = (reported.get("lastDesiredStatus") or {}).get("code") == 200
+        status = reported.get("lastDesiredStatus")
+        is_fine = isinstance(status, dict) and status.get("code") == 200
         return "reportedSuccessfulCount" if is_fine else "reportedFailedCount"
 
     # -- time and change

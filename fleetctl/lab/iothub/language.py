@@ -5,6 +5,7 @@ nothing.
 """
 
 import functools
+import json
 import operator
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -109,14 +110,17 @@ class Query(Struct, frozen=True):
         return {name: value for name, value in pairs if value is not _MISSING}
 
     def _counted(self, documents: Iterable[Document]) -> Iterator[Document]:
-        counts: dict[Any, int] = {}
+        counts: dict[str, int] = {}
+        keys: dict[str, Any] = {}  # by what they are written as: an object is no key of a dictionary
         for document in documents:
             key = self.group[1](document) if self.group else _MISSING
-            counts[key] = counts.get(key, 0) + 1
-        if not self.group:
-            counts = counts or {_MISSING: 0}
-        for key, number in counts.items():
-            yield self._group_row(key, number)
+            text = "" if key is _MISSING else json.dumps(key, sort_keys=True)
+            keys[text] = key
+            counts[text] = counts.get(text, 0) + 1
+        if not self.group and not counts:
+            yield self._group_row(_MISSING, 0)
+        for text, number in counts.items():
+            yield self._group_row(keys[text], number)
 
     def _group_row(self, key: Any, number: int) -> Document:
         values = ((column.name, number if column.value is None else key) for column in self.columns)
