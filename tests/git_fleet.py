@@ -1,7 +1,6 @@
 """A small fleet in a git repository of its own, with a bare repository as its origin."""
 
 import functools
-import json
 import os
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from published import published
 from toy_build import ToyStages, toy_photos
 
 from fleetctl.build.builder import build
@@ -60,7 +60,7 @@ class Said:
 
     @property
     def json(self) -> Any:
-        return json.loads(self.out)
+        return published(self.out)
 
 
 def say(capsys: pytest.CaptureFixture[str], *arguments: str) -> Said:
@@ -73,6 +73,12 @@ def say(capsys: pytest.CaptureFixture[str], *arguments: str) -> Said:
 
 Fleetctl = Callable[..., Said]  # runs a command line
 Plan = Callable[..., Said]  # runs `fleetctl plan`
+
+
+def faults(**boards: str) -> str:
+    """A faults file; `_` stands for `-` in a board's name."""
+    Path("faults.yaml").write_text("".join(f"{n.replace('_', '-')}: {f}\n" for n, f in boards.items()))
+    return "faults.yaml"
 
 
 @functools.cache

@@ -1,0 +1,144 @@
+"""Command lines as they are typed: verbs, their help, and lines that are not what was meant."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from git_fleet import Fleetctl
+
+from fleetctl.cli import VERBS, main
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("pause", 2),
+        ("resume", 2),
+        ("abort --yes", 2),
+        ("lab down", 0),
+        ("lab status", 1),
+        ("lab stop luxor-01", 2),
+        ("lab start luxor-01", 2),
+        ("artifacts pull models", 11),
+    ],
+)
+def test_a_wrong_folder_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, status: int
+) -> None:
+    """Where no fleet is, nothing of ours is left behind."""
+    monkeypatch.chdir(tmp_path)
+
+    assert status == main(line.split())
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("line", ["validate", "status", "render luxor-01"])
+def test_a_folder_that_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    """A shell may stand in one, such as that of a checkout made anew."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    assert 2 == main(line.split())
+    assert "error: the folder that this runs in is not there any more" in capsys.readouterr().err
+
+
+def test_the_verbs_are_those_that_exist() -> None:
+    """The list that `--help` shows and the modules of the command line are the same."""
+    folder = Path(sys.modules["fleetctl.cli"].__path__[0])
+    modules = {path.stem for path in folder.glob("[a-z]*")} - {
+        "bars",
+        "build_images",
+        "complete",
+        "help",
+        "group",
+        "help_page",
+        "hints",
+        "lab_iothub",
+        "named_file",
+        "notify",
+        "committed",
+        "options",
+        "over_iothub",
+        "proposed",
+        "quick",
+        "result",
+        "root",
+        "session",
+        "sharded",
+        "shells",
+        "steer",
+    }
+
+    assert set(VERBS) == modules
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`fleetctl VERB --help` begins with the sentence that `fleetctl --help` shows."""
+    status = main([verb, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+
+    assert status == 0
+    assert VERBS[verb] in shown
+
+
+@pytest.mark.parametrize("verb", ["artifacts", "github", "keys", "lab", "lab iothub", "models"])
+def test_a_verb_of_verbs_names_each_in_whole_sentences(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    """Its page cuts nothing short, and a misspelt verb is told what was meant."""
+    main([*verb.split(), "--help"])
+    page = capsys.readouterr().out.split("Verbs:\n")[1]
+    first = page.split()[0]
+    status = main([*verb.split(), f"{first}x"])
+
+    assert (False, True) == ("..." in page, page.rstrip().endswith("."))
+    assert (2, True) == (status, f"no verb '{first}x'; did you mean '{first}'?" in capsys.readouterr().err)
+
+
+def test_a_mistyped_verb_is_met_half_way(capsys: pytest.CaptureFixture[str]) -> None:
+    """Usage errors are exit 2 and guess what was meant."""
+    assert main(["rolout"]) == 2
+    assert "did you mean 'rollout'?" in capsys.readouterr().err
+
+
+def test_main_can_run_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing of one command line is left when the next begins."""
+    first, second = main(["--version"]), main(["--version"])
+
+    assert (first, second) == (0, 0)
+    assert len(set(capsys.readouterr().out.split("\n"))) == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["plan"], ["status"], ["rollout", "--yes"], ["rollback", "--yes"], ["leave", "--yes"], ["history"]],
+)
+@pytest.mark.parametrize("selection", ["", "  "])
+def test_an_empty_selection_is_not_the_whole_fleet(
+    fleetctl: Fleetctl, words: list[str], selection: str
+) -> None:
+    """`--on "$BOARD"` with a variable that is not set touches nothing."""
+    said = fleetctl(*words, "--on", selection)
+
+    assert (2, "") == (said.status, said.out)
+    assert "--on is empty" in said.err
+
+
+def test_no_command_is_run_on_no_board(fleetctl: Fleetctl) -> None:
+    """`exec -- "$COMMAND"` with a variable that is not set is refused as well."""
+    said = fleetctl("exec", "--yes", "--", " ")
+
+    assert (2, True) == (said.status, "there is no command" in said.err)
+
+
+def test_no_traceback_reaches_a_user(fleetctl: Fleetctl) -> None:
+    """What fleetctl did not foresee is one message and exit 70, with the traceback kept in a file."""
+    Path(".fleetctl").mkdir(exist_ok=True)
+    Path(".fleetctl/fake").write_text("a file where a folder should be")
+    said = fleetctl("status")
+
+    assert said.status == 70
+    assert "Traceback" not in said.err + said.out

@@ -1,0 +1,76 @@
+"""Streams that are closed at the other end: what was begun is done, and the exit code says how it ended."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from git_fleet import Fleetctl, GitFleet, faults
+from published import published
+
+
+@pytest.mark.parametrize("output", ["table", "json", "markdown"])
+def test_a_result_that_nobody_reads_ends_as_ever(fleetctl: Fleetctl, output: str) -> None:
+    """Behind `| head -1` a rollback is exit 40, with its sentence, and no word about the pipe."""
+    before = fleetctl("plan")
+    words = ["rollout", "--yes", "-o", output, "--faults", faults(luxor_01="{bad_answers: 1.0}")]
+    argv = [sys.executable, "-m", "fleetctl", *words]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        if output == "table":
+            while "boards would change" not in process.stdout.readline():
+                pass  # the plan comes before anything is done
+        process.stdout.close()
+        err = process.stderr.read()
+
+    assert (1, 40) == (before.status, process.returncode), err
+    assert "error: rolled back: 1 board of the canary failed" in err
+    assert "pipe" not in err.lower()
+
+
+def test_a_rollout_that_nobody_listens_to_goes_on(fleetctl: Fleetctl) -> None:
+    """Behind `2>&1 >verdicts | head -1`, every board gets its release, and the exit says so."""
+    argv = [sys.executable, "-m", "fleetctl", "rollout", "--yes", "-o", "json"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        while "wave 1" not in process.stderr.readline():
+            pass
+        process.stderr.close()
+        verdicts = published(process.stdout.read())["counts"]
+
+    assert (0, 3) == (process.returncode, verdicts["verified"])
+    assert 0 == fleetctl("status").status
+
+
+def test_a_rollback_that_nobody_reads_is_done(fleet: GitFleet, fleetctl: Fleetctl) -> None:
+    """Boards went back, so the exit is 0."""
+    fleetctl("rollout", "--yes")
+    fleet.edit("threshold: 0.6", "threshold: 0.7")
+    fleetctl("rollout", "--yes")
+    argv = [sys.executable, "-m", "fleetctl", "rollback", "--yes", "--on", "karnak-01"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        err = process.stderr.read()
+
+    assert (0, True) == (process.returncode, "✓ karnak-01: rolled back" in err), err
+
+
+@pytest.mark.parametrize("verb", ["plan", "status", "validate", "manual", "--help", "plan --help"])
+def test_a_page_that_nobody_reads_finds_no_difference(fleetctl: Fleetctl, verb: str) -> None:
+    """Behind a pipe that is closed the exit is that of the signal: 1 would be something that was found."""
+    fleetctl("rollout", "--yes")
+    argv = [sys.executable, "-m", "fleetctl", *verb.split()]
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "CI": "1"}
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        err = process.stderr.read()
+
+    assert (128 + signal.SIGPIPE, "") == (process.returncode, err)

@@ -1,0 +1,172 @@
+"""Rollouts that are stopped, before anything is touched or at the canary: exit codes, and what is said."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from git_fleet import Fleetctl, GitFleet, faults
+
+from fleetctl.store import Lock
+
+
+def test_a_bad_canary_is_exit_40(fleetctl: Fleetctl) -> None:
+    """The error says what happened and what holds now; later waves are untouched."""
+    said = fleetctl("rollout", "--yes", "--faults", faults(luxor_01="{bad_answers: 1.0}"))
+
+    assert said.status == 40
+    assert "error: rolled back: 1 board of the canary failed, 0 allowed" in said.err
+    assert "its wave did not open" in said.out
+
+
+def test_a_refused_board_stops_everything_before_it_starts(fleetctl: Fleetctl) -> None:
+    """An unknown host key is exit 31, with nothing changed anywhere and a way to go on without the board."""
+    said = fleetctl("rollout", "--yes", "--faults", faults(karnak_01="{refused: true}"))
+
+    assert said.status == 31
+    assert "karnak-01: simulated: the host key is not known; nothing was changed" in said.err
+    assert "--on '!karnak-01'" in said.err
+    assert "3 install" in fleetctl("plan").out
+
+
+def test_a_rehearsal_with_a_board_that_is_none_is_refused(fleetctl: Fleetctl) -> None:
+    """Exit 10 with the board that was meant, and nothing is rolled out; boards outside of --on are known."""
+    said = fleetctl("rollout", "--yes", "--faults", faults(karnak_1="{unreachable: true}"))
+    other = fleetctl("rollout", "--yes", "--on", "luxor-01", "--faults", faults(karnak_01="{hot: true}"))
+
+    assert (10, "") == (said.status, said.out)
+    assert "unknown board `karnak-1`; did you mean `karnak-01`?" in said.err
+    assert 0 == other.status
+
+
+def test_a_saved_plan_is_done_or_refused(fleetctl: Fleetctl) -> None:
+    """What was reviewed is what happens; once a board has changed, the plan is stale: exit 11."""
+    fleetctl("plan", "--save", "plan.json")
+
+    assert fleetctl("rollout", "--yes", "--plan", "plan.json").status == 0
+    stale = fleetctl("rollout", "--yes", "--plan", "plan.json")
+    assert stale.status == 11
+    assert "the saved plan no longer holds for luxor-01, luxor-02, karnak-01" in stale.err
+
+
+NO_PLANS = {
+    "": "not JSON",
+    "[]": "expected an object",
+    "{}": "'schema' is missing",
+    '{"schema": "fleetctl.plan/v2"}': "schema: expected 'fleetctl.plan/v1'",
+    '{"schema": "fleetctl.plan/v1", "fleet": "f", "waves": [{}]}': "missing required field `number`",
+    "\x00": "not JSON",
+    "[" * 100_000: "nested too deeply",
+}
+
+
+@pytest.mark.parametrize("content", NO_PLANS, ids=range(len(NO_PLANS)))
+def test_what_is_no_plan_is_refused(fleetctl: Fleetctl, content: str) -> None:
+    """A file that `plan --save` did not write is a usage error that says why, whatever is in it."""
+    Path("plan.json").write_text(content)
+    said = fleetctl("rollout", "--yes", "--plan", "plan.json")
+
+    assert said.status == 2
+    assert "plan.json is not a saved plan: " in said.err
+    assert NO_PLANS[content] in said.err
+
+
+def test_nobody_is_asked_without_a_terminal(fleetctl: Fleetctl) -> None:
+    """In a pipeline, a rollout without --yes stops and says so."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fleetctl", "rollout"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert "say --yes" in done.stderr
+    assert "3 install" in fleetctl("plan").out
+
+
+def test_an_interrupt_at_a_question_is_no_answer(fleetctl: Fleetctl) -> None:
+    """Ctrl-C is exit 130 there too, and no is 1."""
+    del fleetctl
+    assert 128 + signal.SIGINT == asked(lambda process, _: process.send_signal(signal.SIGINT))
+    assert 1 == asked(lambda _, terminal: os.write(terminal, b"n\n"))
+
+
+def asked(answer: Callable[["subprocess.Popen[bytes]", int], object]) -> int:
+    """How a rollout ends whose question is answered so."""
+    terminal, side = pty.openpty()
+    argv = [sys.executable, "-m", "fleetctl", "rollout"]
+    with subprocess.Popen(argv, stdin=side, stdout=subprocess.DEVNULL, stderr=side) as process:
+        os.close(side)
+        said = b""
+        while b"[y/N]" not in said:
+            said += os.read(terminal, 1000)
+        answer(process, terminal)
+        process.wait(60)
+    os.close(terminal)
+    return process.returncode
+
+
+def test_two_controllers_take_turns(fleetctl: Fleetctl) -> None:
+    """While one rollout runs another is refused, and told who runs it: exit 50."""
+    with Lock(Path(".fleetctl/lock"), "rollout of unas"):
+        said = fleetctl("rollout", "--yes")
+
+    assert said.status == 50
+    assert "rollout of unas" in said.err
+
+
+def test_a_stale_lock_is_exit_11(fleet: GitFleet, fleetctl: Fleetctl) -> None:
+    """A manifest that asks for another model than was built says what to run; status still answers."""
+    fleetctl("rollout", "--yes")
+    fleet.edit("path: photos}", "path: photos, seed: 7}")
+    said, status = fleetctl("plan"), fleetctl("status")
+
+    assert said.status == 11
+    assert "fleetctl build" in said.err
+    assert status.status == 1
+    assert "luxor-01" in status.out
+
+
+def test_a_tampered_blob_is_found_before_anything_is_sent(fleetctl: Fleetctl) -> None:
+    """Altered bytes in the store stop the rollout: no board hears of it."""
+    lock = json.loads(Path("model_artifacts/fleet.lock").read_text())
+    digest = lock["models"]["toy"]["variants"]["int8"]["files"]["model.tflite"]["sha256"]
+    blob = Path("model_artifacts/store/sha256", digest)
+    blob.chmod(0o644)
+    blob.write_bytes(b"evil")
+    said = fleetctl("rollout", "--yes")
+
+    assert said.status == 20
+    assert "altered" in said.err
+    assert "3 install" in fleetctl("plan").out
+
+
+def test_a_shard_s_results_lie_in_a_folder(fleetctl: Fleetctl) -> None:
+    """A file in its place is a slip of the hand, and no board to see to."""
+    Path("report.html").write_text("no folder")
+    said = fleetctl("rollout", "--wave", "1", "--join", "report.html")
+
+    assert (2, True) == (said.status, "report.html is no folder" in said.err)
+
+
+def test_faults_need_simulated_boards(fleetctl: Fleetctl) -> None:
+    """Real boards bring their own faults."""
+    said = fleetctl("plan", "--transport", "lab", "--faults", faults(luxor_01="{hot: true}"))
+
+    assert said.status == 2
+
+
+@pytest.mark.parametrize("line", ["bootstrap", "leave --yes", "exec --yes -- true"])
+def test_simulated_boards_have_no_ssh(fleetctl: Fleetctl, line: str) -> None:
+    """What needs it says so, and where there are boards that have."""
+    said = fleetctl(*line.split())
+
+    assert (2, True) == (said.status, said.err.startswith("error: fake boards ")), said.err
+    assert "hint: use --transport lab" in said.err
