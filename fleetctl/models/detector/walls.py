@@ -4,8 +4,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import WallsDataset
 from fleetctl.models import carvers, dataset_digest, fonts, gardiner, photos
@@ -125,7 +123,3 @@ def _compose(samples: Samples, count: int, seed: int, progress: Progress) -> tup
         walls.append(mason.wall(number))
         progress("compose", number + 1, count)
     return tuple(walls)
-
-
-def box_count(scenes: Sequence[Scene]) -> int:
-    return int(np.sum([len(scene.boxes) for scene in scenes]))
