@@ -25,7 +25,7 @@ from fleetctl.transports.wire import BoardFault
 _CONNECTIONS = 256  # boards asked at once: a silent one costs a thread that sleeps, and nobody's turn
 _FILES_PER_CONNECTION = 4
 _FILES_OF_OUR_OWN = 64
-_NO_RELEASE = 94  # exit status of `_ASK` where the board has no release of ours
+_NO_RELEASE = 94  # exit status of a question where the board has no release of ours, or none any more
 _SUDO = ("env", "LC_MESSAGES=C", "sudo", "-n")  # what it says is told by its words
 _SUDO_REFUSES = (
     "a password is required",
@@ -39,7 +39,7 @@ _ASK = (
     f'[ -f "$1/current/runtime/activate.py" ] && exit {NOT_KEPT}; exit {_NO_RELEASE}'
 )
 _ASK_ITS_OWN = (
-    'script="$1/current/runtime/activate.py"; '
+    f'script="$1/current/runtime/activate.py"; [ -f "$script" ] || exit {_NO_RELEASE}; '
     '[ -x "$2" ] && exec "$2" -I -S "$script" "$3" --root "$1"; '
     'exec python3 -I -S "$script" "$3" --root "$1"'
 )
@@ -203,7 +203,10 @@ def ask_command(board: Board, verb: str, script: bytes, *, kept: str | None = No
 
 
 def ask_its_own_command(board: Board, verb: str) -> str:
-    """The shell line that runs a board verb with the release that the board has, whatever its version."""
+    """The shell line that runs a board verb with the release that the board has, whatever its version.
+
+    It exits 94 where it has none: one that was left may keep modules of the version that left it.
+    """
     return _as_root(board, ["sh", "-c", _ASK_ITS_OWN, "fleetctl", board.root, board.python, verb])
 
 

@@ -62,3 +62,15 @@ def test_a_kept_look_that_was_damaged_is_taken_anew(lab: LabWorld, board: Board,
 
     assert observed(lab, board)["service"]["state"] == "running"
     assert script_of(board).read_text() == whole
+
+
+def test_a_board_that_was_left_can_be_adopted_by_another_version(lab: LabWorld, board: Board) -> None:
+    """It keeps modules of the version that left it, and has no release of its own to ask instead."""
+    kept = Path(board.root) / "state" / "compiled"
+    kept.write_bytes(b"0" * 64 + kept.read_bytes()[64:])
+    (Path(board.root) / "current").unlink()
+    script_of(board).unlink()
+
+    assert observed(lab, board)["current"] is None
+    (history,) = lab.transport.history([board], last=1, deadline=DEADLINE)
+    assert history.ok, history

@@ -30,7 +30,7 @@ def a_board(**settings: object) -> Board:
 def test_asking_uses_the_release_that_the_board_has() -> None:
     """The line names the root, the board's own python and the verb, as arguments of one fixed script."""
     expected = (
-        'exec sh -c \'script="$1/current/runtime/activate.py"; '
+        'exec sh -c \'script="$1/current/runtime/activate.py"; [ -f "$script" ] || exit 94; '
         '[ -x "$2" ] && exec "$2" -I -S "$script" "$3" --root "$1"; '
         'exec python3 -I -S "$script" "$3" --root "$1"\' '
         "fleetctl /opt/fleetctl /opt/fleetctl/venv/bin/python observe"
