@@ -146,7 +146,7 @@ class Activation:
         """Start the service on a kept release, if need be with the environment that it was proved with."""
         try:
             self.start(digest, limit)
-        except BoardError:
+        except (BoardError, OSError):  # its interpreter may not be there at all
             if is_environment_back(self.board) or not self.take_environment_back():
                 raise
             self.start(digest, time.monotonic() + START_AGAIN_S)

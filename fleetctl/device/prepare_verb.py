@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Set
 
 from .board_error import BoardError
 from .bundle import LimitedReader, receive_members
@@ -21,7 +21,7 @@ from .environment import (
     is_whole,
     loaded_environments,
 )
-from .files import sha256_file
+from .files import names, sha256_file
 from .layout import DIGEST, Board
 from .pending import KEEPING, why_lapsed
 from .records import Records
@@ -84,6 +84,7 @@ def prepare_environment(call: Call, wheels: Dict[str, str], sizes: Dict[str, int
     if not is_in_use(board, name):
         refuse_on_probation(board)
     if not is_whole(environment_path(board, name)):
+        drop_unfinished_environments(board)
         demand_room(board.root, sum(sizes.values()) * _UNPACKED)
         os.makedirs(folder, exist_ok=True)
         bundle = call.request.get("bundle_bytes", 0)
@@ -117,13 +118,26 @@ def drop_old_environments(board: Board, keep: str) -> None:
     still runs from: a service keeps the one that it was started with, however often `venv` changes meanwhile.
     """
     folder = os.path.join(board.root, "environments")
-    kept = {keep, *(os.path.basename(link or "") for link in (linked(board), environment_before(board)))}
-    others = [name for name in os.listdir(folder) if name not in kept]
-    if len(others) < 2:
-        return
+    others = [name for name in os.listdir(folder) if name not in {keep, *named_environments(board)}]
     others.sort(key=lambda name: os.stat(os.path.join(folder, name)).st_mtime)
-    loaded = loaded_environments(folder)
-    for name in others[:-1]:
+    drop_unless_loaded(folder, others[:-1])
+
+
+def drop_unfinished_environments(board: Board) -> None:
+    """Remove what came of those that a loss of power or a refused package ended: it counts as nothing."""
+    folder = os.path.join(board.root, "environments")
+    unfinished = [name for name in names(folder) if not is_whole(os.path.join(folder, name))]
+    drop_unless_loaded(folder, [name for name in unfinished if name not in named_environments(board)])
+
+
+def named_environments(board: Board) -> Set[str]:
+    """That of `venv`, and that of the last proof."""
+    return {os.path.basename(link) for link in (linked(board), environment_before(board)) if link}
+
+
+def drop_unless_loaded(folder: str, environments: List[str]) -> None:
+    loaded = loaded_environments(folder) if environments else set()
+    for name in environments:
         if name not in loaded:
             shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
 

@@ -319,6 +319,35 @@ def test_a_board_that_boots_into_an_interpreter_that_cannot_serve_goes_back(
     assert (spoiled.digest, "one") == (board.serves(), served_with(board))
 
 
+def test_a_board_that_boots_into_no_interpreter_at_all_goes_back(
+    board: TinyBoard, spoiled: TinyRelease
+) -> None:
+    """A failing card took it away, or power went while one made by hand was set aside."""
+    (board.root / "venv" / "bin" / "python").unlink()
+    board.cut_power()
+
+    assert board.ask("recover")["ok"]
+    assert (spoiled.digest, "one") == (board.serves(), served_with(board))
+
+
+def test_an_environment_that_was_never_finished_gives_its_room_back(
+    tmp_path: Path, wheels: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A board that lost power in its midst got other wheels since; the one before stays."""
+    root = tmp_path / "board"
+    for name in ("unfinished", "before"):
+        (root / "environments" / name / "bin").mkdir(parents=True)
+    (root / "environments" / "before" / "bin" / "python").symlink_to(sys.executable)
+    (root / "environments" / "before" / "fleetctl.json").write_text("{}")
+    os.utime(root / "environments" / "before", (1, 1))
+    said = ask(root, "prepare", request_of(wheels), capsys, tar_of(wheels))
+
+    assert said["ok"]
+    assert {"before", (root / "venv").readlink().name} == {
+        path.name for path in (root / "environments").iterdir()
+    }
+
+
 def test_a_start_after_a_trial_that_was_cut_short_has_the_interpreter_of_before(
     board: TinyBoard, spoiled: TinyRelease
 ) -> None:
