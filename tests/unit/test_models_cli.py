@@ -199,7 +199,7 @@ FINDER = """\
   finder:
     task: detection
     dataset: {kind: walls}
-    architecture: {name: ssd_mobilenet_v1}
+    architecture: {name: ssd_mobilenet_v1, input: [320, 320, 1]}
 """
 
 
