@@ -47,7 +47,7 @@ def snapshot(board: Board, foreign: Sequence[str], unit: Optional[str]) -> str:
     import tarfile  # slow to import: only where there is something to keep
 
     os.makedirs(board.snapshots, mode=0o700, exist_ok=True)
-    path = os.path.join(board.snapshots, "%s.tar" % utc().replace(":", ""))
+    path = new_name(board)
     aside = os.path.join(board.snapshots, ".new.%d" % os.getpid())
     try:
         with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE), "wb") as stream:
@@ -63,6 +63,16 @@ def snapshot(board: Board, foreign: Sequence[str], unit: Optional[str]) -> str:
         remove(aside)
         raise
     fsync_directory(board.snapshots)
+    return path
+
+
+def new_name(board: Board) -> str:
+    """By the time; a board without a clock of its own has the same time at each boot."""
+    stem, number = os.path.join(board.snapshots, utc().replace(":", "")), 1
+    path = "%s.tar" % stem
+    while os.path.lexists(path):
+        number += 1
+        path = "%s.%d.tar" % (stem, number)
     return path
 
 

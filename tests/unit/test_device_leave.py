@@ -1,6 +1,7 @@
 """Leaving a board: what ran on it before the first release is there again, whatever was cut short."""
 
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -11,6 +12,7 @@ from tiny_board import TinyBoard, powered, tiny_release
 from fleetctl.device.files import read_json
 from fleetctl.device.layout import Board
 from fleetctl.device.leave_verb import restore_absent
+from fleetctl.device.snapshot import snapshot
 
 
 @pytest.fixture
@@ -133,3 +135,14 @@ def test_a_board_without_a_release_cannot_be_left(tmp_path: Path) -> None:
         board.root.mkdir()
         reply = board.ask("leave")
     assert (reply["ok"], reply["code"]) == (False, "never-adopted")
+
+
+def test_a_snapshot_takes_no_other_ones_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board without a clock of its own has the same time at each boot."""
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    board = Board(str(tmp_path))
+    (tmp_path / "own").write_text("first")
+    taken = [snapshot(board, ["own"], None) for _ in range(2)]
+
+    assert ["1970-01-01T000000Z.tar", "1970-01-01T000000Z.2.tar"] == [Path(path).name for path in taken]
+    assert all(Path(path).is_file() for path in taken)
