@@ -213,7 +213,7 @@ def test_a_detector_is_measured_by_other_verbs(
 
     said = capsys.readouterr().err
     assert "finder is a detector" in said
-    assert "fleetctl models detect PHOTO --model finder" in said
+    assert f"fleetctl models detect -f {built} PHOTO --model finder" in said
 
 
 @pytest.mark.parametrize(
