@@ -46,8 +46,9 @@ class FakeBoard:
         Raises:
             BoardFault: the board cannot be reached, or refuses.
         """
-        self.record.calls += 1
-        if self.fault.unreachable or self.record.calls <= self.fault.flaky:
+        is_missed = self.record.calls < self.fault.flaky
+        self.record.calls += is_missed  # and no more: the record of a board that is only looked at stays
+        if self.fault.unreachable or is_missed:
             raise BoardFault(ReplyStatus.UNREACHABLE, "simulated: no connection")
         if self.fault.refused:
             raise BoardFault(

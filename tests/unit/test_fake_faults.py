@@ -138,6 +138,13 @@ def test_a_flaky_board_answers_after_its_first_calls(store: BlobStore) -> None:
     assert [ReplyStatus.UNREACHABLE, ReplyStatus.UNREACHABLE, ReplyStatus.OK] == states
 
 
+def test_a_look_leaves_no_trace(tmp_path: Path) -> None:
+    """Looking at a board that is as it was writes no record of it: syncing one takes longer than the look."""
+    observe(FakeTransport(tmp_path / "state"))
+
+    assert not (tmp_path / "state").exists()
+
+
 def test_a_dying_board_reverts_itself_when_its_time_is_up(store: BlobStore) -> None:
     """A board that is not heard of after the swap holds its release for `confirm_timeout`, and no longer."""
     now = [1_700_000_000.0]
