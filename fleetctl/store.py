@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -305,7 +304,7 @@ class Lock:
         """Write down who holds the lock."""
         record = {
             "pid": os.getpid(),
-            "host": socket.gethostname(),
+            "host": os.uname().nodename,
             "purpose": self.purpose,
             "since": time.time(),
         }

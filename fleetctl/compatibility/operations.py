@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from fleetctl.compatibility.versions import Version, parse_version
 
@@ -10,7 +10,7 @@ from fleetctl.compatibility.versions import Version, parse_version
 @cache
 def table() -> Mapping[str, tuple[Version | None, ...]]:
     """By operation: the first TensorFlow release with version 1, 2, ...; None for one that never was."""
-    text = files(__package__).joinpath("operations.tsv").read_text("utf-8")
+    text = Path(__file__).with_name("operations.tsv").read_text("utf-8")
     rows = (line.split("\t") for line in text.splitlines() if not line.startswith("#"))
     return {name: tuple(parse_version(release) for release in releases.split()) for name, releases in rows}
 

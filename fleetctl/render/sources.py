@@ -1,6 +1,5 @@
 """What releases are rendered from, as it lies on the disk: templates, and the modules that run on a board."""
 
-import importlib.resources
 import re
 from pathlib import Path
 
@@ -10,25 +9,23 @@ from fleetctl.leftovers import is_leftover
 
 FOLDER = "inventory/templates"
 SUFFIX = ".j2"
+_PACKAGE = Path(__file__).parents[1]  # `importlib.resources` would import zipfile to say so
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def board_runtime() -> dict[str, bytes]:
     """What runs on a board: every module of `fleetctl.device`, by its path in the release."""
-    modules = (
-        file for file in importlib.resources.files("fleetctl.device").iterdir() if file.name.endswith(".py")
-    )
     return {
         f"runtime/{module.name}": module.read_bytes()
-        for module in sorted(modules, key=lambda module: module.name)
+        for module in sorted((_PACKAGE / "device").glob("*.py"))
         if module.name != "__init__.py"  # on a board the modules are scripts side by side, not a package
     }
 
 
 def packaged_templates() -> dict[str, str]:
     """The templates that fleetctl brings along: in a wheel, and in a source tree."""
-    inside = importlib.resources.files("fleetctl") / "_templates"
-    folder = inside if inside.is_dir() else Path(__file__).parents[2] / FOLDER
+    inside = _PACKAGE / "_templates"
+    folder = inside if inside.is_dir() else _PACKAGE.parent / FOLDER
     return {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(SUFFIX)}
 
 
