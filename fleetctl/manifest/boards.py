@@ -115,9 +115,8 @@ class Boards:
 
     @staticmethod
     def _leaves_edge_tpu_unused(board: Board) -> bool:
-        compiled = board.variant is VariantName.EDGETPU
-        unused = board.accelerator is Accelerator.NONE and _has_edge_tpu(board.board, board.attached)
-        return compiled and unused
+        unused = board.variant is VariantName.EDGETPU and board.accelerator is Accelerator.NONE
+        return unused and _has_edge_tpu(board.board, board.attached)
 
     def _check_compatibility(self, board: Board) -> None:
         """What no build and no report of the board can mend."""

@@ -125,12 +125,16 @@ class Membership:
         return self._own_labels(entry).get(key)
 
     def _own_labels(self, entry: Entry) -> dict[str, Any]:
-        labels = [settings.get("labels") for settings in (self._defaults, _settings(entry))]
-        return {key: value for some in labels if isinstance(some, dict) for key, value in some.items()}
+        return {**_labels(self._defaults), **_labels(_settings(entry))}
 
 
 def _settings(entry: Entry) -> Mapping[str, Any]:
     return entry.value if isinstance(entry.value, dict) else {}
+
+
+def _labels(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    labels = settings.get("labels")
+    return labels if isinstance(labels, dict) else {}
 
 
 def _setting(group: Node, key: str | None = None) -> tuple[Node, Node]:

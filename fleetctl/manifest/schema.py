@@ -28,7 +28,7 @@ class BoardKind(StrEnum):
     @property
     def has_edge_tpu(self) -> bool:
         """True where an Edge TPU is soldered on."""
-        return self.value.startswith("coral-")
+        return self.startswith("coral-")
 
 
 class Attached(StrEnum):
