@@ -139,7 +139,11 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "settings", "message"),
     [
-        ("architecture", {"name": ArchitectureName.MOBILENET_V2}, "mobilenet_v2 is no architecture for detection"),
+        (
+            "architecture",
+            {"name": ArchitectureName.MOBILENET_V2},
+            "mobilenet_v2 is no architecture for detection",
+        ),
         ("architecture", {"input": (224, 230, 1)}, "cannot take an input of 224x230x1"),
         ("architecture", {"input": (192, 224, 1)}, "cannot take an input of 192x224x1"),
         ("architecture", {"input": (224, 224, 2)}, "cannot take an input of 224x224x2"),
