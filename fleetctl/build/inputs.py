@@ -13,7 +13,7 @@ from fleetctl.manifest.schema import Fleet, Model
 from fleetctl.project import Project
 from fleetctl.store import canonical_json, sha256
 
-BUILDER = "4"
+BUILDER = "5"
 """Raised whenever the builder makes other bytes of the same recipe."""
 
 TENSORFLOW = "2.15"
