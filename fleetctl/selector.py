@@ -21,11 +21,6 @@ class Selection(Struct, frozen=True):
     boards: tuple[str, ...]
     total: int
 
-    @property
-    def is_all(self) -> bool:
-        """True where nothing was left out."""
-        return len(self.boards) == self.total
-
     def __str__(self) -> str:
         return f"{len(self.boards)} of {self.total} board{'s' if self.total != 1 else ''}"
 

@@ -14,7 +14,6 @@ from fleetctl.transports.iothub_client import BULK, PAGE
 from fleetctl.transports.iothub_twin import PROPERTIES_LIMIT, faults, twin_size
 
 DEPLOYMENTS = {"F1": 10, "S1": 100, "S2": 100, "S3": 100}
-MODULES = 50
 _QUERIES_A_MINUTE = {"F1": 20, "S1": 20, "S2": 20, "S3": 1000}  # a unit
 _DEPLOYMENT_CALLS_A_MINUTE = 20
 _REGISTRY_CALLS_A_MINUTE = 100

@@ -102,4 +102,3 @@ def test_text_that_stands_for_nothing(text: str, message: str, hint: str) -> Non
 def test_a_selection_says_how_much_it_is() -> None:
     """People read `3 of 5 boards` before they confirm."""
     assert [str(select(FLEET, text)) for text in ("@luxor", "")] == ["3 of 5 boards", "5 of 5 boards"]
-    assert [select(FLEET, text).is_all for text in ("@luxor", "", "*")] == [False, True, True]
