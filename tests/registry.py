@@ -59,21 +59,30 @@ def _wait_for(port: int) -> None:
     raise TimeoutError("docker-registry does not answer")
 
 
+_REFUSALS: dict[str, Callable[[], Response]] = {
+    "busy": lambda: Response("busy", 503),
+    "slow": lambda: Response("slow", 408),
+    "often": lambda: Response("too often", 429, headers={"Retry-After": "30"}),
+    "for ever": lambda: Response("too often", 429, headers={"Retry-After": "999999"}),
+    "till then": lambda: Response("too often", 429, headers={"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"}),
+}
+
+
 class Flaky:
-    """A registry that breaks the connection, forgets half a chunk, is busy, or knows no Range."""
+    """A registry that forgets half a chunk, or to say that a blob is there; is busy, or knows no Range."""
 
     def __init__(self) -> None:
         self.blobs: dict[str, bytes] = {}
         self.upload = bytearray()
+        self.ended = False
         self.faults: list[str] = []
         self.asked: list[str] = []
 
     @Request.application
     def __call__(self, request: Request) -> Response:
         self.asked.append(f"{request.method} {request.path.rsplit('/', 1)[-1][:8]}")
-        if self.faults and self.faults[0] == "busy":
-            self.faults.pop(0)
-            return Response("busy", 503)
+        if self.faults and self.faults[0] in _REFUSALS:
+            return _REFUSALS[self.faults.pop(0)]()
         return getattr(self, f"on_{request.method.lower()}")(request)
 
     def on_head(self, request: Request) -> Response:
@@ -85,6 +94,7 @@ class Flaky:
     def on_post(self, request: Request) -> Response:
         del request
         self.upload.clear()
+        self.ended = False
         return Response(status=202, headers={"Location": "/v2/models/blobs/uploads/1?state=a"})
 
     def on_patch(self, request: Request) -> Response:
@@ -109,10 +119,16 @@ class Flaky:
     def on_put(self, request: Request) -> Response:
         if "/manifests/" in request.path:
             return Response(status=201)
+        if self.ended:
+            return Response(json.dumps({"errors": [{"message": "blob upload unknown"}]}), 404)
         digest = request.args["digest"].removeprefix("sha256:")
         if hashlib.sha256(self.upload).hexdigest() != digest:
             return Response(json.dumps({"errors": [{"message": "digest invalid"}]}), 400)
         self.blobs[digest] = bytes(self.upload)
+        if self.faults and self.faults[0] == "untold":
+            self.faults.pop(0)
+            self.ended = True
+            return Response("lost", 502)
         return Response(status=201)
 
     def _told(self, status: int) -> Response:

@@ -4,7 +4,6 @@ A blob's digest is the same in the registry, in the store and on boards. Uploads
 a connection broke; who may do what is between `oras` and the registry.
 """
 
-import inspect
 import io
 import json
 import re
@@ -19,7 +18,8 @@ from msgspec import Struct
 from fleetctl.artifact import Artifact, BlobRef
 from fleetctl.errors import UsageError
 from fleetctl.remotes.base import BlobMissing, RemoteError, RemoteRefused
-from fleetctl.remotes.sessions import careful, demand_address, is_local, nonsense, origin
+from fleetctl.remotes.identity import CREDULITY, LOG_IN, client, request
+from fleetctl.remotes.sessions import demand_address, nonsense, origin
 from fleetctl.store import canonical_json, sha256
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ _EMPTY = b"{}"
 _CHUNK = 4 << 20  # bytes of an upload that a broken connection may cost
 _READ = 1 << 18
 _TRIES = 5
+_PATIENCE = 60.0  # seconds that a registry may ask to be left alone, each time
 _STALLS = 5  # times that nothing more of an upload has arrived
 
 _ADDRESS = re.compile(r"oci://([A-Za-z0-9.-]+(?::[0-9]{1,5})?)/([a-z0-9]+(?:[._/-][a-z0-9]+)*)\Z")
-# What oras raises where a demand for credentials names no realm, or what it is given there is no token.
-_CREDULITY = (AttributeError, TypeError, RecursionError)
+_AS_IT_IS = {"Accept-Encoding": "identity"}  # else the length may be of what is sent, not of what is kept
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
@@ -82,14 +82,15 @@ class OciRemote:
         self._base = f"{origin(host)}/v2/{self._repository}"
         self._pause = pause
         self._who = host, self._repository, credentials
-        self._registry: Any = None  # until the first request, which asks how the registry wants to be asked
+        self._client: Any = None  # until the first request, which asks how the registry wants to be asked
 
     def has(self, ref: BlobRef) -> bool:
-        reply = self._ask("HEAD", f"/blobs/sha256:{ref.sha256}", expect=(200, 404))
+        url = f"/blobs/sha256:{ref.sha256}"
+        reply = self._ask("HEAD", url, headers=_AS_IT_IS, expect=(200, 404))
         return reply.status_code == 200 and self._size(reply, ref.size) == ref.size
 
     def read(self, ref: BlobRef, offset: int) -> Iterator[bytes]:
-        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
+        headers = {**_AS_IT_IS, **({"Range": f"bytes={offset}-"} if offset else {})}
         url = f"/blobs/sha256:{ref.sha256}"
         with self._ask("GET", url, headers=headers, stream=True, expect=(200, 206, 404)) as reply:
             if reply.status_code == 404:
@@ -145,9 +146,11 @@ class OciRemote:
                 stalls += 1
                 self._bear(stalls, offset, ref)
         joint = "&" if "?" in place else "?"
-        self._ask(
-            "PUT", f"{place}{joint}digest=sha256:{ref.sha256}", expect=(201,), headers={"Content-Length": "0"}
-        )
+        url = f"{place}{joint}digest=sha256:{ref.sha256}"
+        reply = self._ask("PUT", url, expect=(201, 404), headers={"Content-Length": "0"})
+        # An upload that ended is known no more: of one whose end was told to nobody, the blob is there.
+        if reply.status_code == 404 and not self.has(ref):
+            raise RemoteError(f"{self.name} lost what was sent of blob {ref.sha256[:12]}", hint="run again")
 
     def _send(self, place: str, offset: int, chunk: bytes) -> tuple[str, int]:
         """Send a chunk; returns where to send the next, and from which offset on."""
@@ -210,26 +213,29 @@ class OciRemote:
         from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 
         url = place if "://" in place else f"{self._base}{place}"
-        why = ""
+        why, asked = "", 0.0
         for attempt in range(_TRIES):
             if attempt:
-                self._pause(2.0 ** (attempt - 1))
+                self._pause(max(2.0 ** (attempt - 1), asked))
             try:
-                self._registry = self._registry or _registry(*self._who)
-                reply = _request(self._registry, url, method, data, dict(headers or {}), None, stream)
+                self._client = self._client or client(*self._who)
+                reply = request(
+                    self._client, url, method, headers=dict(headers or {}), data=data, stream=stream
+                )
             except (InvalidURL, InvalidSchema, MissingSchema) as error:  # which no second try would mend
                 raise self._unreachable(str(error)[:100], "look at the address, and at a proxy's") from error
             except requests.RequestException as error:
                 why = type(error).__name__
-            except ValueError as error:  # how oras says that it has no answer to a demand for credentials
+            except ValueError as error:  # no answer to a demand for credentials
                 raise self._refused() from error
-            except _CREDULITY as error:
+            except CREDULITY as error:
                 raise nonsense(self.name, "a demand for credentials that leads nowhere") from error
             else:
                 if reply.status_code in expect:
                     return reply
                 self._refuse_final(reply)
-                why = f"{reply.status_code} {reply.reason}"
+                why, asked = f"{reply.status_code} {reply.reason}", _patience(reply)
+                reply.close()
             if once:
                 return None
         raise self._unreachable(why, "run again: what arrived is kept")
@@ -238,17 +244,14 @@ class OciRemote:
         """Raise unless trying again may help."""
         if reply.status_code in (401, 403):
             raise self._refused()
-        if reply.status_code < 500 and reply.status_code != 429:
+        if reply.status_code < 500 and reply.status_code not in (408, 429):
             raise RemoteError(f"{self.name} answers {reply.status_code} {reply.reason}{_said(reply)}")
 
     def _unreachable(self, why: str, hint: str) -> RemoteError:
         return RemoteError(f"{self.name} cannot be reached: {why}", hint=hint)
 
     def _refused(self) -> RemoteRefused:
-        return RemoteRefused(
-            f"{self.name} refuses: it wants other credentials",
-            hint="set FLEETCTL_REGISTRY_USER and FLEETCTL_REGISTRY_PASSWORD, or `docker login`",
-        )
+        return RemoteRefused(f"{self.name} refuses: it wants other credentials", hint=LOG_IN)
 
 
 def tag(artifact: Artifact) -> str:
@@ -281,38 +284,6 @@ def _manifest(artifact: Artifact, empty: BlobRef, annotations: Mapping[str, str]
     }
 
 
-def _registry(host: str, repository: str, credentials: tuple[str, str] | None) -> Any:
-    """A client of `oras` that answers the registry's demand for credentials, if it has any.
-
-    Raises:
-        requests.RequestException: the registry cannot be reached.
-        RemoteError: it leads to where nothing may be sent.
-        ValueError: it demands a password, and there is none.
-    """
-    import oras.provider
-    import requests
-
-    with careful(requests.Session(), host) as session:
-        demand = session.get(f"{origin(host)}/v2/").headers.get("WWW-Authenticate", "")
-    basic = demand.lower().startswith("basic")
-    registry = oras.provider.Registry(
-        hostname=host, insecure=is_local(host), auth_backend="basic" if basic else "token"
-    )
-    careful(registry.session, host)
-    if credentials:
-        registry.auth.set_basic_auth(*credentials)
-    else:
-        registry.auth.load_configs(registry.get_container(f"{host}/{repository}"))
-    if basic and not getattr(registry.auth, "_basic_auth", None):
-        raise ValueError("a password is demanded")
-    return registry
-
-
-def _request(registry: Any, *request: Any) -> Any:
-    """One request, once. oras would try it six times in two minutes: also what is refused, or a chunk."""
-    return inspect.unwrap(type(registry).do_request)(registry, *request)
-
-
 def _from(chunks: Iterator[bytes], skip: int) -> Iterator[bytes]:
     for chunk in chunks:
         if skip < len(chunk):
@@ -330,6 +301,12 @@ def _end(reply: "requests.Response", unchanged: int, sent: int) -> int:
         return unchanged
     last = int(match.group(1))
     return last + 1 if last or (unchanged, sent) == (0, 1) else 0
+
+
+def _patience(reply: "requests.Response") -> float:
+    """For how many seconds a registry asks to be left alone; of a date, and of none, 0."""
+    said = reply.headers.get("Retry-After", "")
+    return min(float(said), _PATIENCE) if _LENGTH.fullmatch(said) else 0.0
 
 
 def _said(reply: "requests.Response") -> str:

@@ -5,6 +5,7 @@ stranger's word, so a request is looked at where it is sent, not where its addre
 """
 
 import ipaddress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -36,7 +37,9 @@ def careful(session: "requests.Session", host: str) -> "requests.Session":
                 _demand_way(reply, host)
             return reply
 
-    session.trust_env = not is_local(host)  # no proxy, no .netrc for what is on this machine
+    session.trust_env = not is_local(host)  # no proxy for what is on this machine
+    session.auth = _as_it_is  # else a .netrc would take the place of a token, and its `default` go anywhere
+    session.rebuild_auth = partial(_redirect, session)  # type: ignore[method-assign]
     for scheme in ("https://", "http://"):
         session.mount(scheme, Careful())
     return session
@@ -72,6 +75,27 @@ def nonsense(name: str, what: str) -> RemoteError:
         f"{name} answers nonsense: {what}",
         hint="is it a registry? look at the address, and at what stands between",
     )
+
+
+def is_at(url: str, host: str) -> bool:
+    """Whether an address is the registry's own, whose credentials are for nobody beside it."""
+    parts, own = demand_address(url, host), urlsplit(origin(host))
+    port = {"https": 443, "http": 80}
+    return (parts.scheme, parts.hostname, parts.port or port.get(parts.scheme)) == (
+        own.scheme,
+        own.hostname,
+        own.port or port[own.scheme],
+    )
+
+
+def _as_it_is(request: Any) -> Any:
+    return request
+
+
+def _redirect(session: "requests.Session", request: Any, reply: "requests.Response") -> None:
+    """What `requests` does of itself, but for the .netrc that it looks into for the new host."""
+    if session.should_strip_auth(reply.request.url, request.url):  # type: ignore[no-untyped-call]
+        request.headers.pop("Authorization", None)
 
 
 def _demand_private(url: str, host: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from registry import Flaky, running_registry, serving
+from werkzeug.wrappers import Request, Response
 
 from fleetctl.artifact import Artifact, BlobRef
 from fleetctl.errors import BuildError, UsageError
@@ -221,6 +222,49 @@ def test_an_upload_goes_on_where_it_broke(faults: list[str], here: BlobStore) ->
     assert {ref.sha256 for ref in made.files.values()} <= set(flaky.blobs)
     assert [] == flaky.faults
     assert all(wait <= 8 for wait in waits)
+
+
+@pytest.mark.parametrize(
+    ("fault", "seconds"),
+    [("busy", 1.0), ("slow", 1.0), ("often", 30.0), ("for ever", 60.0), ("till then", 1.0)],
+)
+def test_a_registry_is_left_alone_as_long_as_it_asks(fault: str, seconds: float, here: BlobStore) -> None:
+    """By `Retry-After`, but no longer than a minute; a date counts for nothing."""
+    flaky, waits = Flaky(), list[float]()
+    made = artifact(here, 1000)
+    with serving(flaky) as address:
+        remote = OciRemote(address, ("a", "b"), pause=waits.append)
+        remote.has(made.files["golden.npy"])
+        flaky.faults = [fault]
+        assert not remote.has(made.files["golden.npy"])
+
+    assert [seconds] == waits
+
+
+def test_a_blob_whose_arrival_nobody_was_told_is_there(here: BlobStore) -> None:
+    """The answer to the last request was lost: that upload is over, and the blob is not sent again."""
+    made = artifact(here, 1000)
+    flaky = Flaky()
+    flaky.faults = ["untold"]
+    with serving(flaky) as address:
+        push(made, here, OciRemote(address, ("a", "b"), pause=lambda _: None))
+
+    assert {ref.sha256 for ref in made.files.values()} <= set(flaky.blobs)
+    assert 1 + len(made.files) == sum(each.startswith("POST") for each in flaky.asked)
+
+
+def test_an_upload_that_a_registry_lost_is_said(here: BlobStore) -> None:
+    """Nothing is taken for kept that is not there."""
+    made = artifact(here, 1000)
+
+    class Forgetful(Flaky):
+        def on_post(self, request: Request) -> Response:
+            reply = super().on_post(request)
+            self.ended = True
+            return reply
+
+    with serving(Forgetful()) as address, pytest.raises(RemoteError, match="lost what was sent of blob"):
+        push(made, here, OciRemote(address, ("a", "b"), pause=lambda _: None))
 
 
 def test_a_registry_without_ranges_is_read_from_the_start(
