@@ -11,7 +11,8 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from fleetctl.artifact import Contract, Tensor
+from fleetctl import lockfile
+from fleetctl.artifact import Artifact, Contract, Tensor
 from fleetctl.build.stages import Converted, Measured
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import (
@@ -35,10 +36,19 @@ from fleetctl.models.progress import Progress
 from fleetctl.models.reader import Trained
 from fleetctl.models.samples import Samples, Split
 from fleetctl.project import Project
-from fleetctl.store import atomic_write
+from fleetctl.store import BlobStore, atomic_write
 
 SIGNS = ("G17", "M17", "N35")
 EACH = 12  # evaluation samples of a sign: enough to have a say in max_class_drop
+EVERYTHING = [  # that a first build of an int8 model asks of its stages
+    "toolchain",
+    "load",
+    "train",
+    "convert float32",
+    "measure float32",
+    "convert int8",
+    "measure int8",
+]
 
 
 @dataclass
@@ -157,6 +167,23 @@ def toy_fleet(root: Path, model: Model | None = None, *others: Model) -> tuple[F
     models = {each.name: each for each in (model, *others)}
     fleet = Fleet("unas", project.manifest, models, {}, {board.name: board}, RolloutPolicy(), "0" * 64)
     return fleet, project
+
+
+def remodelled(fleet: Fleet, **changes: object) -> Fleet:
+    """The fleet with its toy model changed."""
+    return replace(fleet, models={"toy": replace(fleet.models["toy"], **changes)})  # type: ignore[arg-type]
+
+
+def locked_toy(project: Project) -> lockfile.LockedModel:
+    return lockfile.read(project.lockfile).models["toy"]
+
+
+def artifact_of(project: Project, variant: str = "int8") -> Artifact:
+    return locked_toy(project).variants[variant].artifact
+
+
+def blob_path(project: Project, file: str) -> Path:
+    return BlobStore(project.store).path(artifact_of(project).files[file].sha256)
 
 
 def lose_local_state(project: Project) -> None:

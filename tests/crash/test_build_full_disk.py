@@ -16,9 +16,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from toy_build import ToyStages, toy_fleet
+from toy_build import ToyStages, locked_toy, toy_fleet
 
-from fleetctl import lockfile
 from fleetctl.artifact import verify_artifact
 from fleetctl.build.builder import build
 from fleetctl.errors import BuildError, FleetError
@@ -188,7 +187,7 @@ def test_a_disk_that_fills_leaves_the_locked_model(small_disk: Callable[[int], P
         build(fleet, project, stages=ToyStages())
 
     demand_sound(project, before)
-    for variant in lockfile.read(project.lockfile).models["toy"].variants.values():
+    for variant in locked_toy(project).variants.values():
         verify_artifact(variant.artifact, BlobStore(project.store))
     ballast.unlink()
     build(fleet, project, stages=ToyStages())

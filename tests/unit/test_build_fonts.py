@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
-from toy_build import ToyStages, toy_fleet
+from toy_build import ToyStages, remodelled, toy_fleet
 
 from fleetctl.build.builder import build, check
 from fleetctl.build.stages import toolchain
@@ -19,7 +18,7 @@ from fleetctl.store import sha256
 def drawing_fleet(tmp_path: Path) -> tuple[Fleet, Project]:
     """The toy fleet, with a model whose samples are drawn."""
     fleet, project = toy_fleet(tmp_path)
-    return replace(fleet, models={"toy": replace(fleet.models["toy"], dataset=RenderedDataset())}), project
+    return remodelled(fleet, dataset=RenderedDataset()), project
 
 
 @pytest.fixture

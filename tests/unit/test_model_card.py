@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from toy_build import EACH, SIGNS, ToyStages, lose_local_state, toy_fleet, toy_model
+from toy_build import EACH, SIGNS, ToyStages, lose_local_state, remodelled, toy_fleet, toy_model
 
 from fleetctl.build.builder import build, check
 from fleetctl.build.cards import MEASUREMENTS
 from fleetctl.checked_json import Malformed
 from fleetctl.errors import GateRefused, LockStale
-from fleetctl.manifest.schema import Fleet, Gates, Model, Smoke, VariantName
+from fleetctl.manifest.schema import Gates, Model, Smoke, VariantName
 from fleetctl.models.card import figures, markdown, plots, record, sections
 from fleetctl.models.card.files import CARD
 from fleetctl.models.card.record import Answers
@@ -41,10 +41,6 @@ class CardStages(ToyStages):
 
 def card_of(project: Project) -> Path:
     return project.artifacts / "toy" / CARD
-
-
-def remodelled(fleet: Fleet, **changes: object) -> Fleet:
-    return replace(fleet, models={"toy": replace(fleet.models["toy"], **changes)})  # type: ignore[arg-type]
 
 
 def test_signs_come_in_gardiners_order() -> None:
