@@ -5,20 +5,17 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from published import published
-from test_models_cli import MANIFEST, QUADRANTS, SIGNS, QuadrantStages, write_photos
 from tiny_compiled import compiled_model
+from toy_quadrants import MANIFEST, QUADRANTS, SIGNS, build_model, write_photos
 
 from fleetctl.artifact import Contract, Tensor
-from fleetctl.build.builder import build
 from fleetctl.cli import main
 from fleetctl.errors import BuildError, GateRefused
-from fleetctl.manifest.loader import load
 from fleetctl.manifest.schema import VariantName
 from fleetctl.models.compare import Built, Compared, Latency, Operations, compare, count_operations, kinds
 from fleetctl.models.evaluate import judge
 from fleetctl.models.plots import comparison_png
 from fleetctl.models.samples import Samples
-from fleetctl.project import Project
 
 TWO_VARIANTS = MANIFEST.replace("variants: [int8]", "variants: [float32, int8]")
 
@@ -35,7 +32,7 @@ def manifest(tmp_path: Path) -> Path:
 @pytest.fixture
 def built(manifest: Path) -> Path:
     """The same with its model built and locked."""
-    build(load(manifest), Project(manifest), stages=QuadrantStages())
+    build_model(manifest)
     return manifest
 
 
@@ -132,7 +129,7 @@ def test_refused_variants_are_shown(manifest: Path, capsys: pytest.CaptureFixtur
     """What a gate refused is not in the lock, and it is what one wants to look at."""
     manifest.write_text(TWO_VARIANTS.replace("variants:", "gates: {max_size: 1B}\n    variants:"))
     with pytest.raises(GateRefused):
-        build(load(manifest), Project(manifest), stages=QuadrantStages())
+        build_model(manifest)
 
     assert run("toy", "-f", manifest, "--output", "json") == 0
     assert len(published(capsys.readouterr().out)["variants"]) == 2
