@@ -1,10 +1,12 @@
-"""Fixtures of tests whose fleet is in git; where a fleet needs none, its file has its own."""
+"""Fixtures that several files share: a fleet in git, a board of processes, a place for programs."""
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from git_fleet import Fleetctl, GitFleet, Plan, Said, say
+from tiny_board import TinyBoard, TinyRelease, powered, tiny_release
 
 
 @pytest.fixture
@@ -34,3 +36,27 @@ def plan(fleet: GitFleet, capsys: pytest.CaptureFixture[str]) -> Plan:
 
     assert fleet.root == Path.cwd()
     return run
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[TinyBoard]:
+    """A bare board; a file whose board has more to it has a fixture of its own."""
+    with powered(tmp_path / "root") as board:
+        yield board
+
+
+@pytest.fixture
+def good(board: TinyBoard) -> TinyRelease:
+    """A release that the board has proved, keeps, and serves."""
+    release = tiny_release(board.port)
+    board.install(release)
+    return release
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder; programs are looked for in it and where the system has its own, and nowhere else."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return folder

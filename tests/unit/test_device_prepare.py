@@ -12,12 +12,11 @@ import sys
 import tarfile
 import venv
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_board import TinyBoard, TinyRelease, powered, tiny_release
+from tiny_board import TinyBoard, TinyRelease, tiny_release
 
 from fleetctl.device.activate import main
 from fleetctl.device.environment import environment_name
@@ -198,12 +197,6 @@ def test_malformed_requests_are_refused(
     said = ask(tmp_path / "board", "prepare", {"user": "", "wheels": {}, **request_}, capsys)
 
     assert "bad-request" == said["code"]
-
-
-@pytest.fixture
-def board(tmp_path: Path) -> Iterator[TinyBoard]:
-    with powered(tmp_path / "root") as made:
-        yield made
 
 
 def lay_out(board: TinyBoard, name: str, line: str = "") -> dict[str, bytes]:

@@ -1,11 +1,9 @@
 """What a board is asked, by whoever reaches it: read with suspicion, and answered in one line."""
 
 import io
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from tiny_board import TinyBoard, powered
+from tiny_board import TinyBoard
 
 from fleetctl.device.activate import answer_verb, no_checkpoint
 from fleetctl.device.board_error import BoardError
@@ -13,13 +11,6 @@ from fleetctl.device.call import Call, read_request
 from fleetctl.device.layout import Board
 from fleetctl.device.release_files import parse_manifest
 from fleetctl.store import sha256
-
-
-@pytest.fixture
-def board(tmp_path: Path) -> Iterator[TinyBoard]:
-    with powered(tmp_path / "root") as board:
-        yield board
-
 
 BAD_MANIFESTS = [
     '{"schema": "fleetctl.release/v1", "files": {"../x": {"sha256": "%s", "size": 1}}}' % ("0" * 64),

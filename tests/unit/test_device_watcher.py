@@ -12,13 +12,6 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyBoard]:
         yield board
 
 
-@pytest.fixture
-def good(board: TinyBoard) -> TinyRelease:
-    release = tiny_release(board.port)
-    board.install(release)
-    return release
-
-
 def wait_for(board: TinyBoard, text: str) -> None:
     log = board.root / "state" / "watch.log"
     while text not in log.read_text():

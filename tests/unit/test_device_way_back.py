@@ -1,25 +1,10 @@
 """The way back: to which release, from which files, and what lies around afterwards."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tiny_board import LABELS, TinyBoard, TinyRelease, powered, tiny_contract, tiny_release
-
-
-@pytest.fixture
-def board(tmp_path: Path) -> Iterator[TinyBoard]:
-    with powered(tmp_path / "root") as board:
-        yield board
-
-
-@pytest.fixture
-def good(board: TinyBoard) -> TinyRelease:
-    """A release that the board has proved, keeps, and serves."""
-    release = tiny_release(board.port)
-    board.install(release)
-    return release
 
 
 def test_a_confirmed_release_can_be_left(board: TinyBoard, good: TinyRelease) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 import fake_edgetpu_compiler as fake
 import pytest
 from msgspec.structs import replace
-from toy_build import ToyStages, toy_fleet, toy_model
+from toy_build import ToyStages, locked_toy, toy_fleet, toy_model
 
-from fleetctl import lockfile
 from fleetctl.artifact import MODEL_FILE
 from fleetctl.build.builder import build, check
 from fleetctl.build.resolve import load_artifact, resolve, resolve_board, staleness
@@ -41,15 +40,6 @@ class EdgeTpuStages(ToyStages):
         return super().measure(stands_for, trained, samples, progress=progress)
 
 
-@pytest.fixture
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, and nothing else to look for programs in but those of the system."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    return folder
-
-
 def fleet_of(root: Path, how: EdgeTpuBuild = EdgeTpuBuild.CI, **gates: float) -> tuple[Fleet, Project]:
     """One board that runs int8 and one that needs the Edge TPU's variant."""
     model = toy_model(variants=(VariantName.INT8, VariantName.EDGETPU), gates=Gates(**gates))
@@ -60,17 +50,17 @@ def fleet_of(root: Path, how: EdgeTpuBuild = EdgeTpuBuild.CI, **gates: float) ->
 
 
 def locked(project: Project) -> LockedVariant:
-    return lockfile.read(project.lockfile).models["toy"].variants["edgetpu"]
+    return locked_toy(project).variants["edgetpu"]
 
 
-def test_what_ci_compiles_is_pending(tmp_path: Path, nowhere: Path) -> None:
+def test_what_ci_compiles_is_pending(tmp_path: Path, programs: Path) -> None:
     """The lock has the int8 model's digest and the share predicted for it; the toolchain says so too."""
     fleet, project = fleet_of(tmp_path)
 
     result = build(fleet, project, stages=EdgeTpuStages())
 
     variant = locked(project)
-    assert nowhere.exists()
+    assert programs.exists()
     assert Pending(2 / 3) == variant.edgetpu
     assert sha256(fake.source()) == variant.artifact.files[MODEL_FILE].sha256
     entry = json.loads(project.lockfile.read_text())["models"]["toy"]["variants"]["edgetpu"]
@@ -80,7 +70,7 @@ def test_what_ci_compiles_is_pending(tmp_path: Path, nowhere: Path) -> None:
     )
 
 
-def test_a_pending_variant_is_up_to_date(tmp_path: Path, nowhere: Path) -> None:
+def test_a_pending_variant_is_up_to_date(tmp_path: Path, programs: Path) -> None:
     """Nothing is built again for it, and the check passes."""
     fleet, project = fleet_of(tmp_path, min_tpu_ops=1.0)
     build(fleet, project, stages=EdgeTpuStages())
@@ -90,21 +80,21 @@ def test_a_pending_variant_is_up_to_date(tmp_path: Path, nowhere: Path) -> None:
 
     assert [] == again.asked
     assert not check(fleet, project).lock_changed
-    assert nowhere.exists()
+    assert programs.exists()
 
 
-def test_a_pipeline_builds_what_was_left_to_it(tmp_path: Path, nowhere: Path) -> None:
+def test_a_pipeline_builds_what_was_left_to_it(tmp_path: Path, programs: Path) -> None:
     """Here the model is up to date; `build --changed`, by which a pipeline builds, names it all the same."""
     fleet, project = fleet_of(tmp_path)
     build(fleet, project, stages=EdgeTpuStages())
-    model, entry = fleet.models["toy"], lockfile.read(project.lockfile).models["toy"]
+    model, entry = fleet.models["toy"], locked_toy(project)
 
-    assert nowhere.exists()
+    assert programs.exists()
     assert not staleness(model, entry, entry.input_digest)
     assert "variant edgetpu not compiled yet" == _why_built(model, entry, entry.input_digest)
 
 
-def test_boards_that_need_it_are_refused_and_others_go_on(tmp_path: Path, nowhere: Path) -> None:
+def test_boards_that_need_it_are_refused_and_others_go_on(tmp_path: Path, programs: Path) -> None:
     """Exit 11, with the variant, the model, and the boards to leave out."""
     fleet, project = fleet_of(tmp_path)
     build(fleet, project, stages=EdgeTpuStages())
@@ -112,7 +102,7 @@ def test_boards_that_need_it_are_refused_and_others_go_on(tmp_path: Path, nowher
     with pytest.raises(LockStale, match="variant edgetpu of toy is pending: CI builds it") as refused:
         resolve(fleet, project)
 
-    assert nowhere.exists()
+    assert programs.exists()
     assert 11 == refused.value.exit_code
     assert "leave out the boards that need it with --on: karnak-07" in refused.value.hint
     assert {"luxor-01"} == set(resolve(fleet, project, ["luxor-01"]))
@@ -122,28 +112,28 @@ def test_boards_that_need_it_are_refused_and_others_go_on(tmp_path: Path, nowher
         load_artifact(project, fleet, "toy", "edgetpu")
 
 
-def test_a_plan_for_other_boards_is_made(tmp_path: Path, nowhere: Path) -> None:
+def test_a_plan_for_other_boards_is_made(tmp_path: Path, programs: Path) -> None:
     """What the whole fleet cannot have, a part of it can."""
     fleet, project = fleet_of(tmp_path)
     build(fleet, project, stages=EdgeTpuStages())
 
-    assert nowhere.exists()
+    assert programs.exists()
     assert {"luxor-01"} == set(desired_fleet(project, fleet, ["luxor-01"]).releases)
     with pytest.raises(LockStale):
         desired_fleet(project, fleet, ["karnak-07"])
 
 
-def test_a_machine_with_the_compiler_completes_it(tmp_path: Path, nowhere: Path) -> None:
+def test_a_machine_with_the_compiler_completes_it(tmp_path: Path, programs: Path) -> None:
     """From the int8 model in the store: no data, no training, and the other variants stay as they are."""
     fleet, project = fleet_of(tmp_path)
     build(fleet, project, stages=EdgeTpuStages())
-    before = lockfile.read(project.lockfile).models["toy"]
-    fake.install(nowhere, fake.honest(tmp_path))
+    before = locked_toy(project)
+    fake.install(programs, fake.honest(tmp_path))
 
     stages = EdgeTpuStages()
     result = build(fleet, project, stages=stages)
 
-    after = lockfile.read(project.lockfile).models["toy"]
+    after = locked_toy(project)
     assert [] == stages.asked
     assert ["what was pending is compiled"] == [model.reason for model in result.built]
     assert Compilation(fake.VERSION, 14, 2048, 0, 2 / 3) == after.variants["edgetpu"].edgetpu
@@ -154,9 +144,9 @@ def test_a_machine_with_the_compiler_completes_it(tmp_path: Path, nowhere: Path)
     assert b"TFL3" == load_artifact(project, fleet, "toy", "edgetpu")[1][4:8]
 
 
-def test_a_build_with_the_compiler_leaves_nothing_pending(tmp_path: Path, nowhere: Path) -> None:
+def test_a_build_with_the_compiler_leaves_nothing_pending(tmp_path: Path, programs: Path) -> None:
     """CI's own first build compiles at once."""
-    fake.install(nowhere, fake.honest(tmp_path))
+    fake.install(programs, fake.honest(tmp_path))
     fleet, project = fleet_of(tmp_path)
 
     build(fleet, project, stages=EdgeTpuStages())
@@ -164,11 +154,11 @@ def test_a_build_with_the_compiler_leaves_nothing_pending(tmp_path: Path, nowher
     assert isinstance(locked(project).edgetpu, Compilation)
 
 
-def test_a_gate_judges_what_was_completed(tmp_path: Path, nowhere: Path) -> None:
+def test_a_gate_judges_what_was_completed(tmp_path: Path, programs: Path) -> None:
     """Exit 21 where the compiler maps less than asked for; the lock goes on saying pending."""
     fleet, project = fleet_of(tmp_path, min_tpu_ops=1.0)
     build(fleet, project, stages=EdgeTpuStages())
-    fake.install(nowhere, fake.honest(tmp_path))
+    fake.install(programs, fake.honest(tmp_path))
 
     with pytest.raises(
         GateRefused, match=r"66.7 % of operations run on the Edge TPU, under min_tpu_ops 100.0 %"
@@ -178,12 +168,12 @@ def test_a_gate_judges_what_was_completed(tmp_path: Path, nowhere: Path) -> None
     assert locked(project).pending
 
 
-def test_without_the_int8_model_it_is_built_anew(tmp_path: Path, nowhere: Path) -> None:
+def test_without_the_int8_model_it_is_built_anew(tmp_path: Path, programs: Path) -> None:
     """A store that lost the blob cannot complete the variant."""
     fleet, project = fleet_of(tmp_path)
     build(fleet, project, stages=EdgeTpuStages())
     BlobStore(project.store).path(locked(project).artifact.files[MODEL_FILE].sha256).unlink()
-    fake.install(nowhere, fake.honest(tmp_path))
+    fake.install(programs, fake.honest(tmp_path))
 
     stages = EdgeTpuStages()
     build(fleet, project, stages=stages)
@@ -192,23 +182,23 @@ def test_without_the_int8_model_it_is_built_anew(tmp_path: Path, nowhere: Path) 
     assert isinstance(locked(project).edgetpu, Compilation)
 
 
-def test_pending_is_not_enough_where_the_manifest_compiles_here(tmp_path: Path, nowhere: Path) -> None:
+def test_pending_is_not_enough_where_the_manifest_compiles_here(tmp_path: Path, programs: Path) -> None:
     """The lock is stale then; and without the compiler the build cannot go on."""
     fleet, project = fleet_of(tmp_path)
     build(fleet, project, stages=EdgeTpuStages())
     here, _ = fleet_of(tmp_path, EdgeTpuBuild.HERE)
 
-    assert nowhere.exists()
+    assert programs.exists()
     with pytest.raises(LockStale, match="variant edgetpu not compiled yet"):
         resolve(here, project, ["luxor-01"])
     with pytest.raises(ToolchainMissing):
         build(here, project, stages=EdgeTpuStages())
 
 
-def test_a_wrong_prediction_is_said(tmp_path: Path, nowhere: Path) -> None:
+def test_a_wrong_prediction_is_said(tmp_path: Path, programs: Path) -> None:
     """After the build that compiled, and not every time from then on."""
     rows = (*fake.PARTLY[:2], ("SIN", 1, "Mapped to Edge TPU"))
-    fake.install(nowhere, fake.honest(tmp_path, fake.stdout(*rows), fake.log(*rows), fake.compiled(left=())))
+    fake.install(programs, fake.honest(tmp_path, fake.stdout(*rows), fake.log(*rows), fake.compiled(left=())))
     fleet, project = fleet_of(tmp_path)
 
     first = build(fleet, project, stages=EdgeTpuStages())

@@ -12,15 +12,6 @@ from fleetctl.models.edgetpu import workplace
 HERE, CONTAINER, CI = (EdgeTpu(how, timeout=60) for how in EdgeTpuBuild)
 
 
-@pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder where programs are looked for, besides the system's."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    return folder
-
-
 def test_without_the_compiler_only_ci_s_variants_wait(programs: Path) -> None:
     """Where it is to be compiled here, that is an error; where CI does, it is pending."""
     assert programs.is_dir()
