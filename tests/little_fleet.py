@@ -49,6 +49,10 @@ class SilentClock:
         self.now += seconds
 
 
+class Killed(Exception):
+    """Nobody but a test catches it: the controller is gone."""
+
+
 @functools.cache
 def _kept(store: BlobStore, board: str, version: int) -> Release:
     tiny = tiny_release(8091, board=board, threshold=version / 1000)

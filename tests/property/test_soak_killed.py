@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from little_fleet import LittleFleet
+from little_fleet import Killed, LittleFleet
 
 from fleetctl.events import Event, WaveStarted
 from fleetctl.manifest.schema import Wave
@@ -22,10 +22,6 @@ WAVES = (Wave(fraction=0.4, soak=30), Wave(fraction=0.6), Wave(fraction=0.8, soa
 def store() -> Iterator[BlobStore]:
     with tempfile.TemporaryDirectory() as folder:
         yield BlobStore(Path(folder))
-
-
-class Killed(Exception):
-    """Nobody catches it: the controller is gone."""
 
 
 def roll_out(world: LittleFleet, life: float) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from little_fleet import LittleFleet, SilentClock
+from little_fleet import Killed, LittleFleet, SilentClock
 
 from fleetctl.errors import Aborted, GatePaused
 from fleetctl.events import (
@@ -68,10 +68,6 @@ def test_only_a_proof_of_what_git_says_is_young() -> None:
     assert left_of(90.0, AT_NOON, {}) is None
     for action in (Action.UPDATE, Action.REPROVE, Action.DEFER):
         assert left_of(90.0, AT_NOON, {"release": WANTED, "time": AT_NOON}, action) is None
-
-
-class Killed(Exception):
-    """Nobody catches it: the controller is gone."""
 
 
 def kill_while_watching(world: LittleFleet, after: float) -> None:
