@@ -134,6 +134,15 @@ class QuadrantFleet:
         fleet.commit("Start")
         return fleet
 
+    @classmethod
+    def rolled_out(cls, root: Path, faults: str = "") -> "QuadrantFleet":
+        """One whose simulated boards run what git says; `faults` are for `--faults faults.yaml` later on."""
+        fleet = cls.make(root)
+        if faults:
+            (root / "faults.yaml").write_text(faults)
+        assert 0 == fleet.run("rollout", "--yes", transport="fake").status
+        return fleet
+
     def git(self, *arguments: str) -> None:
         settings = [
             "-c",

@@ -1,14 +1,18 @@
-"""Virtual boards for tests: real ssh servers on loopback, gone when the tests are."""
+"""Virtual boards and a real browser for tests: on loopback, and gone when the tests are."""
 
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from virtual_lab import Lab, MakeLab
 
 from fleetctl.lab import control, processes
 from fleetctl.lab.state import LabFiles
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def _end(lab: Lab) -> None:
@@ -46,3 +50,12 @@ def short_path() -> Iterator[Path]:
     """A folder whose path is short enough for ssh's control sockets."""
     with tempfile.TemporaryDirectory(prefix="fl", dir="/tmp") as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A real Chromium for the tests of one file."""
+    from browsing import chromium  # takes half a second, which other tests need not wait for
+
+    with chromium() as browser:
+        yield browser

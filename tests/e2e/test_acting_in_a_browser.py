@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from browsing import chromium, dashboard, nothing_to_object_to, window
+from browsing import dashboard, nothing_to_object_to, window
 from playwright.sync_api import Browser, Page, expect
 from quadrant_fleet import QuadrantFleet
 
@@ -33,16 +33,9 @@ Promise.all(tries).then((said) => {{ document.title = said.join(); }});
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> QuadrantFleet:
     """Three simulated boards that have had two releases; the canary of a third is watched for an hour."""
-    made = QuadrantFleet.make(tmp_path_factory.mktemp("fleet"))
-    assert 0 == made.run("rollout", "--yes", transport="fake").status
+    made = QuadrantFleet.rolled_out(tmp_path_factory.mktemp("fleet"))
     made.edit("{model: quadrants, board", "{config: {threads: 2}, model: quadrants, board")
     assert 0 == made.run("rollout", "--yes", transport="fake").status
     made.edit("{threads: 2}", "{threads: 3}")

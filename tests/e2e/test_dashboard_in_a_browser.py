@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import chromium, dashboard, nothing_to_object_to, window
+from browsing import dashboard, nothing_to_object_to, window
 from many_boards import fleet_of, statuses
 from playwright.sync_api import Browser, Page, expect
 from quadrant_fleet import QuadrantFleet
@@ -27,16 +27,9 @@ Says which quadrant is the brightest.
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> QuadrantFleet:
     """Three simulated boards, one of which was rolled back."""
-    made = QuadrantFleet.make(tmp_path_factory.mktemp("fleet"))
-    assert 0 == made.run("rollout", "--yes", transport="fake").status
+    made = QuadrantFleet.rolled_out(tmp_path_factory.mktemp("fleet"))
     made.edit("threshold: 0.6", "threshold: 0.7")
     (made.root / "faults.yaml").write_text("karnak-01: {bad_answers: 0.5}\n")
     assert 40 == made.run("rollout", "--yes", "--faults", "faults.yaml", transport="fake").status

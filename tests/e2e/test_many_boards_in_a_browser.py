@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
-from browsing import chromium, nothing_to_object_to, window
+from browsing import nothing_to_object_to, window
 from dashboards import Served, serving
 from many_boards import fleet_of, statuses
 from msgspec.structs import replace
@@ -18,12 +18,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("chromium")]
 
 COUNT = 10_000
 MOST_ROWS = 500  # in the document at a time
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -38,8 +38,7 @@ PNG = base64.b64decode(
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuadrantFleet]:
     """Three simulated boards that run what git says, one of them away since, and a card."""
-    made = QuadrantFleet.make(tmp_path_factory.mktemp("fleet"))
-    assert 0 == made.run("rollout", "--yes", transport="fake").status
+    made = QuadrantFleet.rolled_out(tmp_path_factory.mktemp("fleet"))
     folder = made.root / "model_artifacts" / "quadrants"
     folder.mkdir(exist_ok=True)
     (folder / "card.md").write_text(CARD)

@@ -74,8 +74,7 @@ class Desktop:
 
 @pytest.fixture(scope="module")
 def desktop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desktop]:
-    fleet = QuadrantFleet.make(tmp_path_factory.mktemp("fleet"))
-    assert 0 == fleet.run("rollout", "--yes", transport="fake").status
+    fleet = QuadrantFleet.rolled_out(tmp_path_factory.mktemp("fleet"))
     fleet.edit("{model: quadrants, board", "{config: {threads: 2}, model: quadrants, board")
     assert 0 == fleet.run("rollout", "--yes", transport="fake").status
     manifest, faults = fleet.root / "inventory" / "fleet.yaml", fleet.root / "faults.yaml"

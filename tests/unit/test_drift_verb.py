@@ -1,6 +1,5 @@
 """`fleetctl drift` as a person or a pipeline calls it, on simulated boards."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -18,12 +17,9 @@ drift:
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuadrantFleet]:
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> QuadrantFleet:
     """Three simulated boards that run what git says."""
-    made = QuadrantFleet.make(tmp_path_factory.mktemp("fleet"))
-    (made.root / "faults.yaml").write_text("luxor-02: {unreachable: true}\n")
-    assert 0 == made.run("rollout", "--yes", transport="fake").status
-    yield made
+    return QuadrantFleet.rolled_out(tmp_path_factory.mktemp("fleet"), "luxor-02: {unreachable: true}\n")
 
 
 def test_drift_from_clean_to_left_aside(fleet: QuadrantFleet) -> None:
@@ -52,8 +48,7 @@ def test_drift_from_clean_to_left_aside(fleet: QuadrantFleet) -> None:
 
 def test_edits_that_nobody_committed_are_nobodys_commit(tmp_path: Path) -> None:
     """Boards run the very commit that is checked out: nobody is blamed, and git did not move on."""
-    made = QuadrantFleet.make(tmp_path / "fleet")
-    assert 0 == made.run("rollout", "--yes", transport="fake").status
+    made = QuadrantFleet.rolled_out(tmp_path / "fleet")
     manifest = made.root / "inventory" / "fleet.yaml"
     was = manifest.read_text()
     manifest.write_text(was.replace("threshold: 0.6", "threshold: 0.7"))

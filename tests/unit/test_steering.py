@@ -189,8 +189,7 @@ def test_what_is_done_is_written_down(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> QuadrantFleet:
     """Three simulated boards with a new release in git, whose canary is to be watched for ten minutes."""
-    made = QuadrantFleet.make(tmp_path_factory.mktemp("fleet"))
-    assert 0 == made.run("rollout", "--yes", transport="fake").status
+    made = QuadrantFleet.rolled_out(tmp_path_factory.mktemp("fleet"))
     (newest_journal(made.root / ".fleetctl") or made.root).unlink()
     made.edit("defaults: {model", "defaults: {config: {threshold: 0.3}, model")
     made.edit("{group: canary}", "{group: canary, soak: 10m}")
