@@ -108,13 +108,14 @@ def _streams(patch: bytes, size: int) -> Tuple[Stream, Stream, Stream]:
 
 
 def _pieces(old: bytes, steps: Stream, added: Stream, fresh: Stream, size: int) -> Iterator[bytes]:
-    made, position = 0, 0
+    made, position, is_first = 0, 0, True
     while made < size:
         change, take, skip = STEP.unpack(steps.read(STEP.size))
         if made + change + take > size:
             raise _no_patch("it makes more than it says")
-        if not change and not take and made:  # the first may only say where to begin
+        if not change and not take and not is_first:  # which may only say where to begin
             raise _no_patch("it makes no progress")
+        is_first = False
         if change and not 0 <= position <= len(old) - change:
             raise _no_patch("it asks for bytes that the old one does not have")
         for begin, length in _chunks(change):
