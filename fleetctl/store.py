@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from fleetctl.errors import BuildError, LockHeld, WriteError
 
 _CHUNK = 1 << 20
+_NO_LOCKS = "keep the project on a disk of this machine, or have the locks of its network file system mended"
 _POLL = 0.05  # seconds between two tries for a lock
 
 
@@ -47,6 +48,9 @@ def _fsync_directory(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what some file systems of a network say of folders, all of the time
+            raise
     finally:
         os.close(handle)
 
@@ -273,9 +277,8 @@ class Lock:
     def release(self) -> None:
         """Give the lock back, if it is ours."""
         if self._handle is not None:
-            os.ftruncate(
-                self._handle, 0
-            )  # the file stays: removing it would let two hold two files of one name
+            # The file stays: removing it would let two hold two files of one name.
+            os.ftruncate(self._handle, 0)
             os.close(self._handle)
             self._handle = None
 
@@ -288,6 +291,9 @@ class Lock:
         except BlockingIOError:
             os.close(handle)
             return False
+        except OSError as error:
+            os.close(handle)
+            raise WriteError(f"cannot lock {self.path}: {error.strerror}", hint=_NO_LOCKS) from error
         if not _is_file_at(handle, self.path):
             os.close(handle)  # somebody deleted the file meanwhile: what we locked, nobody else will look at
             return self._try()
@@ -347,6 +353,8 @@ def lock_holder(path: Path) -> dict[str, Any] | None:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _lock_record(path)
+    except OSError:  # a file system without locks: nobody could take it
+        return None
     finally:
         os.close(handle)
     return None

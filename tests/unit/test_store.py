@@ -1,5 +1,7 @@
 """The one door to the disk: what it writes, keeps, and refuses."""
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -9,12 +11,22 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fleetctl.errors import BuildError, FleetError, LockHeld
-from fleetctl.store import BlobStore, Journal, Lock, atomic_write, canonical_json, sha256, sha256_file
+from fleetctl.errors import BuildError, FleetError, LockHeld, WriteError
+from fleetctl.store import (
+    BlobStore,
+    Journal,
+    Lock,
+    atomic_write,
+    canonical_json,
+    lock_holder,
+    sha256,
+    sha256_file,
+)
 
 
 def python(script: str, *arguments: object) -> "subprocess.Popen[str]":
@@ -91,6 +103,27 @@ def test_a_full_disk_keeps_the_old_bytes(tmp_path: Path) -> None:
     assert re.fullmatch(rf"cannot write {path}: File too large \([\d,.]+ MiB free in {tmp_path}\)\n", said)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def _for_folders(error: int) -> Callable[[int], None]:
+    def fsync(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(error, os.strerror(error))
+
+    return fsync
+
+
+def test_a_folder_that_cannot_be_synced_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems of a network cannot, ever; a disk that fails is said all the same."""
+    monkeypatch.setattr(os, "fsync", _for_folders(errno.EINVAL))
+    atomic_write(tmp_path / "a", "new")
+    assert "new" == (tmp_path / "a").read_text()
+
+    monkeypatch.setattr(os, "fsync", _for_folders(errno.EIO))
+    with pytest.raises(WriteError, match="Input/output error"):
+        atomic_write(tmp_path / "a", "newer")
 
 
 def test_blobs_come_back_whole(tmp_path: Path) -> None:
@@ -215,6 +248,20 @@ def test_a_lock_can_be_waited_for(tmp_path: Path) -> None:
     owner.wait()
     owner.stdout.close()
     assert waited < 19.0
+
+
+def test_a_disk_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NFS has none where nothing answers for them: that nobody else is at work, nobody can know."""
+
+    def flock(_handle: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(WriteError, match="cannot lock .*lock: No locks available") as said:
+        Lock(tmp_path / "lock", "rollout").acquire()
+
+    assert "network" in said.value.hint
+    assert lock_holder(tmp_path / "lock") is None
 
 
 def test_a_deleted_lock_file_does_not_admit_two(tmp_path: Path) -> None:
