@@ -61,6 +61,11 @@ def test_every_command_that_is_shown_exists(document: Path) -> None:
         assert used <= options, (words, used - options)
 
 
+def test_commands_are_found_where_they_are_shown() -> None:
+    """Else every one that is shown would exist."""
+    assert {"plan", "rollout"} <= {words[0] for words in shown_commands(DOCUMENTS[0])}
+
+
 def test_the_reference_has_every_verb() -> None:
     """Verbs of verbs too, each with all of its options."""
     text = page(Part.CLI)
@@ -129,7 +134,9 @@ def test_the_tutorial_works(tmp_path: Path) -> None:
     if not FULL:
         pytest.skip("trains a model and plays the whole tutorial: set FLEETCTL_TEST_FULL=1")
     script = ["trap '(fleetctl lab down) >/dev/null 2>&1' EXIT"]
-    for command, status in tutorial():
+    commands = tutorial()
+    assert commands
+    for command, status in commands:
         script += [
             f"{command}; got=$?",
             f"[ $got = {status} ] || {{ echo {shlex.quote(command)}: $got; exit 1; }}",

@@ -36,6 +36,7 @@ def script() -> str:
             command,
             f'code=$?; [ $code = {status} ] || {{ echo "exit $code, not {status}"; exit 99; }}',
         ]
+    assert lines[1:], "the page shows no command"
     return "\n".join(lines)
 
 

@@ -150,6 +150,7 @@ def test_the_hub_says_how_long_to_wait(tmp_path: Path) -> None:
             for _ in range(500):  # the slower this machine, the more of them the hub lets through
                 list(client.rows("SELECT COUNT() AS n FROM devices"))
         assert 32 == error.value.exit_code
+        assert asleep.waits
         assert all(1 <= wait <= 3 for wait in asleep.waits)
         clients.hub.service.faults.throttle = 2
         clients.hub.clock.ahead += 60

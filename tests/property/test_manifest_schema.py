@@ -159,23 +159,36 @@ PROBLEMS = yaml.safe_load((CASES / "problems.yaml").read_text("utf-8"))
 UNSAYABLE = ["a duration of a year"]  # JSON Schema has no arithmetic
 
 
-@pytest.mark.parametrize(
-    "case", [c for c in PROBLEMS if c["what"] not in UNSAYABLE], ids=lambda case: case["what"]
-)
-def test_bad_cases_are_judged_alike(case: dict[str, Any]) -> None:
-    """On every bad manifest of the tables that is YAML at all, schema and decoder agree."""
-    lines = (CASES / "base.yaml").read_text("utf-8").splitlines()
-    lines[case["line"] - 1] = case["text"]
-    text = "\n".join([*lines, ""])
+BASE = (CASES / "base.yaml").read_text("utf-8").splitlines()
+
+
+def with_problem(case: dict[str, Any]) -> str:
+    return "\n".join([*BASE[: case["line"] - 1], case["text"], *BASE[case["line"] :], ""])
+
+
+def document_of(text: str) -> Any:
+    """What a schema can be held against; None where there is no such thing."""
     try:
         root = parse(text.encode(), "fleet.yaml")
     except ManifestError:
-        return  # not a document, so nothing to hold a schema against
+        return None
     ambiguous: list[Complaint] = []
     document = json.loads(json.dumps(Anything().decode(root, ambiguous), default=repr))
-    if ambiguous:
-        return  # keys there twice and words that YAML readers disagree about are gone from a parsed document
-    assert decoder_refuses(text) == (not VALIDATOR.is_valid(document))
+    # Keys there twice and words that YAML readers disagree about are gone from a parsed document.
+    return None if ambiguous else document
+
+
+SAYABLE = [
+    case for case in PROBLEMS if case["what"] not in UNSAYABLE and document_of(with_problem(case)) is not None
+]
+
+
+@pytest.mark.parametrize("case", SAYABLE, ids=lambda case: case["what"])
+def test_bad_cases_are_judged_alike(case: dict[str, Any]) -> None:
+    """On every bad manifest of the tables that is YAML at all, schema and decoder agree."""
+    text = with_problem(case)
+
+    assert decoder_refuses(text) == (not VALIDATOR.is_valid(document_of(text)))
 
 
 def test_the_manual_states_the_limits() -> None:

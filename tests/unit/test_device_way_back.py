@@ -97,6 +97,7 @@ def test_the_service_s_user_can_read_what_a_careful_root_lays_out(
             os.umask(umask)
         modes = {path: path.stat().st_mode & 0o777 for path in (board.root / "releases").rglob("*")}
 
+    assert len(modes) > len(release.files)
     assert [] == [path for path, mode in modes.items() if not mode & 0o004]
     assert [] == [path for path, mode in modes.items() if path.is_dir() and not mode & 0o001]
 

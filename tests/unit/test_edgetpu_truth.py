@@ -165,7 +165,10 @@ def test_every_compiled_file_is_accepted_for_its_source_and_no_other(shared_data
 
 def test_every_real_file_is_a_graph(shared_data: Path) -> None:
     """Base and compiled files alike are read, tensors with their names."""
-    for file in sorted((shared_data / "edgetpu/models").glob("*.tflite")):
+    files = sorted((shared_data / "edgetpu/models").glob("*.tflite"))
+
+    assert files
+    for file in files:
         graph = read(file.read_bytes()).main
 
         assert graph.operations, file.name

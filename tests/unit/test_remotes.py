@@ -210,9 +210,16 @@ def test_a_registry_lets_in_whom_it_knows(
         assert 3 == len(push(made, here, OciRemote(place, ("ankh", "papyrus")))[0].moved)
 
 
-@pytest.mark.parametrize("faults", [["half"], ["busy", "busy"], ["half", "busy", "half"]])
-def test_an_upload_goes_on_where_it_broke(faults: list[str], here: BlobStore) -> None:
-    """What the registry says has arrived is not sent again; a busy registry is asked again, ever later."""
+@pytest.mark.parametrize(
+    ("faults", "waited"),
+    [
+        (["half"], []),
+        (["busy", "busy"], [1.0]),  # once to the question how to log in, which is not repeated
+        (["half", "busy", "half"], [1.0]),
+    ],
+)
+def test_an_upload_goes_on_where_it_broke(faults: list[str], waited: list[float], here: BlobStore) -> None:
+    """What the registry says has arrived is not sent again; a busy registry is asked again, after a while."""
     made = artifact(here, 5_000_000)
     flaky, waits = Flaky(), list[float]()
     flaky.faults = list(faults)
@@ -221,7 +228,7 @@ def test_an_upload_goes_on_where_it_broke(faults: list[str], here: BlobStore) ->
 
     assert {ref.sha256 for ref in made.files.values()} <= set(flaky.blobs)
     assert [] == flaky.faults
-    assert all(wait <= 8 for wait in waits)
+    assert waited == waits
 
 
 @pytest.mark.parametrize(

@@ -171,4 +171,5 @@ def test_no_board_adds_a_line_about_another() -> None:
     watch.show([liar], "the table")
 
     assert not any(line.startswith("ok") for line in status_text([liar], width=120).splitlines())
+    assert any("luxor-01" in line for line in logged)
     assert all("\n" not in line for line in logged)
