@@ -116,10 +116,12 @@ def test_looking_for_the_daemon_does_not_keep_it_from_starting(tmp_path: Path) -
 
     thread = threading.Thread(target=look)
     thread.start()
-    for _ in range(50):
-        lock(path).close()
-    stop.set()
-    thread.join()
+    try:
+        for _ in range(50):
+            lock(path).close()
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_a_lab_does_not_end_under_a_rollout(
