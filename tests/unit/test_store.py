@@ -257,7 +257,7 @@ def test_a_disk_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(WriteError, match="cannot lock .*lock: No locks available") as said:
+    with pytest.raises(WriteError, match=r"cannot lock .*lock: No locks available") as said:
         Lock(tmp_path / "lock", "rollout").acquire()
 
     assert "network" in said.value.hint
