@@ -5,6 +5,7 @@ a change of recipe did to the model's accuracy and size.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from fleetctl.store import atomic_write
 LOCK_SCHEMA = "fleetctl.lock/v1"
 
 _ARTIFACT_FILES = {CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE}
+_NEWER = re.compile(rb'"fleetctl\.lock/v([2-9]|[1-9][0-9]+)"')
 _DECIMALS = 6  # of every fraction: gates judge what reviewers read
 
 
@@ -142,7 +144,7 @@ def read(path: Path) -> FleetLock:
     try:
         return _lock(parse(data))
     except Malformed as error:
-        raise _problem(path, error, _advice(data)) from None
+        raise _problem(path, error, _advice(error, data)) from None
 
 
 def write(path: Path, lock: FleetLock) -> None:
@@ -311,7 +313,9 @@ def _problem(path: Path, error: Malformed, hint: str) -> ManifestError:
     return ManifestError([Problem(file, error.line, error.column, error.place, error.what, hint)])
 
 
-def _advice(data: bytes) -> str:
+def _advice(error: Malformed, data: bytes) -> str:
+    if error.place == "schema" and _NEWER.search(data):
+        return "a newer fleetctl wrote it: bring this one up to date"
     if any(line.startswith((b"<<<<<<< ", b">>>>>>> ")) for line in data.splitlines()):
         return "a merge left both sides in it: take either side whole, then run `fleetctl build`"
     return "take it back from git, or delete it and run `fleetctl build`"
