@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from fleetctl.errors import BuildError
 from fleetctl.models.compare import Compared
 from fleetctl.models.drawing import drawing, png
 
@@ -24,9 +25,15 @@ def comparison_png(compared: Sequence[Compared]) -> bytes:
     The accuracy axis spans what was measured, not 0 to 100 %: variants lie within a few points.
 
     Raises:
+        BuildError: none was run.
         ToolchainMissing: matplotlib is not installed.
     """
     shown = [one for one in compared if one.evaluation and one.latency]
+    if not shown:
+        raise BuildError(
+            "there is nothing to draw: no variant runs on this machine",
+            hint="build int8 too, or leave --plot out",
+        )
     with drawing() as matplotlib:
         figure = matplotlib.figure.Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))

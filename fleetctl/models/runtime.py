@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from fleetctl.artifact import Tensor
 from fleetctl.errors import BuildError, ToolchainMissing
 from fleetctl.models.edgetpu import flatbuffer
+from fleetctl.models.edgetpu.compiled import CUSTOM_OP
 from fleetctl.models.hush import hushed
 
+_INT8 = "take variant int8, which it was compiled from"
 _RUNTIMES = ("tflite_runtime.interpreter", "ai_edge_litert.interpreter", "tensorflow.lite")
 
 
@@ -37,8 +39,14 @@ def interpreter(model: bytes, *, threads: int = 2, runtimes: Sequence[str] = _RU
     except BuildError as damaged:
         raise BuildError(f"the model cannot be run: {damaged.message}", hint=damaged.hint) from None
     except (ValueError, RuntimeError, MemoryError) as exc:
-        raise BuildError(f"the model cannot be run: {exc}") from None
+        raise _cannot_run(model, exc) from None
     return made
+
+
+def _cannot_run(model: bytes, why: Exception) -> BuildError:
+    if any(operation.op == CUSTOM_OP for operation in flatbuffer.operations(model)):
+        return BuildError("the model is compiled for the Edge TPU: only a board with one runs it", hint=_INT8)
+    return BuildError(f"the model cannot be run: {why}")
 
 
 def invoke(made: Any) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from published import published
 from tiny_board import MODELS, tiny_contract
+from tiny_compiled import compiled_model
 from tiny_detector import SCORE, marked, marks_contract
 
 from fleetctl.artifact import Contract
@@ -58,7 +59,41 @@ def test_a_picture_that_cannot_be_written_is_said(
     folder = artifact(tmp_path / "marks", marks_contract())
 
     assert 2 == main(["models", "detect", str(photo), "--artifact", str(folder), "--out", str(tmp_path)])
-    assert f"error: {tmp_path} is a folder\n" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert f"error: {tmp_path} is a folder\n" in said.err
+    assert "disc" in said.out  # what was found is not lost
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("wall.png", "is the photo itself"), ("boxes.jpg", "would be a PNG by another kind's name")],
+)
+def test_a_picture_takes_the_place_of_no_photo(
+    name: str, why: str, tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is it called what it is not: the photo is kept as it was, and nothing is detected."""
+    folder, before = artifact(tmp_path / "marks", marks_contract()), photo.read_bytes()
+
+    assert 2 == main(
+        ["models", "detect", str(photo), "--artifact", str(folder), "--out", str(tmp_path / name)]
+    )
+    said = capsys.readouterr()
+    assert why in " ".join(said.err.split())
+    assert ("", before) == (said.out, photo.read_bytes())
+    assert not (tmp_path / "boxes.jpg").exists()
+
+
+def test_a_compiled_detector_is_for_boards(
+    tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said what runs it, and what runs here instead."""
+    folder = artifact(tmp_path / "marks", marks_contract())
+    (folder / "model.tflite").write_bytes(compiled_model(min_runtime=14, cached=b"weights"))
+
+    assert 20 == main(["models", "detect", str(photo), "--artifact", str(folder)])
+    said = capsys.readouterr().err
+    assert "compiled for the Edge TPU: only a board with one runs it" in said
+    assert "variant int8" in said
 
 
 def test_min_score_takes_the_place_of_the_contracts(

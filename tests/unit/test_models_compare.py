@@ -103,6 +103,17 @@ def test_a_picture_that_cannot_be_written_is_said(
         assert why in said.err
 
 
+def test_a_picture_is_named_as_what_it_is(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A PNG called otherwise deceives whoever opens it: that is said before anything is measured."""
+    assert 2 == run("toy", "-f", built, "--plot", tmp_path / "plot.svg")
+
+    said = capsys.readouterr()
+    assert "plot.png" in said.err
+    assert "" == said.out
+
+
 def test_a_misspelt_label_is_not_compared_by(
     built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +197,8 @@ def test_compiled_files_are_measured_elsewhere() -> None:
 
     assert (len(tflite), None, None, None) == (one.size, one.evaluation, one.latency, one.tpu_share)
     assert [Operations("CUSTOM:edgetpu-custom-op", 1, (1,))] == list(one.operations)
+    with pytest.raises(BuildError, match="nothing to draw: no variant runs on this machine"):
+        comparison_png([one])
 
 
 def test_kinds_come_in_the_order_of_their_number() -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleetctl.cli.models.given import finite, write_result
+from fleetctl.cli.models.given import demand_png, finite, write_result
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 from fleetctl.manifest.schema import VariantName
 
@@ -46,7 +46,9 @@ def detect(
     from fleetctl.models.detector.inference import Detector, Reader
     from fleetctl.models.detector.picture import draw
     from fleetctl.report.console import talk
+    from fleetctl.report.units import plural
 
+    _demand_apart(out, image)
     contract, tflite = _from_folder(artifact) if artifact else _built(file, model, variant)
     detector = Detector(tflite, contract)
     named = _built_reader(file, reader) if reader else None
@@ -55,10 +57,26 @@ def detect(
         found = detector.detect(photo, min_score=min_score, tile=lambda: advance(1))
     if named is not None:
         found = Reader(named[1], named[0]).read(photo, found)
+    _emit(contract, image, found, output)
     if out is not None:
         write_result(out, draw(photo, found))
-        talk.done(f"drew {len(found)} signs into {out}")
-    _emit(contract, image, found, output)
+        talk.done(f"drew {plural(len(found), 'sign')} into {out}")
+
+
+def _demand_apart(out: Path | None, image: Path) -> None:
+    """Raise `UsageError` where the picture is no PNG by its name, or would take the place of the photo."""
+    from fleetctl.errors import UsageError
+
+    demand_png(out)
+    if out is not None and _is_same(out, image):
+        raise UsageError(f"{out} is the photo itself", hint="name another file to draw into")
+
+
+def _is_same(out: Path, image: Path) -> bool:
+    try:
+        return out.samefile(image)
+    except OSError:  # one is not there, or nobody may look: whoever reads or writes it says so
+        return False
 
 
 def _built(file: Path, model: str, variant: VariantName) -> "tuple[Contract, bytes]":

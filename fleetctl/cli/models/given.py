@@ -37,6 +37,14 @@ def demand_reader(model: "Model", what: str) -> None:
         )
 
 
+def demand_png(path: Path | None) -> None:
+    """Raise `UsageError` for a picture's name by which it would be taken for something else than a PNG."""
+    if path is not None and path.suffix.lower() not in ("", ".png"):
+        raise UsageError(
+            f"{path} would be a PNG by another kind's name", hint=f"name it {path.with_suffix('.png')}"
+        )
+
+
 def write_result(path: Path, data: bytes) -> None:
     """Write a picture that the command line asks for.
 
