@@ -139,7 +139,7 @@ class Flaky:
 @contextlib.contextmanager
 def serving(application: Callable[..., Any]) -> Iterator[str]:
     server = make_server("127.0.0.1", 0, application, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01], daemon=True)  # seconds to its end
     thread.start()
     try:
         yield f"oci://127.0.0.1:{server.server_port}/models"

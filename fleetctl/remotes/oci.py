@@ -35,12 +35,13 @@ _IMAGE_TYPES = (MANIFEST_TYPE, "application/vnd.docker.distribution.manifest.v2+
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _EMPTY = b"{}"
 _CHUNK = 4 << 20  # bytes of an upload that a broken connection may cost
+_LARGEST = 64 << 20  # bytes of a chunk, whatever a registry demands: it lies in memory
 _READ = 1 << 18
 _TRIES = 5
 _PATIENCE = 60.0  # seconds that a registry may ask to be left alone, each time
 _STALLS = 5  # times that nothing more of an upload has arrived
 
-_ADDRESS = re.compile(r"oci://([A-Za-z0-9.-]+(?::[0-9]{1,5})?)/([a-z0-9]+(?:[._/-][a-z0-9]+)*)\Z")
+_ADDRESS = re.compile(r"oci://([A-Za-z0-9.-]+(?::[0-9]{1,5})?)/([a-z0-9]+(?:(?:[._/]|__|-+)[a-z0-9]+)*)\Z")
 _AS_IT_IS = {"Accept-Encoding": "identity"}  # else the length may be of what is sent, not of what is kept
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
@@ -92,11 +93,17 @@ class OciRemote:
     def read(self, ref: BlobRef, offset: int) -> Iterator[bytes]:
         headers = {**_AS_IT_IS, **({"Range": f"bytes={offset}-"} if offset else {})}
         url = f"/blobs/sha256:{ref.sha256}"
-        with self._ask("GET", url, headers=headers, stream=True, expect=(200, 206, 404)) as reply:
+        expect = (200, 206, 404, 416) if offset else (200, 404)
+        with self._ask("GET", url, headers=headers, stream=True, expect=expect) as reply:
             if reply.status_code == 404:
                 raise BlobMissing(
                     f"{self.name} has no blob {ref.sha256[:12]}", hint="push it from where it was built"
                 )
+            if (
+                reply.status_code == 416
+            ):  # it knows no ranges, or has less than it should: whoever counts sees
+                yield from _from(self.read(ref, 0), offset)
+                return
             skip = 0 if reply.status_code == 206 else offset  # a registry need not know Range
             yield from _from(self._chunks(reply), skip)
 
@@ -134,12 +141,13 @@ class OciRemote:
         Raises:
             RemoteError: the registry is away, or does not say that more and more of them arrive.
         """
-        place = self._location(self._ask("POST", "/blobs/uploads/", expect=(202,)))
+        begun = self._ask("POST", "/blobs/uploads/", expect=(202,))
+        place, size = self._location(begun), _chunk(begun)
         offset = furthest = stalls = 0
         while offset < ref.size:
             stream.seek(offset)
             before = offset
-            place, offset = self._send(place, offset, stream.read(_CHUNK))
+            place, offset = self._send(place, offset, stream.read(size))
             if offset > furthest:  # less than that is no way on: it could go to and fro for ever
                 furthest, stalls = offset, 0
             elif offset <= before:
@@ -303,6 +311,12 @@ def _end(reply: "requests.Response", unchanged: int, sent: int) -> int:
     return last + 1 if last or (unchanged, sent) == (0, 1) else 0
 
 
+def _chunk(begun: "requests.Response") -> int:
+    """In how large pieces to send a blob: some registries take none but the last that are smaller than so."""
+    said = begun.headers.get("OCI-Chunk-Min-Length", "")
+    return max(_CHUNK, min(int(said), _LARGEST)) if _LENGTH.fullmatch(said) else _CHUNK
+
+
 def _patience(reply: "requests.Response") -> float:
     """For how many seconds a registry asks to be left alone; of a date, and of none, 0."""
     said = reply.headers.get("Retry-After", "")
@@ -312,6 +326,6 @@ def _patience(reply: "requests.Response") -> float:
 def _said(reply: "requests.Response") -> str:
     try:
         errors = json.loads(reply.content[:10_000])["errors"]
-        return f": {str(errors[0].get('message'))[:200]}"
+        return f": {' '.join(str(errors[0].get('message')).split())[:200]}"
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return ""

@@ -303,12 +303,28 @@ def test_a_registry_that_stays_away_is_one_sentence(here: BlobStore) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["", "oci://", "oci://host", "oci://host/UPPER", "oci://u:p@host/x", "https://host/x", __file__],
+    [
+        "",
+        "oci://",
+        "oci://host",
+        "oci://host/UPPER",
+        "oci://host/a___b",
+        "oci://host/a..b",
+        "oci://u:p@host/x",
+        "https://host/x",
+        __file__,
+    ],
 )
 def test_an_address_is_a_folder_or_a_registry(address: str) -> None:
     """Anything else is a usage error; a password has no place in an address."""
     with pytest.raises(UsageError):
         open_remote(address, {})
+
+
+@pytest.mark.parametrize("repository", ["a--b", "a__b/c.d", "team/a---b_c"])
+def test_a_repository_is_named_as_registries_allow(repository: str) -> None:
+    """Also with two underscores, or several hyphens, between letters."""
+    assert f"oci://host/{repository}" == open_remote(f"oci://host/{repository}", {}).name
 
 
 def test_a_pull_request_only_reads(tmp_path: Path) -> None:

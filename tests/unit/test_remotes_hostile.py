@@ -222,6 +222,48 @@ def test_nonsense_is_one_sentence(method: str, reply: Callable[[Request], Respon
     assert [] == waits
 
 
+def test_what_a_registry_says_stays_on_one_line() -> None:
+    """A line of its own could be taken for a command by what runs a workflow."""
+    said = Response('{"errors": [{"message": "no\\n::add-mask::a"}]}', 400)
+    with (
+        serving(Leading("post", lambda _: said)) as address,
+        pytest.raises(RemoteError, match=r"answers 400 .*: no ::add-mask::a\Z"),
+    ):
+        upload(remote_at(address))
+
+
+@pytest.mark.parametrize(("least", "chunks"), [("6000000", 2), ("9" * 18, 1), ("-1", 3), ("", 3)])
+def test_chunks_are_as_large_as_a_registry_wants_them(least: str, chunks: int) -> None:
+    """`OCI-Chunk-Min-Length` is heeded up to what fits in memory; a number that is none is not."""
+
+    def post(request: Request) -> Response:
+        del request
+        where = {"Location": "/v2/models/blobs/uploads/1", "OCI-Chunk-Min-Length": least}
+        return Response(status=202, headers=where)
+
+    leading = Leading("post", post)
+    with serving(leading) as address:
+        upload(remote_at(address))
+
+    assert {REF.sha256: DATA} == leading.blobs
+    assert chunks == sum(each.startswith("PATCH") for each in leading.asked)
+
+
+@pytest.mark.parametrize("kept", [DATA, DATA[:5]])
+def test_a_registry_that_refuses_ranges_is_read_from_the_start(kept: bytes) -> None:
+    """By 416 it says that it knows none, or that it has less than the part that is here."""
+
+    def get(request: Request) -> Response:
+        if request.path == "/v2/":
+            return Response("{}")
+        return Response(status=416) if "Range" in request.headers else Response(kept)
+
+    with serving(Leading("get", get)) as address:
+        read = b"".join(remote_at(address).read(REF, 100))
+
+    assert kept[100:] == read
+
+
 def test_a_token_that_is_none_is_one_sentence() -> None:
     """A realm that answers with a list, say."""
 
