@@ -249,7 +249,7 @@ def test_chunks_are_as_large_as_a_registry_wants_them(least: str, chunks: int) -
     assert chunks == sum(each.startswith("PATCH") for each in leading.asked)
 
 
-@pytest.mark.parametrize("kept", [DATA, DATA[:5]])
+@pytest.mark.parametrize("kept", [DATA, DATA[:5]], ids=["no ranges", "cut short"])
 def test_a_registry_that_refuses_ranges_is_read_from_the_start(kept: bytes) -> None:
     """By 416 it says that it knows none, or that it has less than the part that is here."""
 
