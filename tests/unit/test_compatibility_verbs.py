@@ -1,19 +1,18 @@
 """The verbs where a board cannot load its release: what is shown, what is refused, and how they exit."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from git_fleet import Fleetctl, say
 from msgspec.structs import replace
 from published import published
 from toy_build import ToyStages, toy_fleet, toy_model
 
 from fleetctl import lockfile
 from fleetctl.build.builder import build
-from fleetctl.cli import main
 from fleetctl.compatibility.requirements import Requirements
 from fleetctl.compatibility.verdict import demand_compatible
 from fleetctl.desired import desired_orders
@@ -38,16 +37,6 @@ WHY = "needs TFLite 2.11 for FULLY_CONNECTED version 10, has 2.5 (tflite-runtime
 FIX = "convert with TensorFlow 2.15.1, so that FULLY_CONNECTED stays at version 9 or lower"
 
 
-@dataclass(frozen=True)
-class Said:
-    status: int
-    out: str
-    err: str
-
-
-Fleetctl = Callable[..., Said]
-
-
 @pytest.fixture
 def fleetctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Fleetctl:
     """Runs a command line in a fleet of simulated boards, two of which are too old for what is locked."""
@@ -61,13 +50,7 @@ def fleetctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     build(load(manifest), project, stages=ToyStages())
     lock_needs(project, TOO_NEW)
 
-    def run(*arguments: str) -> Said:
-        capsys.readouterr()
-        status = main(arguments)
-        captured = capsys.readouterr()
-        return Said(status, captured.out, captured.err)
-
-    return run
+    return partial(say, capsys)
 
 
 def lock_needs(project: Project, needs: Requirements) -> None:

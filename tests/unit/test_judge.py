@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from any_json import spoiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_board import DEVICE
@@ -211,25 +212,10 @@ def test_no_limit_on_latency() -> None:
     assert judged(answer(0, elapsed_ms=None), max_p95_ms=None)["outcome"] == FAILED
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8), inner, max_size=5),
-    max_leaves=12,
-)
-
-
-@given(data=st.data())
+@given(spoiled(RECEIPT))
 @settings(max_examples=300, deadline=None)
-def test_untrusted_receipts_never_raise_and_never_pass_by_chance(data: st.DataObject) -> None:
+def test_untrusted_receipts_never_raise_and_never_pass_by_chance(receipt: Json) -> None:
     """Any JSON in place of any part of a receipt gives an outcome that can itself be written as JSON."""
-    receipt = copy.deepcopy(RECEIPT)
-    place: Any = receipt
-    while True:
-        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
-        if not isinstance(place[key], dict | list) or data.draw(st.booleans()):
-            break
-        place = place[key]
-    place[key] = data.draw(JSON)
     judgement = judge(CONTRACT, SMOKE, receipt, ORDERED)
     assert (judgement["outcome"] == PASSED) == all(check["passed"] for check in judgement["checks"])
     json.dumps(judgement, allow_nan=False)
