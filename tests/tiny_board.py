@@ -124,6 +124,11 @@ def tiny_release(port: int, *, board: str = "luxor-01", **config: Any) -> TinyRe
     return TinyRelease({**files, **runtime})
 
 
+def answers_wrongly(release: TinyRelease) -> TinyRelease:
+    """The same with the labels of its model in the wrong order."""
+    return release.with_file("model/contract.json", tiny_contract(labels=LABELS[::-1]).to_json())
+
+
 def bundle(blobs: Mapping[str, bytes]) -> bytes:
     """An uncompressed tar whose members are named by digest."""
     stream = io.BytesIO()

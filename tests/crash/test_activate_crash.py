@@ -17,11 +17,11 @@ from tiny_board import (
     LABELS,
     TinyBoard,
     TinyRelease,
+    answers_wrongly,
     as_npy,
     bundle,
     picture,
     powered,
-    tiny_contract,
     tiny_release,
 )
 
@@ -60,10 +60,6 @@ def good(board: TinyBoard) -> TinyRelease:
 def new(good: TinyRelease, request: pytest.FixtureRequest) -> TinyRelease:
     """A good release that the board has never seen."""
     return good.with_json("config/serve.json", note=request.node.name)
-
-
-def spoiled(release: TinyRelease) -> TinyRelease:
-    return release.with_file("model/contract.json", tiny_contract(labels=LABELS[::-1]).to_json())
 
 
 def assert_whole(board: TinyBoard, release: TinyRelease) -> None:
@@ -184,12 +180,12 @@ def test_power_cut_while_confirming(board: TinyBoard, new: TinyRelease, step: st
 @pytest.mark.parametrize("step", REVERTING)
 def test_power_cut_while_going_back(board: TinyBoard, good: TinyRelease, new: TinyRelease, step: str) -> None:
     """A way back that was cut short is walked to its end."""
-    assert board.activate(spoiled(new), crash_at=step) == {}
+    assert board.activate(answers_wrongly(new), crash_at=step) == {}
     board.cut_power()
     assert board.ask("recover")["ok"] is True
     assert_whole(board, good)
     receipt = board.ask("observe")["receipt"]
-    assert (receipt["release"], receipt["state"]) == (spoiled(new).digest, "reverted")
+    assert (receipt["release"], receipt["state"]) == (answers_wrongly(new).digest, "reverted")
 
 
 @pytest.mark.parametrize("step", ["pending-written", *UNDER_THE_WATCHER])
@@ -286,6 +282,6 @@ def test_every_step_is_killed(board: TinyBoard, good: TinyRelease, new: TinyRele
     """The steps that a successful and a failed activation announce are the ones killed above."""
     board.steps_file.write_text("")
     board.install(new)
-    board.activate(spoiled(good))
+    board.activate(answers_wrongly(good))
     announced = set(board.steps_file.read_text().split())
     assert announced == {*BEFORE_THE_WATCHER, *UNDER_THE_WATCHER, *PROVED, *CONFIRMING, *REVERTING}

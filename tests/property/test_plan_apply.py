@@ -1,11 +1,7 @@
 """Plan and apply hold each other: whatever goes wrong, the next good run leaves nothing to plan."""
 
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from little_fleet import LittleFleet
@@ -14,13 +10,6 @@ from fleetctl.manifest.schema import Gate, RevertPolicy, Wave
 from fleetctl.rollout import failure
 from fleetctl.smoke import Verdict
 from fleetctl.store import BlobStore
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[BlobStore]:
-    with tempfile.TemporaryDirectory() as folder:
-        yield BlobStore(Path(folder))
-
 
 BOARDS = [f"b{i:02d}" for i in range(5)]
 FAULTS = st.sampled_from(

@@ -1,11 +1,7 @@
 """A wave that is split and joined is the wave: nobody twice, nobody left out, and the same verdict."""
 
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from little_fleet import LittleFleet
@@ -39,12 +35,6 @@ FAULTS = st.dictionaries(
     max_size=4,
 )
 WAVES = (Wave(group="canary"), Wave(fraction=0.5, soak=5), Wave(fraction=1.0))
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[BlobStore]:
-    with tempfile.TemporaryDirectory() as folder:
-        yield BlobStore(Path(folder))
 
 
 def board(name: str) -> Board:

@@ -1,10 +1,5 @@
 """However often a rollout is killed, no wave opens before the one ahead of it was watched for its soak."""
 
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from little_fleet import Killed, LittleFleet
@@ -16,12 +11,6 @@ from fleetctl.rollout import Outcome
 from fleetctl.store import BlobStore
 
 WAVES = (Wave(fraction=0.4, soak=30), Wave(fraction=0.6), Wave(fraction=0.8, soak=10), Wave(fraction=1.0))
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[BlobStore]:
-    with tempfile.TemporaryDirectory() as folder:
-        yield BlobStore(Path(folder))
 
 
 def roll_out(world: LittleFleet, life: float) -> bool:

@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_board import LABELS, MODELS, TinyBoard, TinyRelease, bundle, powered, tiny_contract, tiny_release
+from tiny_board import (
+    LABELS,
+    MODELS,
+    TinyBoard,
+    TinyRelease,
+    answers_wrongly,
+    bundle,
+    powered,
+    tiny_contract,
+    tiny_release,
+)
 
 from fleetctl.device.activate import no_checkpoint
 from fleetctl.device.durable import atomic_write
@@ -46,10 +56,6 @@ def good(shared_board: TinyBoard) -> TinyRelease:
     release = tiny_release(shared_board.port)
     shared_board.return_to(release)
     return release
-
-
-def answers_wrongly(release: TinyRelease) -> TinyRelease:
-    return release.with_file("model/contract.json", tiny_contract(labels=LABELS[::-1]).to_json())
 
 
 def test_a_release_is_pending_until_it_is_confirmed(board: TinyBoard) -> None:
