@@ -202,3 +202,13 @@ def azure_world(folder: Path, connection_string: str) -> Iterator[AzureWorld]:
         world.close()
         Deployer(world.iothub.hub, world.iothub.size).collect()
         clients.close()
+
+
+def tags(world: IotHubWorld, board: str) -> Any:
+    """What fleetctl keeps of a board at the hub, or None."""
+    return (world.clients.registry.get_twin(board).tags or {}).get("fleetctl")
+
+
+def ours(world: IotHubWorld) -> dict[str, int]:
+    """The deployments of the hub, and their priorities."""
+    return {each.id: each.priority for each in world.clients.deployments.get_configurations(100)}

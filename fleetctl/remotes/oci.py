@@ -99,9 +99,7 @@ class OciRemote:
                 raise BlobMissing(
                     f"{self.name} has no blob {ref.sha256[:12]}", hint="push it from where it was built"
                 )
-            if (
-                reply.status_code == 416
-            ):  # it knows no ranges, or has less than it should: whoever counts sees
+            if reply.status_code == 416:  # it knows no ranges, or has too little: whoever counts sees
                 yield from _from(self.read(ref, 0), offset)
                 return
             skip = 0 if reply.status_code == 206 else offset  # a registry need not know Range

@@ -86,9 +86,8 @@ class Talk:
     def _say(self, colour: str, mark: str, text: str) -> None:
         if self.quiet:
             return
-        line = github.defused(
-            printable(self.spelled(text)).replace("\n", "\n  ")
-        )  # a line with a mark is ours
+        said = printable(self.spelled(text)).replace("\n", "\n  ")  # a line with a mark is ours
+        line = github.defused(said)
         if colour and _is_terminal() and not os.environ.get("NO_COLOR"):
             from rich.text import Text
 
