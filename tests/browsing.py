@@ -18,6 +18,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
+    "--disable-smooth-scrolling",  # an animated one of a list that was just replaced may be lost
 ]
 PATIENCE_MS = 90_000  # a loaded machine is no failure
 
