@@ -87,7 +87,10 @@ def _show_version(wanted: bool) -> None:
 
 
 app = typer.Typer(
-    cls=LazyGroup, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=LazyGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

@@ -98,6 +98,16 @@ def test_a_verb_of_verbs_names_each_in_whole_sentences(capsys: pytest.CaptureFix
     assert (2, True) == (status, f"no verb '{first}x'; did you mean '{first}'?" in capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("verb", ["", "artifacts", "github", "keys", "lab", "lab iothub", "models"])
+def test_without_a_verb_the_page_is_shown(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    """Whoever types a name alone asks what it can do; nothing was done, so the exit is that of wrong usage."""
+    main([*verb.split(), "--help"])
+    page = capsys.readouterr().out
+    status = main(verb.split())
+
+    assert (2, ("", page)) == (status, capsys.readouterr())
+
+
 def test_a_mistyped_verb_is_met_half_way(capsys: pytest.CaptureFixture[str]) -> None:
     """Usage errors are exit 2 and guess what was meant."""
     assert main(["rolout"]) == 2
