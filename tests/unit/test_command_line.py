@@ -100,7 +100,7 @@ def test_a_verb_of_verbs_names_each_in_whole_sentences(capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("verb", ["", "artifacts", "github", "keys", "lab", "lab iothub", "models"])
 def test_without_a_verb_the_page_is_shown(capsys: pytest.CaptureFixture[str], verb: str) -> None:
-    """Whoever types a name alone asks what it can do; nothing was done, so the exit is that of wrong usage."""
+    """Whoever types a name alone asks what it can do; nothing was done, so the exit is that of wrong use."""
     main([*verb.split(), "--help"])
     page = capsys.readouterr().out
     status = main(verb.split())
