@@ -15,10 +15,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fleetctl.children import environment
 from fleetctl.commit_signers import SIGNERS, trusting
-from fleetctl.errors import FleetError, UsageError
+from fleetctl.errors import FleetError, Problem, UsageError
 from fleetctl.project import Project
 from fleetctl.revision import demand_plain, linked, uncommitted
 from fleetctl.store import naming
@@ -342,6 +343,18 @@ def project_at(project: Project, commit: str, folder: Path, *, whole: bool, card
             hint="commit what it leads to in its place",
         )
     return then
+
+
+def in_repository(problem: Problem, folder: Path) -> Problem:
+    """A problem of what was written to `folder`, under the paths of the repository: the folder is to go."""
+    file = Path(problem.file).absolute()
+    place = str(file.relative_to(folder)) if file.is_relative_to(folder) else problem.file
+    return replace(problem, file=place, what=problem.what.replace(f"{folder}/", ""))
+
+
+def as_of(commit: str, path: str) -> str:
+    """A file of a commit, as git names it from the fleet's folder."""
+    return f"{commit[:12]}:{path}"
 
 
 def photo_folders(models: Mapping[str, Any]) -> Iterator[Path]:

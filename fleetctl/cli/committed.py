@@ -8,10 +8,9 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-from msgspec.structs import replace
 
 from fleetctl.commit_signers import SIGNERS
-from fleetctl.commits import Commits, project_at
+from fleetctl.commits import Commits, in_repository, project_at
 from fleetctl.errors import BuildError, FleetError, GateRefused, LockStale, ManifestError, Refused, UsageError
 from fleetctl.project import Project
 
@@ -68,7 +67,7 @@ def project_of(file: Path, rev: str, *, dirty: bool, unpushed: bool, signed: boo
         try:
             yield then
         except ManifestError as error:
-            raise _at_home(error, then.root) from None
+            raise ManifestError([in_repository(each, then.root) for each in error.problems]) from None
         except (LockStale, BuildError) as error:
             if (explained := _explained(error, commits, then)) is None:
                 raise
@@ -113,14 +112,3 @@ def _explained(error: LockStale | BuildError, commits: Commits, then: Project) -
         return None
     why = commits.why_no_photos(then, load(then.manifest).models)
     return type(error)(why.message, hint=why.hint) if why else None
-
-
-def _at_home(error: ManifestError, folder: Path) -> ManifestError:
-    """The same problems under the paths that the repository has."""
-    return ManifestError([replace(each, file=_below(folder, each.file)) for each in error.problems])
-
-
-def _below(folder: Path, file: str) -> str:
-    """A file as it is named from `folder`, where it lies in it."""
-    path = Path(file).absolute()
-    return str(path.relative_to(folder)) if path.is_relative_to(folder) else file

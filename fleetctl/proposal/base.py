@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fleetctl.commits import Commits, project_at
-from fleetctl.errors import ManifestError, UsageError
+from fleetctl.commits import Commits, as_of, in_repository, project_at
+from fleetctl.errors import ManifestError, Problem, UsageError
 from fleetctl.manifest.schema import Danger, Fleet
 from fleetctl.project import Project
 from fleetctl.proposal.beside import PIN, pin_of, read_beside
@@ -48,9 +48,13 @@ def _written_to(folder: Path, project: Project, commit: str, head: Fleet) -> Bas
     try:
         return Base(commit, read_side(commit, then))
     except ManifestError as error:
-        first = error.problems[0]
-        where = f"{Path(first.file).name}:{first.line}"
-        return Base(commit, empty, f"{error.message}: {where}: {first.what}")
+        return Base(commit, empty, f"{error.message}: {_told(error.problems[0], commit, then.root)}")
+
+
+def _told(problem: Problem, commit: str, folder: Path) -> str:
+    """What is wrong with a file that `commit` wrote to `folder`; nobody here is to mend that one."""
+    there = in_repository(problem, folder)
+    return str(replace(there, file=as_of(commit, there.file), hint=""))
 
 
 def pin_at(project: Project, commit: str) -> str:

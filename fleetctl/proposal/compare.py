@@ -100,13 +100,13 @@ def propose(base: Base, head: Side) -> Proposal:
     except FleetError as error:
         return replace(proposal, error=error)
     unchanged = len(head.fleet.boards) - sum(1 for _ in made.steps)
-    settings = (*proposal.settings, *([_broken(base, broken)] if broken else ()))
+    settings = (*proposal.settings, *([_broken(broken)] if broken else ()))
     return replace(proposal, plan=made, unchanged=unchanged, hub=hub, settings=settings)
 
 
-def _broken(base: Base, what: str) -> Setting:
+def _broken(what: str) -> Setting:
     """Templates of the base that fail: nobody's fault here, least of all of who mends them."""
-    return Setting("templates", f"what it was cannot be said: {base.commit[:12]}: {what}", "as they are here")
+    return Setting("templates", f"what it was cannot be said: {what}", "as they are here")
 
 
 def refuse(proposal: Proposal) -> None:

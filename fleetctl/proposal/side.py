@@ -5,8 +5,10 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from fleetctl import lockfile
+from fleetctl.commits import as_of
 from fleetctl.errors import ManifestError
 from fleetctl.lockfile import FleetLock, LockedModel, LockedVariant
 from fleetctl.manifest.loader import load
@@ -109,15 +111,16 @@ def ran_at(base: Side, head: Side, boards: Collection[str]) -> Ran:
         elif isinstance(ran := _observed(board, locked, base, renderer), Observed):
             observed[name] = ran
         else:
-            unknown[name], broken = UNKNOWN, broken or str(ran.problems[0])
+            unknown[name], broken = UNKNOWN, broken or str(replace(ran.problems[0], hint=""))
     return Ran(observed, unknown, broken)
 
 
 def _renderer(base: Side) -> Renderer | ManifestError:
     from fleetctl.render.sources import board_runtime
 
+    folder = f"{base.project.inventory.name}/{base.project.templates.name}"
     try:
-        return Renderer(base.templates, board_runtime())
+        return Renderer(base.templates, board_runtime(), place=as_of(base.name, folder))
     except ManifestError as error:
         return error
 

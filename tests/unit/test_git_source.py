@@ -367,13 +367,16 @@ def test_problems_of_a_commit_are_named_where_they_lie_in_the_repository(
     of_template = fleet.commit("A bad template")
     fleet.edit("min_accuracy: 0.5", "min_accuracy: 5")
     of_manifest = fleet.commit("A bad manifest")
+    fleet.edit("kind: Fleet\n", "kind: Fleet\ninclude: [fleet.yaml]\n")
+    of_include = fleet.commit("A bad include")
     monkeypatch.chdir(where)
     line = ["rollout", "-f", str(fleet.manifest), "--yes", "--allow-unpushed", "--commit"]
-    said = [fleetctl(*line, commit) for commit in (of_template, of_manifest)]
+    said = [fleetctl(*line, commit) for commit in (of_template, of_manifest, of_include)]
 
-    assert [10, 10] == [each.status for each in said]
+    assert [10, 10, 10] == [each.status for each in said]
     assert said[0].err.startswith("inventory/templates/x.conf.j2:1: `nothing` is not known")
     assert said[1].err.startswith("inventory/fleet.yaml:9:")
+    assert said[2].err.startswith("inventory/fleet.yaml:3:11: include[0]: `inventory/fleet.yaml` includes")
 
 
 @pytest.mark.parametrize("rev", ["", "nowhere", "--all", "HEAD:inventory", "a\0b", "HEAD^{tree}"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from git_fleet import GitFleet, Plan
+from git_fleet import MANIFEST, GitFleet, Plan
 from toy_build import SIGNS
 
 from fleetctl.manifest.schema import VariantName
@@ -287,6 +287,7 @@ BROKEN = [
     "{{ nothing.of.the.kind }}",  # where it is rendered
     "{}\n{% if %}",  # for nobody
     '{"threshold": {{ 1 // (board.serve_port - 8091) }}}',
+    "no JSON",
 ]
 
 
@@ -305,8 +306,9 @@ def test_a_template_that_is_broken_already_can_be_mended(fleet: GitFleet, plan: 
     assert (1, None, []) == (said.status, said.json["error"], said.json["dangers"]), said
     assert {"templates"} == {each["place"] for each in said.json["settings"]}
     was = said.json["settings"][0]["before"]
-    assert was.startswith(f"what it was cannot be said: {broken[:12]}: inventory/templates/serve.json.j2")
+    assert was.startswith(f"what it was cannot be said: {broken[:12]}:inventory/templates/serve.json.j2")
     assert {"what it ran cannot be said, so all is counted"} == {r for s in steps for r in s["reasons"]}
+    assert "fleetctl render" not in was  # which would show the files here
     assert {"update"} == {step["action"] for step in steps}
     assert "3 boards would change in 2 waves" in told.out
 
@@ -364,6 +366,34 @@ def test_another_hub_is_another_address(fleet: GitFleet, plan: Plan) -> None:
     assert ["karnak-01"] == [step["board"] for wave in said["waves"] for step in wave["boards"]]
     assert 2 == said["unchanged"]
     assert ["iothub.host"] == [each["place"] for each in said["settings"]]
+
+
+UNREADABLE = [
+    ("templates/serve.json.j2", b"{}\n\xff", "templates/serve.json.j2:2: not UTF-8"),
+    ("templates/a b.j2", b"", "templates/a b.j2: its name may have letters, digits, dots,"),
+    (
+        "fleet.yaml",
+        MANIFEST.replace("models:\n", "include: [fleet.yaml]\nmodels:\n").encode(),
+        "fleet.yaml:4:11: include[0]: `inventory/fleet.yaml` includes itself",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "says"), UNREADABLE)
+def test_what_is_wrong_with_a_base_is_told_at_its_place_in_git(
+    fleet: GitFleet, plan: Plan, name: str, data: bytes, says: str
+) -> None:
+    """As `git show` takes it: nobody would look for it among the files here, nor where it was read from."""
+    file = fleet.root / "inventory" / name
+    before = file.read_bytes() if file.exists() else None
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(data)
+    broken = fleet.commit("Break")
+    file.unlink() if before is None else file.write_bytes(before)
+    said = plan()
+
+    assert 12 == said.status, said
+    assert f"{broken[:12]}:inventory/{says}" in said.err
 
 
 def test_a_base_behind_a_link_is_a_danger(fleet: GitFleet, plan: Plan) -> None:
