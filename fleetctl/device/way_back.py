@@ -8,9 +8,13 @@ from .layout import DIGEST
 
 
 def went_back(receipts: Iterable[Any], current: Optional[str]) -> bool:
-    """Whether the board runs what it went back to, and confirmed nothing since: asked again, it stays."""
+    """Whether the board runs what it went back to, and confirmed nothing since: asked again, it stays.
+
+    One that was told to go to what it ran already left that, and did not go back.
+    """
     kept = [receipt for receipt in receipts if _state(receipt) == "confirmed"]
-    return bool(kept) and kept[-1].get("release") == current and bool(kept[-1].get("left"))
+    left = kept[-1].get("left") if kept else None
+    return bool(left) and left != current and kept[-1].get("release") == current
 
 
 def release_before(

@@ -32,6 +32,16 @@ def test_asked_to_go_back_again_it_stays(board: TinyBoard, good: TinyRelease) ->
     assert [good.digest] == [each["release"] for each in told if each.get("left") == bad.digest]
 
 
+def test_told_to_go_to_what_it_runs_it_has_not_gone_back(board: TinyBoard, good: TinyRelease) -> None:
+    """It left that release for itself; asked for the one before, it goes there."""
+    other = tiny_release(board.port, threshold=0.9)
+    board.install(other)
+    board.ask("revert", {"to": other.digest, "reason": "by its name"})
+    reply = board.ask("revert", {"to": None, "reason": "to the one before"})
+
+    assert (reply.get("stayed"), board.serves()) == (None, good.digest), reply
+
+
 def test_a_release_that_was_left_is_nothing_to_go_back_to(board: TinyBoard, good: TinyRelease) -> None:
     """The next release after a way back goes back to what was kept then, not to what was left."""
     board.install(tiny_release(board.port, threshold=0.9))
