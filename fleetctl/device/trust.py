@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import json
 import os
+import re
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from .board_error import BoardError
@@ -21,6 +22,7 @@ from .layout import Board
 STATEMENT_LIMIT = 4096  # characters
 SIGNATURE_LIMIT = 72  # bytes: the longest a DER signature on P-256 can be
 SERIAL_LIMIT = 1 << 53
+SERIAL_RECORD = re.compile(rb"[0-9]{1,16}\n\Z")
 NOTHING = "nothing"  # the release of a board that is given back to what ran on it before
 PATIENCE_S = 30.0
 
@@ -49,7 +51,13 @@ def trust_of(board: Board) -> Optional[Trust]:
 
 def described_trust(board: Board) -> Optional[Dict[str, Any]]:
     trust = trust_of(board)
-    return dict(trust._asdict(), serial=highest_serial(board)) if trust else None
+    if trust is None:
+        return None
+    try:
+        serial = highest_serial(board)
+    except BoardError:
+        serial = None  # whoever brings a release is told
+    return dict(trust._asdict(), serial=serial)
 
 
 # taking a release
@@ -99,9 +107,14 @@ def words_of(trust: Trust, text: str, request: Json, digest: str) -> Dict[str, A
 
 
 def refuse_older(board: Board, signed: Optional[Json], digest: str) -> None:
-    """Raises `older` for a release from before what this board confirmed, unless going back was signed."""
+    """Raises `older` for a release from before what this board confirmed, unless going back was signed.
+
+    Where the board cannot tell what it confirmed, any but the good one may be older: `damaged-serial`.
+    """
+    if signed is None or digest == board.good:
+        return
     highest = highest_serial(board)
-    if signed is None or highest is None or digest == board.good:
+    if highest is None:
         return
     if signed["serial"] < highest and not may_go_back(highest, signed):
         raise BoardError(
@@ -118,7 +131,7 @@ def demand_return(board: Board, request: Json, digest: str) -> Optional[Dict[str
         digest: of the release that it goes to, or `NOTHING`.
 
     Raises:
-        BoardError: `untrusted`, or `older` where it was not signed for going back from here.
+        BoardError: `untrusted`, `damaged-serial`, or `older` where that was not signed for from here.
     """
     signed = demand_statement(board, request, digest)
     if signed is not None and not may_go_back(highest_serial(board), signed):
@@ -133,18 +146,38 @@ def may_go_back(highest: Optional[int], signed: Json) -> bool:
 
 
 def highest_serial(board: Board) -> Optional[int]:
-    """The latest place in history that this board confirmed a signed release of."""
+    """The latest place in history that this board confirmed a signed release of; None before the first.
+
+    Raises:
+        BoardError: `damaged-serial`. No receipt stands in for the record: any of them may be lost as well.
+    """
+    path = board.in_state("serial")
     try:
-        with open(board.in_state("serial")) as stream:
-            return int(stream.read())
-    except (FileNotFoundError, ValueError):
+        with open(path, "rb") as stream:
+            said = stream.read(64)
+    except FileNotFoundError:
         return None
+    except OSError:  # a card that fails
+        said = b""
+    if not SERIAL_RECORD.match(said):
+        raise BoardError(
+            "damaged-serial",
+            "%s, where this board keeps how far in history it came, is damaged: any release may be older"
+            % path,
+        )
+    return int(said)
 
 
 def note_serial(board: Board, signed: Optional[Json]) -> None:
     """A signed release was confirmed: from now on older ones are refused."""
-    serial, highest = signed.get("serial") if signed else None, highest_serial(board)
-    if isinstance(serial, int) and (highest is None or serial > highest):
+    serial = signed.get("serial") if signed else None
+    if not isinstance(serial, int):
+        return
+    try:
+        highest = highest_serial(board)
+    except BoardError:
+        return  # it stays damaged: this number may be below the one that was lost
+    if highest is None or serial > highest:
         atomic_write(board.in_state("serial"), b"%d\n" % serial)
 
 

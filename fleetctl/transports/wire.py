@@ -34,6 +34,7 @@ _ESCAPE = re.compile(rf"\\\\|{_HIGH}{_LOW}|(?P<half>{_HIGH}|{_LOW})")
 _HINTS = {
     "untrusted": "it trusts keys: whatever it is to run, or to go back to, has to be signed for it by name",
     "older": "`fleetctl rollout --back` goes back on purpose, where the history asks for it",
+    "damaged-serial": "as root, write what `git rev-list --count --first-parent HEAD` says into that file",
 }
 
 

@@ -161,6 +161,36 @@ def test_going_back_has_to_be_signed_for_from_where_the_board_stands(board: Tiny
     assert (board.root / "state" / "serial").read_text() == "12\n"
 
 
+@pytest.mark.parametrize("damaged", [b"", b"\0\0\0", b"1", b"1_1\n", None])
+def test_with_a_damaged_place_in_history_nothing_else_is_taken(
+    board: TinyBoard, damaged: bytes | None
+) -> None:
+    """Any release may be an older one, so none is taken nor gone back to until somebody says the number."""
+    old, new = release(board, 0.1), release(board, 0.2)
+    recorded = signed(old.digest, serial=10).request
+    bring(board, old, serial=10)
+    bring(board, new, serial=11)
+    place = board.root / "state" / "serial"
+    place.unlink()
+    place.write_bytes(damaged) if damaged is not None else place.mkdir()
+
+    back = signed(old.digest, serial=11, back_from=11).request
+    replies = [
+        board.activate(old, **recorded),
+        bring(board, release(board, 0.3), serial=12),
+        board.ask("revert", {"to": old.digest, **back}),
+        board.ask("leave", signed("nothing", serial=11, back_from=11).request),
+    ]
+    assert ["damaged-serial"] * 4 == [reply.get("code") for reply in replies]
+    assert bring(board, new, serial=9)["state"] == "unchanged"
+    assert (board.serves(), board.ask("observe")["trust"]["serial"]) == (new.digest, None)
+    assert place.is_dir() if damaged is None else place.read_bytes() == damaged
+
+    if damaged is not None:
+        place.write_bytes(b"11\n")
+        assert board.activate(old, **recorded)["code"] == "older"
+
+
 def test_reverting_a_confirmed_release_has_to_be_signed_for(board: TinyBoard) -> None:
     """`revert` takes a statement about the very release it goes to, made for going back."""
     old, new = release(board, 0.1), release(board, 0.2)
