@@ -148,6 +148,8 @@ def _differences(
     yield from _files(board, release, seen, moved=moved)
     yield from _units(board, release, seen, moved=moved)
     yield from _service(board, seen)
+    if not moved:  # what another release has proved is nothing to git
+        yield from _proof(board, seen)
 
 
 def _why_another_release(release: Release, seen: Observed, blame: Blame) -> Origin:
@@ -246,6 +248,21 @@ def _service(board: Board, seen: Observed) -> Iterator[Drift]:
         yield Drift(
             board.name, DriftKind.SERVICE, "accelerator", "edgetpu", None, seen.loaded.accelerator, since
         )
+
+
+def _proof(board: Board, seen: Observed) -> Iterator[Drift]:
+    """What keeps a board from having proved what its process has loaded now, though all of it seems right."""
+    if seen.pending:
+        loaded = "on probation"
+        origin = Origin(how="a rollout is at work or was cut short; unless it confirms, the board goes back")
+    elif seen.good != seen.current:
+        loaded, origin = "never", Origin(how="its release was never confirmed")
+    elif seen.repaired:
+        loaded, since = "outdated", seen.loaded.since if seen.loaded else ""
+        origin = Origin(since, how="files or interpreter changed since the service was started")
+    else:
+        return
+    yield Drift(board.name, DriftKind.SERVICE, "proof", "confirmed", None, loaded, origin)
 
 
 def _altered(seen: Observed, path: str) -> Origin | None:

@@ -346,7 +346,7 @@ class DriftKind(StrEnum):
     CONFIG = "config"  # a value of config/serve.json
     FILE = "file"  # any other file of the release
     UNIT = "unit"  # the systemd unit was edited, or a drop-in lies over it
-    SERVICE = "service"  # it does not run, or not on the accelerator that was asked for
+    SERVICE = "service"  # it does not run, lacks the accelerator that was asked for, or has not proved itself
 
 
 class DriftRule(Struct, frozen=True):

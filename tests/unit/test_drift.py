@@ -83,6 +83,25 @@ def test_units_that_others_changed() -> None:
     assert ignored.is_clean
 
 
+PROOFS: list[tuple[dict[str, Any], str, str]] = [
+    ({"good": "e" * 64, "pending": RELEASE.digest}, "on probation", "a rollout is at work or was cut short;"),
+    ({"good": None}, "never", "its release was never confirmed"),
+    ({"repaired": True}, "outdated", "interpreter changed since the service was started 3 d ago"),
+]
+
+
+@pytest.mark.parametrize(("seen", "loaded", "how"), PROOFS)
+def test_a_board_that_did_not_prove_what_it_runs_differs(seen: dict[str, Any], loaded: str, how: str) -> None:
+    """Though files and process are right: a rollout would prove it anew, and `status` calls it wrong."""
+    found = drift(replace(WELL, **seen))
+    moved = drift(replace(WELL, **{**seen, "current": OTHER, "pending": OTHER}))
+
+    assert [("service", "proof", "confirmed", None, loaded)] == told(found)
+    assert how in " ".join(drift_text([found], NOW, 80).split())
+    assert ["luxor-01"] == drifting([found])
+    assert "proof" not in {each.what for each in moved.drifts}
+
+
 OTHER = "e" * 64
 ALTERED = {CONFIG: Alteration("2026-01-02T00:00:00Z", "pi")}
 CASES: list[tuple[str, dict[str, Any], list[tuple[str, str, str | None, str | None, str | None]], Origin]] = [
