@@ -76,6 +76,11 @@ class Contract(Struct, frozen=True):
     boxes: Tensor | None = None
     detection: Mapping[str, Any] | None = None
 
+    @property
+    def model_file(self) -> str:
+        """What messages call the model that it describes."""
+        return f"{self.model}/{self.variant}/{MODEL_FILE}"
+
     def to_json(self) -> bytes:
         """Canonical JSON, the bytes that go into the artifact."""
         return canonical_json(self.to_mapping())

@@ -17,6 +17,7 @@ from fleetctl.models import evaluate, runtime
 from fleetctl.models.drops import worst_class
 from fleetctl.models.edgetpu import flatbuffer
 from fleetctl.models.edgetpu.compiled import CUSTOM_OP
+from fleetctl.models.edgetpu.flatbuffer import naming
 from fleetctl.models.edgetpu.prediction import predict
 from fleetctl.models.evaluate import Evaluation
 from fleetctl.models.progress import Progress, silent
@@ -91,7 +92,9 @@ def compare(
     Raises:
         BuildError: no labelled sample, or a file that is no model or does not fit its labels.
     """
-    runnable = {variant: one for variant, one in built.items() if not is_compiled(one.tflite)}
+    runnable = {variant: one for variant, one in built.items() if not _is_compiled(one)}
+    if runnable:
+        evaluate.demand_labelled(samples)
     evaluations = {variant: _evaluated(variant, one, samples, progress) for variant, one in runnable.items()}
     latencies = measure_latencies(runnable, samples, rounds=rounds, progress=progress)
     reference = evaluations.get(VariantName.FLOAT32)
@@ -99,6 +102,11 @@ def compare(
         _compared(variant, one, evaluations.get(variant), reference, latencies.get(variant))
         for variant, one in built.items()
     ]
+
+
+def _is_compiled(built: Built) -> bool:
+    with naming(built.contract.model_file):
+        return is_compiled(built.tflite)
 
 
 def is_compiled(tflite: bytes) -> bool:
@@ -160,15 +168,16 @@ def _latency(milliseconds: Sequence[float]) -> Latency:
 
 def _evaluated(variant: VariantName, built: Built, samples: Samples, progress: Progress) -> Evaluation:
     contract = built.contract
-    return evaluate.evaluate(
-        built.tflite,
-        contract.labels,
-        contract.preprocess,
-        contract.input,
-        contract.output,
-        samples,
-        progress=lambda stage, done, total: progress(f"{stage} {variant}", done, total),
-    )
+    with naming(contract.model_file):
+        return evaluate.evaluate(
+            built.tflite,
+            contract.labels,
+            contract.preprocess,
+            contract.input,
+            contract.output,
+            samples,
+            progress=lambda stage, done, total: progress(f"{stage} {variant}", done, total),
+        )
 
 
 def _compared(

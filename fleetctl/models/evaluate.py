@@ -86,8 +86,7 @@ def evaluate(
     Raises:
         BuildError: no labelled sample, or a model that does not fit its labels.
     """
-    if all(label == UNKNOWN for label in samples.labels):
-        raise BuildError("there is no labelled photo to evaluate on")
+    demand_labelled(samples)
     if threshold is None:
         samples = samples.pick(i for i, label in enumerate(samples.labels) if label != UNKNOWN)
     scored = scores(model, labels, preprocess, input, output, samples.images, progress=progress)
@@ -97,6 +96,12 @@ def evaluate(
     if threshold is None:
         return measured
     return replace(measured, rejection=reject(samples.labels, best, threshold))
+
+
+def demand_labelled(samples: Samples) -> None:
+    """Raise `BuildError` where no photo has a sign that a model could be held against."""
+    if all(label == UNKNOWN for label in samples.labels):
+        raise BuildError("there is no labelled photo to evaluate on")
 
 
 def reject(truth: Sequence[str], answered: Sequence[GoldenAnswer], threshold: float) -> Rejection:

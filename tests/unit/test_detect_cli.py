@@ -122,7 +122,11 @@ def test_the_table_is_whole_pixels(tmp_path: Path, photo: Path, capsys: pytest.C
         ("wall.png", None, "is not a readable PNG or JPEG"),
         ("marks/model.tflite", None, "cannot be read"),
         ("marks/model.tflite", b"TFL3", "cannot be run"),
-        ("marks/model.tflite", MARKS[:400], "cannot be run: not a TFLite model: its structure is damaged"),
+        (
+            "marks/model.tflite",
+            MARKS[:400],
+            "/marks: the model cannot be run: not a TFLite model: its structure",
+        ),
         ("marks/contract.json", b"{", "contract.json"),
         (
             "marks/contract.json",

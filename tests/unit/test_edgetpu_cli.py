@@ -125,15 +125,21 @@ def test_a_model_not_compiled_is_told_apart(partly: Path, capsys: pytest.Capture
     assert "hint: look into it with `fleetctl models inspect`" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["check", "inspect"])
+@pytest.mark.parametrize("verb", ["check", "inspect", "compatible"])
 def test_what_is_no_model_is_one_clear_error(
     verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No traceback, whatever the file."""
-    file = tmp_path / "photo.png"
+    """No traceback, whatever the file, and the error begins with its name."""
+    file, cut, nothing = (tmp_path / f"{name}.tflite" for name in ("photo", "cut", "nothing"))
     file.write_bytes(b"\x89PNG\r\n\x1a\n" * 10)
+    cut.write_bytes(compiled_model(min_runtime=14, cached=b"")[:40])
 
-    assert 20 == main(["models", verb, str(file)])
-    assert capsys.readouterr().err.startswith("error: not a TFLite model: ")
-    assert 20 == main(["models", verb, str(tmp_path / "nothing")])
-    assert "there is no file" in capsys.readouterr().err
+    said = {}
+    for path in (file, cut, nothing):
+        assert 20 == main(["models", verb, str(path)])
+        said[path] = capsys.readouterr().err.splitlines()[0]
+    assert {
+        file: f"error: {file}: not a TFLite model: it does not say TFL3 where every .tflite file does",
+        cut: f"error: {cut}: not a TFLite model: its structure is damaged or cut short",
+        nothing: f"error: {nothing}: there is no such file",
+    } == said

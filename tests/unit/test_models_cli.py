@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from published import published
-from toy_quadrants import MANIFEST, SIGNS, build_model, write_photos
+from toy_quadrants import MANIFEST, QUADRANTS, SIGNS, build_model, write_photos
 
+from fleetctl import lockfile
+from fleetctl.artifact import MODEL_FILE, BlobRef
 from fleetctl.cli import main
+from fleetctl.project import Project
+from fleetctl.store import BlobStore
 
 
 @pytest.fixture
@@ -108,6 +113,30 @@ def test_a_model_that_was_not_built_is_not_measured(
 
     assert run("toy", "--data", photos, "-f", manifest) == 11
     assert "fleetctl build" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_model_is_named(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A build that was locked with half a model is told by the model's name, not as a fault of the photos."""
+    photos = write_photos(tmp_path / "new", (0, "G17"))
+    lock_anew(Project(built), QUADRANTS.read_bytes()[:400])
+
+    assert run("toy", "--data", photos, "-f", built) == 20
+    told = "toy/int8/model.tflite: the model cannot be run: not a TFLite model: its structure is damaged"
+    assert told in capsys.readouterr().err
+
+
+def lock_anew(project: Project, tflite: bytes) -> None:
+    """Have the lock name other bytes as the model."""
+    lock = lockfile.read(project.lockfile)
+    toy = lock.models["toy"]
+    whole = toy.variants["int8"]
+    ref = BlobRef(BlobStore(project.store).put(tflite), len(tflite))
+    artifact = replace(whole.artifact, files={**whole.artifact.files, MODEL_FILE: ref})
+    variants = {**toy.variants, "int8": replace(whole, artifact=artifact)}
+    models = {**lock.models, "toy": replace(toy, variants=variants)}
+    lockfile.write(project.lockfile, replace(lock, models=models))
 
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-nan", "1.5"])

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 from published import published
 from tiny_compiled import compiled_model
-from toy_quadrants import MANIFEST, QUADRANTS, SIGNS, build_model, write_photos
+from toy_quadrants import MANIFEST, QUADRANTS, SIGNS, build_model, photo, write_photos
 
 from fleetctl.artifact import Contract, Tensor
 from fleetctl.cli import main
@@ -163,6 +163,22 @@ def test_a_damaged_file_is_no_model() -> None:
     """Bytes that are no model end the comparison before anything is measured."""
     with pytest.raises(BuildError, match="not a TFLite model"):
         count_operations(QUADRANTS.read_bytes()[:40])
+
+
+def test_of_several_files_the_one_that_is_no_model_is_named() -> None:
+    """Whether it is cut short, or whole and not what its contract says."""
+    whole = QUADRANTS.read_bytes()
+    photos, scores = Tensor((1, 16, 16, 1), "uint8", 1.0), Tensor((1, 4), "uint8")
+    contract = Contract("toy", "float32", "classification", SIGNS, {}, photos, scores, (), 0.1)
+    other = replace(contract, variant="int8", labels=("A1",))
+    samples = Samples([photo(0)], ["G17"], ["0"])
+
+    for bad, why in (
+        (Built(other, whole[:400]), "toy/int8/model.tflite: not a TFLite model: its structure is damaged"),
+        (Built(other, whole), "toy/int8/model.tflite: the model gives 4 scores for 1 labels"),
+    ):
+        with pytest.raises(BuildError, match=why):
+            compare({VariantName.INT8: bad, VariantName.FLOAT32: Built(contract, whole)}, samples)
 
 
 def compared(variant: VariantName, size: int, right: int) -> Compared:

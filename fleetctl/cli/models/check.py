@@ -38,10 +38,12 @@ def check(
     The prediction is of edgetpu_compiler 16.0 and takes the file alone: neither the compiler nor TensorFlow.
     """
     from fleetctl.errors import GateRefused
-    from fleetctl.models.edgetpu.flatbuffer import read_file
+    from fleetctl.models.edgetpu.flatbuffer import naming, read_file
     from fleetctl.models.edgetpu.prediction import predict
 
-    prediction = predict(read_file(file))
+    model = read_file(file)
+    with naming(file):
+        prediction = predict(model)
     _emit(file, prediction, output)
     if prediction.share < require_share:
         raise GateRefused(

@@ -41,10 +41,12 @@ def compatible(
 
 
 def _of_file(path: Path) -> "dict[str, Requirements]":
-    from fleetctl.models.edgetpu.flatbuffer import read_file
+    from fleetctl.models.edgetpu.flatbuffer import naming, read_file
     from fleetctl.models.requirements import requirements
 
-    return {path.name: requirements(read_file(path))}
+    model = read_file(path)
+    with naming(path):
+        return {path.name: requirements(model)}
 
 
 def _of_model(model: str, file: Path) -> "dict[str, Requirements]":

@@ -45,12 +45,14 @@ def detect(
     from fleetctl.models.detector import pictures
     from fleetctl.models.detector.inference import Detector, Reader
     from fleetctl.models.detector.picture import draw
+    from fleetctl.models.edgetpu.flatbuffer import naming
     from fleetctl.report.console import talk
     from fleetctl.report.units import plural
 
     _demand_apart(out, image)
     contract, tflite = _from_folder(artifact) if artifact else _built(file, model, variant)
-    detector = Detector(tflite, contract)
+    with naming(artifact or f"{contract.model}/{contract.variant}"):
+        detector = Detector(tflite, contract)
     named = _built_reader(file, reader) if reader else None
     photo = pictures.read(image)
     with talk.progress("detect", total=detector.tile_count(photo)) as advance:

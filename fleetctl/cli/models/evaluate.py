@@ -37,6 +37,7 @@ def evaluate(
     from fleetctl.manifest.loader import load
     from fleetctl.models import datasets
     from fleetctl.models import evaluate as measure
+    from fleetctl.models.edgetpu.flatbuffer import naming
     from fleetctl.project import Project
     from fleetctl.report.console import talk
 
@@ -47,7 +48,8 @@ def evaluate(
     contract, tflite = load_artifact(Project(file), fleet, model, variant)
     samples = measure.read(data)
     datasets.demand_signs(data, samples, taught=contract.labels)
-    with talk.progress("evaluate", total=len(samples)) as advance:
+    measure.demand_labelled(samples)
+    with naming(contract.model_file), talk.progress("evaluate", total=len(samples)) as advance:
         evaluation = measure.evaluate(
             tflite,
             contract.labels,

@@ -20,10 +20,12 @@ def inspect(
 ) -> None:
     """Say what a compiled model takes of the Edge TPU, and which operations the processor still computes."""
     from fleetctl.models.edgetpu import compiled
-    from fleetctl.models.edgetpu.flatbuffer import read_file
+    from fleetctl.models.edgetpu.flatbuffer import naming, read_file
     from fleetctl.report.console import talk
 
-    found = compiled.inspect(read_file(file))
+    model = read_file(file)
+    with naming(file):
+        found = compiled.inspect(model)
     facts = {"file": file.name, **_facts(found)}
     show(output, schema=INSPECT_SCHEMA, data=facts, columns=["what", "value"], rows=_rows(found))
     if not found.custom_ops and output is not Output.JSON:

@@ -5,6 +5,7 @@ and how much is read has a bound: a few bytes can claim vectors of billions of e
 can share one long vector.
 """
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from fleetctl.errors import BuildError
+from fleetctl.errors import BuildError, ToolchainMissing
 from fleetctl.models import build_tools
 from fleetctl.models.edgetpu.graph import ABSENT, Graph, Operation, Tensor
 
@@ -57,12 +58,23 @@ def read_file(path: Path) -> bytes:
     """
     try:
         if not path.is_file():
-            raise BuildError(f"there is no file {path}", hint="give the path of a .tflite file")
+            raise BuildError(f"{path}: there is no such file", hint="give the path of a .tflite file")
         if path.stat().st_size > MAX_SIZE:
-            raise BuildError(f"{path} is over {MAX_SIZE // 2**20} MiB: too large for a model")
+            raise BuildError(f"{path}: it is over {MAX_SIZE // 2**20} MiB, too large for a model")
         return path.read_bytes()
     except OSError as error:
-        raise BuildError(f"{path} cannot be read: {error.strerror}") from error
+        raise BuildError(f"{path}: it cannot be read: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def naming(file: object) -> Iterator[None]:
+    """Have what is wrong with a model say of which file it is; whoever gets bytes cannot know."""
+    try:
+        yield
+    except ToolchainMissing:
+        raise
+    except BuildError as error:
+        raise BuildError(f"{file}: {error.message}", hint=error.hint) from error
 
 
 def read(model: bytes) -> ModelFile:
