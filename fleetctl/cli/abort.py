@@ -12,7 +12,7 @@ def abort(
     failed: the manifest's `revert` says whether nobody, this wave or every wave goes back. `fleetctl rollout`
     exits 43.
     """
-    from fleetctl.cli.rollout import ask
+    from fleetctl.cli.agreed import ask
     from fleetctl.cli.steer import boards_of_rollout, tell_it
     from fleetctl.project import Project
     from fleetctl.report.units import plural

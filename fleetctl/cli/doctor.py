@@ -114,7 +114,7 @@ def _proof(session: "Session") -> "Proof":
 
 def _take(session: "Session", remedy: Remedy, yes: bool) -> None:
     """Take one rung of the ladder, and wait until the board is back."""
-    from fleetctl.cli.rollout import ask
+    from fleetctl.cli.agreed import ask
     from fleetctl.cli.session import READ_DEADLINE, examining
     from fleetctl.report.console import talk
     from fleetctl.store import Lock

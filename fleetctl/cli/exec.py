@@ -50,7 +50,7 @@ def exec_(
     line = command[0] if len(command) == 1 else shlex.join(command)
     if not line.strip():
         raise UsageError("there is no command", hint="fleetctl exec --on BOARD -- COMMAND")
-    from fleetctl.cli.rollout import ask
+    from fleetctl.cli.agreed import ask
     from fleetctl.cli.session import open_session, refuse_without_ssh
     from fleetctl.report.console import emit_json, emit_markdown_table
     from fleetctl.report.replies import complain

@@ -35,7 +35,7 @@ def leave(
     release took, the files that are gone. Releases and history stay on the board. Take it out of the manifest
     too, or the next rollout adopts it again.
     """
-    from fleetctl.cli.rollout import ask
+    from fleetctl.cli.agreed import ask
     from fleetctl.cli.session import open_session, over_ssh
     from fleetctl.errors import RollbackFailed
     from fleetctl.report.console import talk

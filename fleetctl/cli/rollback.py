@@ -45,7 +45,7 @@ def rollback(
     With a commit each goes to what it ran as of that commit, by git's history and its own receipts.
     Git still says what it said: revert the commit too, or the next rollout brings the release back.
     """
-    from fleetctl.cli.rollout import ask
+    from fleetctl.cli.agreed import ask
     from fleetctl.cli.session import open_session
 
     session = open_session(file, on, transport, faults)

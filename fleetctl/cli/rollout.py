@@ -1,16 +1,13 @@
 """`fleetctl rollout`: bring boards to what git says, wave by wave."""
 
 import os
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from msgspec import ValidationError
 
-from fleetctl.checked_json import Malformed, parse
 from fleetctl.cli.committed import (
     AdoptOption,
     AllowDirtyOption,
@@ -42,13 +39,11 @@ from fleetctl.cli.sharded import (
     keep_result,
     part_of,
 )
-from fleetctl.errors import Incompatible, Refused, SigningError, TransportError, UsageError
-from fleetctl.observation import Observed, Reach
-from fleetctl.plan import PLAN_SCHEMA, Action, Plan, plan_from_json, refuse_if_stale
 from fleetctl.transports.base import Order
 
 if TYPE_CHECKING:
     from fleetctl.cli.session import Session
+    from fleetctl.plan import Plan
     from fleetctl.rollout import Command, Rollout
 
 
@@ -90,23 +85,25 @@ def rollout(
     with --join judges them all, and takes the wave back where its gate fails. A result that is missing keeps
     the gate shut.
     """
+    from fleetctl.cli.agreed import read_plan
     from fleetctl.cli.session import open_session
     from fleetctl.rollout import failure
 
     part = part_of(wave, shard, result, results, {"--on": on, "--plan": saved})
     with project_of(file, commit, dirty=allow_dirty, unpushed=allow_unpushed, signed=signed) as project:
         session = open_session(project, on, transport, faults)
+        plan = read_plan(saved) if saved else None
         if part and not part.shard:
             error = judge_shards(session, part, output)
         else:
-            error = failure(_roll_out(session, saved, output, part, back=back, adopt=adopt, yes=yes))
+            error = failure(_roll_out(session, plan, output, part, back=back, adopt=adopt, yes=yes))
     if error:
         raise error
 
 
 def _roll_out(
     session: "Session",
-    saved: Path | None,
+    saved: "Plan | None",
     output: Output,
     part: Part | None,
     *,
@@ -115,10 +112,8 @@ def _roll_out(
     yes: bool,
 ) -> "Rollout":
     """Plan, ask, do and tell: of all selected boards, or of one shard of a wave."""
-    from fleetctl.cli.over_iothub import refuse_unready
+    from fleetctl.cli.agreed import Wanted, agreed
     from fleetctl.desired import desired_fleet, sealed_by
-    from fleetctl.report.console import talk
-    from fleetctl.report.plan import plan_summary
     from fleetctl.revision import working_commit
     from fleetctl.rollout import start
     from fleetctl.signing.signing import open_signing
@@ -132,19 +127,8 @@ def _roll_out(
         signing.require_key()
     with Lock(session.project.state / "lock", f"rollout of {session.fleet.name}"):
         desired = desired_fleet(session.project, session.fleet, session.selection.boards)
-        observed = session.observe()
-        strangers = session.strangers(observed, desired.releases, adopt=adopt, back=back)
-        made = desired.plan(observed, signing, strangers)
-        if saved is not None:
-            refuse_if_stale(_read_plan(saved), made)
-        _refuse_incompatible(made)
-        _refuse_barred(made)
-        _refuse_blocked(made, observed)
-        refuse_unready(session, made, desired)
-        if made.is_empty:
-            talk.done(f"nothing to do: {plan_summary(made)}")
-        else:
-            _show_and_ask(made, output, yes)
+        wanted = Wanted(session, desired, signing, saved, adopt=adopt, back=back)
+        made, observed = agreed(wanted.look, output, yes)
         touched = [step.board for step in made.steps if step.action.touches]
         orders = desired.orders(touched, commit, sealed_by(signing, observed))
         left = soak_left(made, observed)
@@ -155,15 +139,6 @@ def _roll_out(
     show_result(state, commit, output, talked=made.is_empty)
     tell_github(state, commit, str(part or ""))
     return state
-
-
-def _show_and_ask(made: Plan, output: Output, yes: bool) -> None:
-    from fleetctl.report.github import defused
-    from fleetctl.report.plan import plan_text
-
-    # Standard output is for the result alone where a machine reads it.
-    print(defused(plan_text(made)), file=sys.stdout if output is Output.TABLE else sys.stderr, flush=True)
-    ask(yes, f"Roll out to {sum(step.action.touches for step in made.steps)} boards?")
 
 
 def carry_out(
@@ -231,64 +206,3 @@ def tell_github(state: "Rollout", commit: str, part: str) -> None:
     github.summarize(rollout_markdown(state, commit, part))
     outcome, counts = state.outcome.value if state.outcome else "done", state.counts()
     github.set_outputs({"outcome": outcome, **{verdict.value: counts[verdict] for verdict in Verdict}})
-
-
-def _read_plan(path: Path) -> Plan:
-    hint = "make one with `fleetctl plan --save`"
-    try:
-        node = parse(path.read_bytes())
-        node.key("schema").exactly(PLAN_SCHEMA)
-        return plan_from_json(node.value)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", hint=hint) from error
-    except (Malformed, ValidationError) as error:
-        raise UsageError(f"{path} is not a saved plan: {error}", hint=hint) from error
-
-
-def _refuse_incompatible(made: Plan) -> None:
-    """Stop before anything is touched when a board could not load its release."""
-    if not made.refused:
-        return
-    first = made.refused[0]
-    more = f" (and {len(made.refused) - 1} more boards)" if len(made.refused) > 1 else ""
-    without = "leave out with --on '" + ",".join(f"!{step.board}" for step in made.refused[:5]) + "'"
-    raise Incompatible(
-        f"{first.board} could not load its release: it {'; '.join(first.reasons)}{more}; nothing was changed",
-        hint="; or ".join([*first.fixes, without]),
-    )
-
-
-def _refuse_barred(made: Plan) -> None:
-    """Stop before anything is touched when a board would not take what is signed here, or is not."""
-    if not made.barred:
-        return
-    first = made.barred[0]
-    more = f" (and {len(made.barred) - 1} more boards)" if len(made.barred) > 1 else ""
-    without = "leave out with --on '" + ",".join(f"!{step.board}" for step in made.barred[:5]) + "'"
-    raise SigningError(
-        f"{first.board} {'; '.join(first.reasons)}{more}; nothing was changed",
-        hint="; or ".join([*first.fixes, without]),
-    )
-
-
-def _refuse_blocked(made: Plan, observed: Mapping[str, Observed]) -> None:
-    """Stop before anything is touched when a board needs a person first."""
-    blocked = [observed[step.board] for step in made.steps if step.action is Action.BLOCKED]
-    if not blocked:
-        return
-    refused = [seen for seen in blocked if seen.reach is Reach.REFUSED]
-    first = (refused or blocked)[0]
-    more = f" (and {len(blocked) - 1} more boards)" if len(blocked) > 1 else ""
-    without = "leave out with --on '" + ",".join(f"!{seen.board}" for seen in blocked[:5]) + "'"
-    hint = f"{first.hint}; or {without}" if first.hint else without
-    kind = Refused if refused else TransportError
-    raise kind(f"{first.board}: {first.error or 'could not be asked'}{more}; nothing was changed", hint=hint)
-
-
-def ask(yes: bool, question: str) -> None:
-    """Ask before boards are written to, unless told not to."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("nobody is there to be asked", hint="say --yes to go on without asking")
-    typer.confirm(question, abort=True, err=True)

@@ -50,6 +50,7 @@ def test_the_verbs_are_those_that_exist() -> None:
     """The list that `--help` shows and the modules of the command line are the same."""
     folder = Path(sys.modules["fleetctl.cli"].__path__[0])
     modules = {path.stem for path in folder.glob("[a-z]*")} - {
+        "agreed",
         "bars",
         "build_images",
         "complete",
