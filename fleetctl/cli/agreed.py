@@ -1,4 +1,4 @@
-"""What is to be done with boards, as a person was shown it and agreed to, while boards are still like that."""
+"""What is to be done with boards, as a person was shown it and agreed to; and boards are like that still."""
 
 import sys
 import time
