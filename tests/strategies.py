@@ -66,8 +66,8 @@ _datasets = st.one_of(
     st.fixed_dictionaries(
         {"kind": st.just("rendered")},
         optional={
-            "samples_per_sign": st.integers(1, 1000),
-            "signs": st.lists(st.sampled_from(["G17", "D21", "Aa1", "N35A"]), min_size=1, unique=True),
+            "samples_per_sign": st.integers(2, 1000),
+            "signs": st.lists(st.sampled_from(["G17", "D21", "Aa1", "N35A"]), min_size=2, unique=True),
             "seed": seeds,
         },
     ),
@@ -94,8 +94,8 @@ _tasks = st.one_of(
         {
             "task": st.just("detection"),
             "dataset": st.fixed_dictionaries(
-                {"kind": st.just("walls")},
-                optional={"plates": st.just("plates"), "held_out": st.just(["9"]), "seed": seeds},
+                {"kind": st.just("walls"), "plates": st.just("plates")},
+                optional={"held_out": st.just(["9"]), "seed": seeds},
             ),
             "architecture": st.just({"name": "ssd_mobilenet_v1", "input": [256, 256, 1]}),
         }

@@ -7,6 +7,7 @@ from fleetctl.manifest.schema import (
     Architecture,
     ArchitectureName,
     ArchiveDataset,
+    Dataset,
     FolderDataset,
     Head,
     Model,
@@ -53,7 +54,26 @@ def obstacles(model: Model) -> Iterator[Obstacle]:
         yield from _of_a_detector(model)
     else:
         yield from _of_a_reader(model)
+    yield from _of_a_dataset(model.dataset)
     yield from _of_variants(model)
+
+
+def _of_a_dataset(dataset: Dataset) -> Iterator[Obstacle]:
+    """What a dataset is known to lack before anything of it is drawn or read."""
+    match dataset:
+        case RenderedDataset():
+            if len(dataset.signs) == 1:
+                what = f"{dataset.signs[0]} alone is nothing to tell apart"
+                yield Obstacle("dataset.signs", what, "name at least two signs, or leave `signs` out")
+            if dataset.samples_per_sign < 2:
+                yield Obstacle(
+                    "dataset.samples_per_sign",
+                    "one sample of each sign is learnt from, and none is left to evaluate on",
+                    "draw at least two",
+                )
+        case WallsDataset(plates=None) if dataset.held_out:
+            hint = "name their folder in `plates`, or leave `held_out` out"
+            yield Obstacle("dataset.held_out", "there are no plates to hold any out of", hint)
 
 
 def _of_variants(model: Model) -> Iterator[Obstacle]:

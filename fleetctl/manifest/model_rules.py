@@ -36,7 +36,7 @@ HTTPS_URL = Text(
     "plain http is not taken",
 )
 SHA256 = Text("sha256 in 64 lower-case hex digits", r"[0-9a-f]{64}")
-SIGN = Text("Gardiner code such as `G17`", r"(?:Aa|N[LU]|[A-Z])[0-9]{1,3}[A-Za-z]?")
+SIGN = Text("Gardiner code such as `G17`", r"(?:Aa|N[LU]|[A-Z])[1-9][0-9]{0,2}[A-Za-z]?")
 PLATE = Text("name of a plate in `boxes.csv`", r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 SEED = Integer(0, 2**32 - 1)
 SIZE = Quantity("size", BYTES, "2MiB", most=2.0**34, whole=True)
