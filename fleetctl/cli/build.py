@@ -25,7 +25,9 @@ COLUMNS = ["model", "variant", "top-1", "drop", "worst sign", "size", "samples",
 def build(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="Models to build. Default: all.", autocompletion=complete.models),
+        typer.Argument(
+            metavar="[MODEL...]", help="Models to build. Default: all.", autocompletion=complete.models
+        ),
     ] = None,
     file: FileOption = DEFAULT_MANIFEST,
     force: Annotated[

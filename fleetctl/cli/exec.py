@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CommandArgument = Annotated[
     list[str],
-    typer.Argument(metavar="COMMAND", help="After --. One word is a shell line, several are an argv."),
+    typer.Argument(metavar="COMMAND...", help="After --. One word is a shell line, several are an argv."),
 ]
 DeadlineOption = Annotated[
     float, typer.Option("--deadline", min=1, help="Seconds until a board is given up.")

@@ -15,10 +15,13 @@ EXPLAIN_SCHEMA = "fleetctl.explain/v1"
 
 def explain(
     board: Annotated[
-        str, typer.Argument(help="The board's name.", show_default=False, autocompletion=complete.boards)
+        str,
+        typer.Argument(
+            metavar="BOARD", help="The board's name.", show_default=False, autocompletion=complete.boards
+        ),
     ],
     key: Annotated[
-        str | None, typer.Argument(help="A setting such as config.threshold. Default: all.")
+        str | None, typer.Argument(metavar="[KEY]", help="A setting such as config.threshold. Default: all.")
     ] = None,
     file: FileOption = DEFAULT_MANIFEST,
     output: OutputOption = Output.TABLE,

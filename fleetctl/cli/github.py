@@ -29,7 +29,10 @@ def comment(
     file: BodyOption,
     key: KeyOption = "plan",
     number: Annotated[
-        int, typer.Option("--number", min=0, help="Of the pull request. Default: the workflow's.")
+        int,
+        typer.Option(
+            "--number", min=0, help="Of the pull request. Default: the workflow's.", show_default=False
+        ),
     ] = 0,
 ) -> None:
     """Make or replace the one comment of this key on a pull request.

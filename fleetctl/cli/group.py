@@ -8,6 +8,9 @@ from typer.core import TyperGroup
 class Verbs(TyperGroup):
     """Typer's group, which would cut what verbs do at some forty characters, and hint at no misspelt one."""
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "subcommand_metavar": "VERB ..."})  # as it says everywhere else
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         verbs = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Verbs"):

@@ -12,7 +12,7 @@ def init(
         Path, typer.Argument(metavar="[DIR]", help="Where the fleet's repository is.")
     ] = Path(),
     github: Annotated[
-        bool, typer.Option("--github", help="And workflows for GitHub Actions, with a checklist.")
+        bool, typer.Option("--github", help="Also write workflows for GitHub Actions, with a checklist.")
     ] = False,
 ) -> None:
     """Write a small commented fleet to start from.

@@ -159,7 +159,7 @@ def start(boards: BoardsArgument, file: FileOption = DEFAULT_MANIFEST) -> None:
 
 @app.command()
 def ssh(
-    board: Annotated[str, typer.Argument(help="Name of a virtual board.")],
+    board: Annotated[str, typer.Argument(metavar="BOARD", help="Name of a virtual board.")],
     file: FileOption = DEFAULT_MANIFEST,
 ) -> None:
     """Print the ssh command that logs in to a virtual board."""

@@ -149,7 +149,8 @@ def fault(
 @app.command()
 def clock(
     ahead: Annotated[
-        float, typer.Argument(help="Seconds that the hub's clock goes ahead; negative: behind.")
+        float,
+        typer.Argument(metavar="AHEAD", help="Seconds that the hub's clock goes ahead; negative: behind."),
     ],
     file: FileOption = DEFAULT_MANIFEST,
 ) -> None:
@@ -163,7 +164,7 @@ def clock(
 
 @app.command()
 def certificate(
-    device: Annotated[str, typer.Argument(help="Name of a device.")],
+    device: Annotated[str, typer.Argument(metavar="DEVICE", help="Name of a device.")],
     file: FileOption = DEFAULT_MANIFEST,
     output: OutputOption = Output.TABLE,
 ) -> None:

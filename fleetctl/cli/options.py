@@ -68,7 +68,7 @@ TransportOption = Annotated[
         "--transport",
         envvar="FLEETCTL_TRANSPORT",
         callback=_transport,
-        help="Real boards, virtual ones, or none.",
+        help="Real boards, virtual ones, or simulated ones.",
     ),
 ]
 FaultsOption = Annotated[

@@ -55,8 +55,9 @@ def plan(
     plan says what to do.
 
     With --base no board is asked: the files here are held against a commit, such as origin/main, and only
-    what changes is shown. Exits 12 when the change is dangerous and does not say that it is meant. With
-    --commit-by-commit too, what a commit on the way did and said that it meant is allowed; what one did
+    what changes is shown. Exits 12 when the change is dangerous and does not say that it is meant.
+
+    With --commit-by-commit too, what a commit on the way did and said that it meant is allowed; what one did
     without saying so is refused, whatever came behind it, until that is taken back.
     """
     if base is None:

@@ -11,7 +11,7 @@ RENDER_SCHEMA = "fleetctl.render/v1"
 
 
 def render(
-    board: Annotated[str, typer.Argument(help="The board's name.")],
+    board: Annotated[str, typer.Argument(metavar="BOARD", help="The board's name.")],
     file: FileOption = DEFAULT_MANIFEST,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write the whole release into this new folder.")

@@ -27,7 +27,8 @@ def report(
         bool, typer.Option("--rollout", help="Only the last rollout from here; asks no board.")
     ] = False,
     journal: Annotated[
-        Path | None, typer.Option("--journal", metavar="FILE", help="That of another rollout.")
+        Path | None,
+        typer.Option("--journal", metavar="FILE", help="Only the rollout that this journal tells of."),
     ] = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained HTML file, too.")

@@ -94,7 +94,11 @@ app = typer.Typer(
 )
 
 
-@app.callback(help="Git says what each board runs; a board runs it only once it has proved it.")
+@app.callback(
+    help="Git says what each board runs; a board runs it only once it has proved it.",
+    epilog="`fleetctl VERB --help` says more of a verb. To begin, `fleetctl init` writes a fleet, and "
+    "`fleetctl lab up` starts virtual boards for it.",
+)
 def _root(
     version: bool = typer.Option(
         False, "--version", callback=_show_version, is_eager=True, help="Print the version."

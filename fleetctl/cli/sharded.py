@@ -40,7 +40,12 @@ def _counted_from_1(context: typer.Context, number: int) -> int:
 
 WaveOption = Annotated[
     int,
-    typer.Option("--wave", callback=_counted_from_1, help="With --shard or --join: which wave, from 1."),
+    typer.Option(
+        "--wave",
+        callback=_counted_from_1,
+        help="With --shard or --join: which wave, from 1.",
+        show_default=False,
+    ),
 ]
 ShardOption = Annotated[
     str, typer.Option("--shard", metavar="N/OF", help="Prove the N-th of OF shares of a wave; judge nothing.")

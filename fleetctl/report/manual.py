@@ -33,7 +33,7 @@ class CommandDoc(Struct, frozen=True):
     @property
     def usage(self) -> str:
         return " ".join(
-            ["fleetctl", self.name, *(argument.names[0] for argument in self.arguments), "[OPTIONS]"]
+            ["fleetctl", self.name, "[OPTIONS]", *(argument.names[0] for argument in self.arguments)]
         )
 
 

@@ -1,5 +1,6 @@
 """Command lines as they are typed: verbs, their help, and lines that are not what was meant."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -75,6 +76,23 @@ def test_the_verbs_are_those_that_exist() -> None:
     }
 
     assert set(VERBS) == modules
+
+
+def test_the_page_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
+    """Thirty verbs are no way in: the end of the page names the first ones, which are verbs."""
+    main(["--help"])
+    said = capsys.readouterr().out.split("\n\n")[-1]
+
+    assert ["VERB --help", "init", "lab up"] == re.findall("`fleetctl ([^`]*)`", " ".join(said.split()))
+
+
+def test_a_usage_line_has_words_of_the_user_in_capitals(capsys: pytest.CaptureFixture[str]) -> None:
+    """Alike in every verb, and behind the options, as `--help` has them."""
+    main(["manual", "cli"])
+    used = re.findall(r"^fleetctl ([a-z -]+) \[OPTIONS\](.*)$", capsys.readouterr().out, re.MULTILINE)
+
+    assert {"init", "lab iothub clock", "exec"} <= {verb for verb, _ in used}
+    assert [] == [words for _, words in used if words != words.upper()]
 
 
 @pytest.mark.parametrize("verb", VERBS)

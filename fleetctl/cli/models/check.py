@@ -19,7 +19,8 @@ COLUMNS = ["operation", "version", "count", "runs on", "why"]
 
 def check(
     file: Annotated[
-        Path, typer.Argument(help="A .tflite file, as the converter wrote it.", show_default=False)
+        Path,
+        typer.Argument(metavar="FILE", help="A .tflite file, as the converter wrote it.", show_default=False),
     ],
     require_share: Annotated[
         float,

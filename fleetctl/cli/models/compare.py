@@ -24,7 +24,7 @@ COLUMNS = ["variant", "KiB", "top-1", "vs float32", "worst sign", "mean ms", "p5
 
 
 def compare(
-    model: Annotated[str, typer.Argument(help="A model of the manifest.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model of the manifest.")],
     data: Annotated[
         Path | None,
         typer.Option("--data", help="A folder of photos instead of what the dataset keeps for evaluation."),

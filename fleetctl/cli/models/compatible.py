@@ -19,7 +19,10 @@ COMPATIBLE_SCHEMA = "fleetctl.compatible/v1"
 
 def compatible(
     model: Annotated[
-        str, typer.Argument(help="A model of the manifest, or a .tflite file.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A model of the manifest, or a .tflite file.", show_default=False
+        ),
     ],
     file: FileOption = DEFAULT_MANIFEST,
     output: OutputOption = Output.TABLE,

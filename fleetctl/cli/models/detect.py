@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def detect(
-    image: Annotated[Path, typer.Argument(help="A photo of a wall, PNG or JPEG.")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A photo of a wall, PNG or JPEG.")],
     out: Annotated[
         Path | None, typer.Option("--out", help="Draw what was found on the photo, into this PNG.")
     ] = None,

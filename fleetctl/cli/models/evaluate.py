@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A model of the manifest.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model of the manifest.")],
     data: Annotated[Path, typer.Option("--data", help="A folder of photos: *_CODE.png or CODE/*.png.")],
     variant: Annotated[VariantName, typer.Option("--variant", help="Which built file.")] = VariantName.INT8,
     threshold: Annotated[

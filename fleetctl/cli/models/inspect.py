@@ -15,7 +15,9 @@ INSPECT_SCHEMA = "fleetctl.edgetpu-inspect/v1"
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A .tflite file, compiled or not.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A .tflite file, compiled or not.", show_default=False)
+    ],
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Say what a compiled model takes of the Edge TPU, and which operations the processor still computes."""
