@@ -223,7 +223,9 @@ _hubs = st.fixed_dictionaries(
     {},
     optional={
         "host": st.sampled_from(["unas.azure-devices.net", "localhost:8443"]),
-        "registry": st.sampled_from(["registry.example/team/fleet", "127.0.0.1:5000/fleet"]),
+        "registry": st.sampled_from(
+            ["registry.example/team/fleet", "127.0.0.1:5000/fleet", "a.example/b--c__d/e.f"]
+        ),
         "base": st.sampled_from(["python:3.11-slim-bookworm", f"a.example/b/c:1@sha256:{'0' * 64}"]),
         "tier": st.sampled_from(["F1", "S1", "S2", "S3"]),
         "units": st.integers(1, 200),

@@ -12,7 +12,7 @@ HOST = Text(
 )
 REGISTRY = Text(
     "repository of an OCI registry",
-    r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}(?::[0-9]{1,5})?/[a-z0-9]+(?:[._/-][a-z0-9]+)*",
+    r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}(?::[0-9]{1,5})?/[a-z0-9]+(?:(?:[._/]|__|-+)[a-z0-9]+)*",
     "such as registry.example/team/fleet",
 )
 IMAGE = Text(
