@@ -1,5 +1,8 @@
 """Who one is to a registry, as `oras` has it of a login or is told, and which hosts may hear of it."""
 
+import json
+import os
+from pathlib import Path
 from typing import Any
 
 from fleetctl.remotes.base import RemoteRefused
@@ -39,13 +42,27 @@ def client(host: str, repository: str, credentials: tuple[str, str] | None) -> A
 
 def _log_in(client: Any, repository: str) -> None:
     """Take what `docker login` left, if it left anything."""
+    path = Path(os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"), "config.json")
     try:
+        client.auth._auth_config = _logins(path)  # oras would look into the home folder alone
         client.auth.load_configs(client.get_container(repository))
     except (OSError, ValueError, LookupError, *CREDULITY) as error:
         raise RemoteRefused(
-            f"what `docker login` left in ~/.docker/config.json cannot be read: {error}",
+            f"what `docker login` left in {path} cannot be read: {error}",
             hint=f"mend it, or {LOG_IN}",
         ) from error
+
+
+def _logins(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        said = {}
+    return {
+        "auths": dict(said.get("auths") or {}),
+        "credHelpers": dict(said.get("credHelpers") or {}),
+        "credsStore": said.get("credsStore"),
+    }
 
 
 def request(client: Any, url: str, method: str, *, headers: dict[str, str], **how: Any) -> Any:

@@ -159,6 +159,51 @@ def test_a_netrc_takes_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "Authorization" not in led.headers
 
 
+class Locked(Flaky):
+    """A registry that demands a password, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: set[str] = set()
+
+    @Request.application
+    def __call__(self, request: Request) -> Response:
+        given = request.headers.get("Authorization")
+        if given is None:
+            return Response(status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+        self.given.add(given)
+        handler: Callable[[Request], Response] = getattr(self, f"on_{request.method.lower()}")
+        return handler(request)
+
+
+def docker_login(folder: Path, address: str, password: str) -> Path:
+    auth = base64.b64encode(f"ankh:{password}".encode()).decode()
+    folder.mkdir()
+    (folder / "config.json").write_text(f'{{"auths": {{"{address}": {{"auth": "{auth}"}}}}}}')
+    return folder
+
+
+def test_a_login_is_looked_for_where_docker_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the folder that `DOCKER_CONFIG` names and there alone; where it is empty or unset, in the home."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    locked = Locked()
+    with serving(locked) as address:
+        registry = address.removeprefix("oci://").partition("/")[0]
+        docker_login(tmp_path / ".docker", registry, "home")
+        named = docker_login(tmp_path / "named", registry, "papyrus")
+        monkeypatch.setenv("DOCKER_CONFIG", str(named))
+        remote_at(address, None).has(REF)
+        assert {BASIC} == locked.given
+
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))  # has no config.json
+        with pytest.raises(RemoteRefused):
+            remote_at(address, None).has(REF)
+
+        monkeypatch.setenv("DOCKER_CONFIG", "")
+        remote_at(address, None).has(REF)
+        assert {BASIC, f"Basic {base64.b64encode(b'ankh:home').decode()}"} == locked.given
+
+
 @pytest.mark.parametrize(
     "text",
     ["{", "[]", '{"auths": [1]}', '{"auths": 1}', '{"credsStore": "broken"}', b"\xff"],
@@ -173,6 +218,7 @@ def test_a_login_that_cannot_be_read_is_said(
     (tmp_path / ".docker").mkdir()
     (tmp_path / ".docker/config.json").write_bytes(text.encode() if isinstance(text, str) else text)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with serving(Flaky()) as address, pytest.raises(RemoteRefused, match=r"login.* cannot be read") as said:
         remote_at(address, None).has(REF)
