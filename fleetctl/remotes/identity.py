@@ -42,7 +42,9 @@ def client(host: str, repository: str, credentials: tuple[str, str] | None) -> A
 
 def _log_in(client: Any, repository: str) -> None:
     """Take what `docker login` left, if it left anything."""
-    path = Path(os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"), "config.json")
+    path = _docker_config()
+    if path is None:
+        return
     try:
         client.auth._auth_config = _logins(path)  # oras would look into the home folder alone
         client.auth.load_configs(client.get_container(repository))
@@ -51,6 +53,16 @@ def _log_in(client: Any, repository: str) -> None:
             f"what `docker login` left in {path} cannot be read: {error}",
             hint=f"mend it, or {LOG_IN}",
         ) from error
+
+
+def _docker_config() -> Path | None:
+    """Where docker keeps logins; None for a user without a home."""
+    if folder := os.environ.get("DOCKER_CONFIG"):
+        return Path(folder, "config.json")
+    try:
+        return Path.home() / ".docker" / "config.json"
+    except RuntimeError:
+        return None
 
 
 def _logins(path: Path) -> dict[str, Any]:
