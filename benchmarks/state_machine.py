@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from benchmarks.harness import Result, interleave
 from fleetctl.manifest.schema import RolloutPolicy
 from fleetctl.plan import Action, Plan, Step, WaveSteps
-from fleetctl.rollout import Allowed, Outcome, Phase, Settled, start, step
+from fleetctl.rollout.machine import start, step
+from fleetctl.rollout.state import Allowed, Outcome, Phase, Settled
 from fleetctl.smoke import BoardVerdict, Verdict
 
 FEW, MANY, MOST = 1_000, 10_000, 100_000  # boards

@@ -12,8 +12,8 @@ from fleetctl.manifest.schema import Board, RolloutPolicy
 from fleetctl.observation import Observed, Reach
 from fleetctl.observing import observe
 from fleetctl.plan import Plan
-from fleetctl.rollout import (
-    NOBODY,
+from fleetctl.rollout.machine import NOBODY, start, step
+from fleetctl.rollout.state import (
     Allowed,
     Announce,
     AskLeave,
@@ -28,8 +28,6 @@ from fleetctl.rollout import (
     SoakBoards,
     Soaked,
     Stopped,
-    start,
-    step,
 )
 from fleetctl.smoke import BoardVerdict, Verdict
 from fleetctl.steering import GO_ON, Wish, Word

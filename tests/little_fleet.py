@@ -24,7 +24,7 @@ from fleetctl.observation import Observed
 from fleetctl.observing import observe
 from fleetctl.plan import Plan, make_plan
 from fleetctl.release import Release
-from fleetctl.rollout import Command, Rollout
+from fleetctl.rollout.state import Command, Rollout
 from fleetctl.soak import soak_left
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order

@@ -44,7 +44,7 @@ from fleetctl.transports.base import Order
 if TYPE_CHECKING:
     from fleetctl.cli.session import Session
     from fleetctl.plan import Plan
-    from fleetctl.rollout import Command, Rollout
+    from fleetctl.rollout.state import Command, Rollout
 
 
 def rollout(
@@ -87,7 +87,7 @@ def rollout(
     """
     from fleetctl.cli.agreed import read_plan
     from fleetctl.cli.session import open_session
-    from fleetctl.rollout import failure
+    from fleetctl.rollout.failure import failure
 
     part = part_of(wave, shard, result, results, {"--on": on, "--plan": saved})
     with project_of(file, commit, dirty=allow_dirty, unpushed=allow_unpushed, signed=signed) as project:
@@ -115,7 +115,7 @@ def _roll_out(
     from fleetctl.cli.agreed import Wanted, agreed
     from fleetctl.desired import desired_fleet, sealed_by
     from fleetctl.revision import working_commit
-    from fleetctl.rollout import start
+    from fleetctl.rollout.machine import start
     from fleetctl.signing.signing import open_signing
     from fleetctl.soak import soak_left
     from fleetctl.store import Lock

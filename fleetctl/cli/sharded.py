@@ -20,7 +20,7 @@ from fleetctl.transports.base import Order
 
 if TYPE_CHECKING:
     from fleetctl.cli.session import Session
-    from fleetctl.rollout import Rollout
+    from fleetctl.rollout.state import Rollout
     from fleetctl.sharding import Joined, Shard, ShardResult
 
 _RESULT = "the file is what `--join` judges the wave by"
@@ -166,7 +166,7 @@ def judge_shards(session: "Session", part: Part, output: Output) -> FleetError |
     from fleetctl.desired import desired_fleet
     from fleetctl.report.console import talk
     from fleetctl.revision import working_commit
-    from fleetctl.rollout import at_gate
+    from fleetctl.rollout.machine import at_gate
     from fleetctl.sharding import join, wave_boards
 
     fleet, commit = session.fleet, working_commit(session.project)
@@ -246,7 +246,8 @@ def _ending(session: "Session", part: Part, joined: "Joined", state: "Rollout") 
     """What the gate came to; boards that went back in their own shard fail that shard, not the gate."""
     from fleetctl.report import github
     from fleetctl.report.console import talk
-    from fleetctl.rollout import Outcome, failure
+    from fleetctl.rollout.failure import failure
+    from fleetctl.rollout.state import Outcome
 
     is_open = state.outcome is Outcome.DONE
     is_last = part.wave == len(session.fleet.rollout.waves)

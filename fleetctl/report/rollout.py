@@ -8,7 +8,7 @@ from fleetctl.events import Event
 from fleetctl.observation import latency_p95_ms
 from fleetctl.report.console import Talk, markdown_table, markdown_text
 from fleetctl.report.units import duration_text, plural, short
-from fleetctl.rollout import Rollout
+from fleetctl.rollout.state import Rollout
 from fleetctl.smoke import BoardVerdict, Verdict
 
 ROLLOUT_SCHEMA = "fleetctl.rollout/v1"

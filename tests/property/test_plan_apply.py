@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from little_fleet import LittleFleet
 
 from fleetctl.manifest.schema import Gate, RevertPolicy, Wave
-from fleetctl.rollout import failure
+from fleetctl.rollout.failure import failure
 from fleetctl.smoke import Verdict
 from fleetctl.store import BlobStore
 

@@ -10,7 +10,8 @@ from fleetctl.driver import drive
 from fleetctl.manifest.schema import Board, BoardKind, Gate, OnInconclusive, RevertPolicy, VariantName, Wave
 from fleetctl.observing import observe
 from fleetctl.plan import WaveSteps, make_plan
-from fleetctl.rollout import Outcome, Rollout, at_gate, start
+from fleetctl.rollout.machine import at_gate, start
+from fleetctl.rollout.state import Outcome, Rollout
 from fleetctl.sharding import Shard, ShardResult, in_shard, join, read_result, shard_of
 from fleetctl.smoke import Verdict
 from fleetctl.store import BlobStore, canonical_json

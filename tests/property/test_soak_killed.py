@@ -7,7 +7,7 @@ from little_fleet import Killed, LittleFleet
 from fleetctl.events import Event, WaveStarted
 from fleetctl.manifest.schema import Wave
 from fleetctl.observation import seconds_of
-from fleetctl.rollout import Outcome
+from fleetctl.rollout.state import Outcome
 from fleetctl.store import BlobStore
 
 WAVES = (Wave(fraction=0.4, soak=30), Wave(fraction=0.6), Wave(fraction=0.8, soak=10), Wave(fraction=1.0))

@@ -12,7 +12,9 @@ from fleetctl.errors import GatePaused, RollbackFailed, SmokeFailed, TransportEr
 from fleetctl.events import BoardSettled, GateDecided, RolloutFinished, SoakStarted, WaveStarted, event_json
 from fleetctl.manifest.schema import Gate, OnInconclusive, RevertPolicy, Via, Wave
 from fleetctl.plan import Plan
-from fleetctl.rollout import Outcome, at_gate, failure
+from fleetctl.rollout.failure import failure
+from fleetctl.rollout.machine import at_gate
+from fleetctl.rollout.state import Outcome
 from fleetctl.smoke import BoardVerdict, Verdict
 from fleetctl.store import BlobStore, canonical_json
 from fleetctl.transports.base import Order, Reply

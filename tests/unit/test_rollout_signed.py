@@ -11,7 +11,7 @@ from fleetctl.driver import run
 from fleetctl.manifest.schema import Gate, RevertPolicy
 from fleetctl.observation import Observed
 from fleetctl.observing import observe
-from fleetctl.rollout import Rollout
+from fleetctl.rollout.state import Rollout
 from fleetctl.signing.signing import Signing
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order

@@ -19,7 +19,9 @@ from fleetctl.events import (
 from fleetctl.manifest.schema import OnInconclusive, RevertPolicy, Wave
 from fleetctl.observation import Observed
 from fleetctl.plan import Action, Plan, Step, WaveSteps
-from fleetctl.rollout import Outcome, at_gate, failure
+from fleetctl.rollout.failure import failure
+from fleetctl.rollout.machine import at_gate
+from fleetctl.rollout.state import Outcome
 from fleetctl.smoke import BoardVerdict, Verdict
 from fleetctl.soak import soak_left
 from fleetctl.steering import GO_ON, Wish, Word

@@ -20,7 +20,8 @@ from fleetctl.cli import main
 from fleetctl.errors import Aborted, UsageError
 from fleetctl.events import RolloutAborted, RolloutHeld, RolloutResumed, SoakStarted, WaveStarted
 from fleetctl.manifest.schema import RevertPolicy, Wave
-from fleetctl.rollout import Outcome, failure
+from fleetctl.rollout.failure import failure
+from fleetctl.rollout.state import Outcome
 from fleetctl.schemas import SCHEMAS
 from fleetctl.steering import GO_ON, Helm, Wish, Word, steer, under_way
 from fleetctl.store import BlobStore, Lock, lock_holder

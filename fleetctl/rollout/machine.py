@@ -13,158 +13,37 @@ so running the rollout again goes on from wherever a killed one stopped. A wave 
 watched to the end of its soak begins at soaking, with what is left of it.
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from enum import StrEnum
 from types import MappingProxyType
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 from rpds import HashTrieMap
 
 from fleetctl import events, gate
-from fleetctl.errors import Aborted, FleetError, GatePaused, RollbackFailed, SmokeFailed, TransportError
 from fleetctl.manifest.schema import RevertPolicy, RolloutPolicy
 from fleetctl.observation import latency_p95_ms
 from fleetctl.plan import Action, Plan, Step, WaveSteps
+from fleetctl.rollout.state import (
+    Allowed,
+    Announce,
+    AskLeave,
+    Command,
+    Happening,
+    Held,
+    Outcome,
+    Phase,
+    ReleaseBoards,
+    RevertBoards,
+    Rollout,
+    Settled,
+    SoakBoards,
+    Soaked,
+    Stopped,
+    is_away,
+)
 from fleetctl.smoke import BoardVerdict, Verdict
 
 NOBODY: Mapping[str, float] = MappingProxyType({})
-
-
-class Phase(StrEnum):
-    RELEASING = "releasing"
-    SOAKING = "soaking"
-    ASKING = "asking"
-    REVERTING = "reverting"
-    FINISHED = "finished"
-
-
-class Outcome(StrEnum):
-    """How a rollout ended; the exit code follows from it and from the verdicts."""
-
-    DONE = "done"
-    PAUSED = "paused"
-    FAILED = "failed"
-    ABORTED = "aborted"
-
-
-class Rollout(Struct, frozen=True):
-    """Where a rollout stands.
-
-    `at_first` holds every board of the plan, in its order, and `settled` those that have another verdict
-    since; `waiting` the boards that were asked and have not answered, with the release each is to run. The
-    latter two are persistent maps: each of many thousand boards costs a few of their nodes, not a copy.
-
-    `is_shard`: the plan is a share of one wave, and whoever has all of its shares is the gate. `doubt`: why
-    no gate may open, whatever the verdicts say. `soak_left`: seconds for which boards that an earlier rollout
-    released are still to be watched; `fallen`: those of them that did not hold.
-    """
-
-    plan: Plan
-    policy: RolloutPolicy
-    index: int = 0  # of the wave at hand in plan.waves
-    phase: Phase = Phase.RELEASING
-    waiting: "HashTrieMap[str, str]" = field(default_factory=HashTrieMap)
-    at_first: Mapping[str, BoardVerdict] = field(default_factory=dict)
-    settled: "HashTrieMap[str, BoardVerdict]" = field(default_factory=HashTrieMap)
-    outcome: Outcome | None = None
-    reason: str = ""
-    is_shard: bool = False
-    doubt: str = ""
-    soak_left: Mapping[str, float] = field(default_factory=dict)
-    fallen: tuple[str, ...] = ()
-
-    @property
-    def wave(self) -> WaveSteps:
-        return self.plan.waves[self.index]
-
-    @property
-    def verdicts(self) -> dict[str, BoardVerdict]:
-        """Of every board, in the plan's order."""
-        return {board: self.settled.get(board, first) for board, first in self.at_first.items()}
-
-    def verdict(self, board: str) -> BoardVerdict:
-        return self.settled.get(board) or self.at_first[board]
-
-    def counts(self) -> Counter[Verdict]:
-        """How many boards have each verdict."""
-        return Counter(said.verdict for said in self.verdicts.values())
-
-
-# What can happen to a rollout.
-
-
-class Settled(Struct, frozen=True):
-    """A board that was asked to release or to revert reached a verdict."""
-
-    verdict: BoardVerdict
-
-
-class Soaked(Struct, frozen=True):
-    """The soak time is over; `fallen` says which watched boards no longer hold, and why; `silent` which of
-    them could not be asked whether they do, and why."""
-
-    fallen: Mapping[str, str]
-    silent: Mapping[str, str]
-
-
-class Held(Struct, frozen=True):
-    """Somebody paused: the next wave has to wait."""
-
-    by: str
-
-
-class Allowed(Struct, frozen=True):
-    """Nobody holds the rollout. `by` resumed it; empty where nobody had paused it."""
-
-    by: str = ""
-
-
-class Stopped(Struct, frozen=True):
-    """Somebody aborted."""
-
-    by: str
-
-
-Happening = Settled | Soaked | Held | Allowed | Stopped
-
-
-# What a rollout wants done.
-
-
-class ReleaseBoards(Struct, frozen=True):
-    wave: WaveSteps
-    boards: tuple[str, ...]
-
-
-class SoakBoards(Struct, frozen=True):
-    """`wanted` holds the release that each board is to serve when the time is over."""
-
-    wave: WaveSteps
-    wanted: Mapping[str, str]
-    seconds: float
-
-
-class AskLeave(Struct, frozen=True):
-    """Whether somebody paused or aborted; `more`: a wave is still to open that could be held."""
-
-    more: bool
-
-
-class RevertBoards(Struct, frozen=True):
-    """`to` holds the release each board ran before this rollout; None where it ran none of ours."""
-
-    to: Mapping[str, str | None]
-    reason: str
-
-
-class Announce(Struct, frozen=True):
-    event: events.Event
-
-
-Doing = ReleaseBoards | SoakBoards | AskLeave | RevertBoards
-Command = Doing | Announce
 
 
 def start(
@@ -195,7 +74,7 @@ def at_gate(
     last = len(plan.waves) - 1
     state = Rollout(plan, policy, last, at_first=verdicts, doubt=doubt, soak_left=soak_left)
     if not (doubt or _is_at_work(state, state.wave)):
-        if _is_away(state.wave):
+        if is_away(state.wave):
             return _pause_without_canary(state)
         return _finish(state, Outcome.DONE, "")  # a wave with nothing to do has no gate
     return _after_release(state)
@@ -234,7 +113,7 @@ def _open_wave(state: Rollout, index: int) -> tuple[Rollout, list[Command]]:
         return _finish(state, Outcome.DONE, "")
     waves = enumerate(state.plan.waves)
     number = next(number for number, wave in waves if number >= index and _is_at_work(state, wave))
-    if index == 0 < number and _is_away(state.plan.waves[0]):
+    if index == 0 < number and is_away(state.plan.waves[0]):
         return _pause_without_canary(state)
     wave = state.plan.waves[number]
     if not wave.touched:
@@ -253,12 +132,6 @@ def _is_at_work(state: Rollout, wave: WaveSteps) -> bool:
 def _half_watched(state: Rollout, wave: WaveSteps) -> tuple[str, ...]:
     """Its boards that an earlier rollout released, and did not watch to the end."""
     return tuple(step.board for step in wave.steps if step.board in state.soak_left)
-
-
-def _is_away(wave: WaveSteps) -> bool:
-    """Whether it is a canary of which nobody has proved what git says, and nobody can be asked to."""
-    actions = {step.action for step in wave.steps}
-    return wave.is_canary and not wave.touched and Action.DEFER in actions and Action.NOTHING not in actions
 
 
 def _pause_without_canary(state: Rollout) -> tuple[Rollout, list[Command]]:
@@ -456,43 +329,3 @@ def _finish(state: Rollout, outcome: Outcome, reason: str) -> tuple[Rollout, lis
     counts = finished.counts()
     told = {verdict.value: counts[verdict] for verdict in Verdict if verdict in counts}
     return finished, [Announce(events.RolloutFinished(outcome.value, told))]
-
-
-def failure(state: Rollout) -> FleetError | None:
-    """The error that a finished rollout ends in, or None: a rollback is never a success."""
-    counts, boards = state.counts(), len(state.at_first)
-    stuck, back = counts[Verdict.ROLLBACK_FAILED], counts[Verdict.ROLLED_BACK]
-    if stuck:
-        return RollbackFailed(
-            f"{stuck} of {boards} boards could not be rolled back",
-            hint="`fleetctl status` says what they run; `fleetctl logs BOARD` says why",
-        )
-    if state.outcome is Outcome.ABORTED:
-        return Aborted(
-            f"{state.reason}: {back} of {boards} boards went back",
-            hint="`fleetctl status` says what they run; the manifest's `revert` says who goes back",
-        )
-    if back or state.outcome is Outcome.FAILED:
-        return SmokeFailed(
-            f"rolled back: {state.reason or f'{back} boards failed their proof'}",
-            hint="the boards run what they ran before; mend the model or the config and roll out again",
-        )
-    if state.outcome is Outcome.PAUSED and state.fallen:
-        way_back = f"`fleetctl rollback --on {','.join(state.fallen[:5])}` takes that release back"
-        return GatePaused(
-            f"paused: {state.reason}",
-            hint=f"{way_back}; or see to those boards and run the rollout again: they prove it anew",
-        )
-    if state.outcome is Outcome.PAUSED:
-        without = ",".join(f"!{step.board}" for step in state.wave.steps[:5])
-        instead = f", or leave them out with --on '{without}'" if _is_away(state.wave) else ""
-        return GatePaused(
-            f"paused: {state.reason}",
-            hint=f"see to those boards{instead}, then run the rollout again: it goes on from here",
-        )
-    if boards and counts[Verdict.DEFERRED] == boards:
-        return TransportError(
-            "every board is offline: nothing could be done",
-            hint="they take the release when the rollout is run again and they are back",
-        )
-    return None
