@@ -52,6 +52,19 @@ def test_a_photo_is_turned_the_way_its_exif_says(
     assert 64 == pytest.approx((grey > 128).sum(), abs=16)
 
 
+def test_a_photo_with_another_one_behind_it_is_turned_too(tmp_path: Path) -> None:
+    """Phones put a second JPEG, of more light or for a screen, behind the photo: the first is what counts."""
+    path = tmp_path / "wall.jpg"
+    with Image.open(io.BytesIO(corner(6))) as first:
+        second = Image.new("L", first.size)
+        first.save(path, "MPO", save_all=True, append_images=[second], exif=first.getexif())
+
+    grey = pictures.read_grey(path)
+
+    assert (32, 16) == grey.shape
+    assert grey[0, -1] > 200
+
+
 def test_exif_that_is_damaged_does_not_spoil_the_photo(tmp_path: Path) -> None:
     """The type of one entry is none that exists, or not what Pillow would write: the pixels are whole."""
     path = tmp_path / "wall.jpg"

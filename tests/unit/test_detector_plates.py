@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fleetctl.device.preprocess import to_grey
 from fleetctl.errors import BuildError
 from fleetctl.models.detector import pictures, plates
 
@@ -30,6 +31,24 @@ def test_reads_boxes_of_the_photo_that_a_plate_names(tmp_path: Path) -> None:
     assert found["3"].boxes.tolist() == [[1, 2, 30, 20], [30, 20, 60, 40]]
     assert found["3"].image.shape == (40, 60)
     assert not found["3"].complete
+
+
+@pytest.mark.parametrize("name", ["turned3.jpg", "turned3.png", "deep3.png"])
+def test_a_plate_is_what_detect_sees_of_its_photo(tmp_path: Path, name: str) -> None:
+    """Turned by the EXIF of a JPEG and not by that of a PNG, of 8 bits or 16: the boxes are of that."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    grey = np.full(
+        (40, 60), 180 if "turned" in name else 180 << 8, np.uint8 if "turned" in name else np.uint16
+    )
+    Image.fromarray(grey).save(tmp_path / name, exif=exif)
+    (tmp_path / "boxes.csv").write_text(HEADER + "a,3,G17,1,2,30,35,1\n")
+
+    plate = plates.read(tmp_path)["3"].image
+
+    assert ((60, 40) if name.endswith("jpg") else (40, 60)) == plate.shape
+    assert (plate == to_grey(pictures.read(tmp_path / name))).all()
+    assert 180 == pytest.approx(int(plate[0, 0]), abs=2)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ def read(path: Path) -> NDArray[np.uint8]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=("PNG", "JPEG")) as image:
                 _demand_size(image)
-                return _colours(_turned(image) if image.format == "JPEG" else image)
+                # Pillow calls a JPEG with a second one behind it, as phones make them, by another name.
+                return _colours(image if image.format == "PNG" else _turned(image))
     except (*BROKEN, Image.DecompressionBombWarning, Image.DecompressionBombError) as exc:
         raise BuildError(
             f"{path} is not a readable PNG or JPEG: {str(exc) or 'its parts contradict each other'}",

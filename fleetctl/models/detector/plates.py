@@ -1,8 +1,8 @@
 """Photos of real plates with the boxes of the signs found on them: a folder with `boxes.csv`.
 
-Its columns plate, sign, x0, y0, x1, y1 say where signs are, in pixels; further columns are ignored. Plate `3`
-is the one photo in the folder whose name, less its suffix, is `3` or ends with it: `egyptianTexts3.jpg`, not
-`wall13.png`. Not every sign is boxed.
+Its columns plate, sign, x0, y0, x1, y1 say where signs are, in pixels of the photo as `models detect` sees
+it; further columns are ignored. Plate `3` is the one photo in the folder whose name, less its suffix, is `3`
+or ends with it: `egyptianTexts3.jpg`, not `wall13.png`. Not every sign is boxed.
 """
 
 import csv
@@ -73,7 +73,7 @@ def _scene(folder: Path, plate: str, rows: list[_Row]) -> Scene:
         if x1 - x0 < 1 or y1 - y0 < 1:
             raise BuildError(
                 f"{folder / BOXES} line {row.line}: the box lies outside plate {plate} ({width}x{height})",
-                hint="boxes are in pixels of the photo, from its upper left corner",
+                hint="boxes are in pixels from the upper left, of a JPEG once it is turned as its EXIF says",
             )
     return Scene(f"plate {plate}", image, boxes.astype(np.float32), tuple(row.sign for row in rows), False)
 
