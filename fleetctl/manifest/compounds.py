@@ -9,7 +9,8 @@ from msgspec import NODEFAULT, Struct
 from msgspec.structs import fields
 
 from fleetctl.manifest.complaints import INVALID, Complaint, unknown
-from fleetctl.manifest.kinds import Complaints, JsonSchema, Kind, Quantity, Text, decode_pairs, refuse, twice
+from fleetctl.manifest.kinds import Complaints, JsonSchema, Kind, Text, decode_pairs, refuse, twice
+from fleetctl.manifest.numbers import Quantity
 from fleetctl.manifest.tree import Items, Node, Pairs, Scalar
 
 

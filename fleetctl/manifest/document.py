@@ -8,8 +8,9 @@ dicts of settings until they are merged.
 from fleetctl.manifest.compounds import Field, ListOf, MapOf, Named, Record
 from fleetctl.manifest.drift_rules import DRIFT
 from fleetctl.manifest.iothub_rules import IOTHUB
-from fleetctl.manifest.kinds import Anything, Boolean, Choice, Constant, Integer, Text
+from fleetctl.manifest.kinds import Anything, Boolean, Choice, Constant, Text
 from fleetctl.manifest.model_rules import MODEL
+from fleetctl.manifest.numbers import Integer
 from fleetctl.manifest.rollout_rules import ROLLOUT
 from fleetctl.manifest.schema import (
     API_VERSION,

@@ -4,7 +4,8 @@ Secrets have no place here: keys and passwords stay in the environment.
 """
 
 from fleetctl.manifest.compounds import Field, Record
-from fleetctl.manifest.kinds import Boolean, Choice, Integer, Text
+from fleetctl.manifest.kinds import Boolean, Choice, Text
+from fleetctl.manifest.numbers import Integer
 from fleetctl.manifest.schema import HubTier, IotHub
 
 HOST = Text(

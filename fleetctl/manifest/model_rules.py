@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from fleetctl.manifest.compounds import Field, ListOf, MapOf, Record, Tagged
-from fleetctl.manifest.kinds import BYTES, Choice, Integer, Number, Quantity, Text
+from fleetctl.manifest.kinds import Choice, Text
+from fleetctl.manifest.numbers import BYTES, Integer, Number, Quantity
 from fleetctl.manifest.schema import (
     Architecture,
     ArchitectureName,

@@ -3,7 +3,8 @@
 from typing import Any
 
 from fleetctl.manifest.compounds import Field, ListOf, MapOf, Record
-from fleetctl.manifest.kinds import SECONDS, Choice, Integer, Number, Quantity, Text
+from fleetctl.manifest.kinds import Choice, Text
+from fleetctl.manifest.numbers import SECONDS, Integer, Number, Quantity
 from fleetctl.manifest.schema import Danger, Gate, OnInconclusive, RevertPolicy, RolloutPolicy, Signing, Wave
 from fleetctl.manifest.words import DURATION, FRACTION, NAME, WORDS
 

@@ -1,6 +1,7 @@
 """Kinds of value that several parts of the manifest are written with."""
 
-from fleetctl.manifest.kinds import SECONDS, Choice, Number, Quantity, Text
+from fleetctl.manifest.kinds import Choice, Text
+from fleetctl.manifest.numbers import SECONDS, Number, Quantity
 from fleetctl.manifest.schema import BoardKind
 
 VISIBLE = r"[^\x00-\x1f\x7f]"
