@@ -66,7 +66,8 @@ def demand_plain(project: Project) -> None:
     path = linked(project, place)
     if path and _is_in_git(place, path):
         raise UsageError(
-            f"{path} is a link to {path.readlink()}: git keeps the link, and sees no change behind it",
+            f"{path} is a link to {path.readlink()}: git keeps the link, "
+            "and the fleet would seem unchanged whatever changes behind it",
             hint=_without_link(project, path),
         )
     for folder in (place / project.inventory.name, place / project.artifacts.name):

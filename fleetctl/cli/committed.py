@@ -69,9 +69,7 @@ def project_of(file: Path, rev: str, *, dirty: bool, unpushed: bool, signed: boo
         except ManifestError as error:
             raise ManifestError([in_repository(each, then.root) for each in error.problems]) from None
         except (LockStale, BuildError) as error:
-            if (explained := _explained(error, commits, then)) is None:
-                raise
-            raise explained from error
+            raise _explained(error, commits, then) from error
 
 
 def _refuse_without_commit(asked: Mapping[str, bool]) -> None:
@@ -104,11 +102,15 @@ def _demand_pushed(commits: Commits, commit: str, allowed: bool) -> None:
     )
 
 
-def _explained(error: LockStale | BuildError, commits: Commits, then: Project) -> FleetError | None:
-    """The same error about photos that no commit holds, if they are the reason: no build would mend that."""
+def _explained(error: LockStale | BuildError, commits: Commits, then: Project) -> FleetError:
+    """The same error about photos that no commit holds, if they are the reason: no build would mend that.
+
+    Any other names files as they lie in the repository: the folder that they were written to is to go.
+    """
     from fleetctl.manifest.loader import load
 
-    if isinstance(error, GateRefused):
-        return None
-    why = commits.why_no_photos(then, load(then.manifest).models)
-    return type(error)(why.message, hint=why.hint) if why else None
+    if not isinstance(error, GateRefused) and (
+        why := commits.why_no_photos(then, load(then.manifest).models)
+    ):
+        return type(error)(why.message, hint=why.hint)
+    return type(error)(error.message.replace(f"{then.root}/", ""), hint=error.hint)

@@ -55,8 +55,10 @@ def read_templates(folder: Path) -> dict[str, str]:
 def _read_template(path: Path) -> str:
     if not _FILE_NAME.fullmatch(path.name):
         raise Malformed("its name may have letters, digits, dots, dashes and underscores only")
-    if path.is_symlink() or not path.is_file():
-        raise Malformed("not a plain file: a template is no way to other files")
+    if path.is_symlink():
+        raise Malformed("is a link, and no template leads to other files: put what it leads to in its place")
+    if not path.is_file():
+        raise Malformed("is not a file")
     try:
         data = path.read_bytes()
         return data.decode()

@@ -104,6 +104,23 @@ def test_photos_in_lfs_that_are_not_checked_out_are_named(fleetctl: Fleetctl, in
     assert "fleetctl build" not in said.err
 
 
+def test_a_photo_that_is_none_is_named_where_it_lies_in_the_repository(
+    fleet: GitFleet, fleetctl: Fleetctl
+) -> None:
+    """A link that leads nowhere: the copy of the commit that it was found in is gone by then."""
+    photo = fleet.root / "inventory" / "photos" / "000000_G17.png"
+    photo.unlink()
+    photo.symlink_to("nowhere.png")
+    fleet.commit("A dead link")
+    fleet.push()
+    said = fleetctl("rollout", "--yes", "--commit", "HEAD")
+
+    assert (20, "error: inventory/photos/000000_G17.png is not a file") == (
+        said.status,
+        said.err.splitlines()[0],
+    )
+
+
 @pytest.mark.parametrize("below", ["", "/training"])
 def test_photos_in_a_submodule_are_named(
     fleet: GitFleet, fleetctl: Fleetctl, photos: Path, tmp_path: Path, below: str

@@ -253,7 +253,7 @@ def test_a_template_that_is_a_link_is_refused(fleet: GitFleet, plan: Plan) -> No
     said = plan()
 
     assert 10 == said.status
-    assert "not a plain file: a template is no way to other files" in said.err
+    assert "passwd.j2: is a link, and no template leads to other files" in said.err
     assert "root:" not in said.out + said.err
 
 

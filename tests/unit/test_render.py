@@ -248,8 +248,9 @@ def test_template_files_that_are_none_are_refused(tmp_path: Path, monkeypatch: p
         read_templates(tmp_path)
 
     assert [str(problem) for problem in refused.value.problems] == [
-        f"{tmp_path.name}/a.j2: not a plain file: a template is no way to other files",
-        f"{tmp_path.name}/b.j2: not a plain file: a template is no way to other files",
+        f"{tmp_path.name}/a.j2: is a link, and no template leads to other files: "
+        "put what it leads to in its place",
+        f"{tmp_path.name}/b.j2: is not a file",
         f"{tmp_path.name}/c d.j2: its name may have letters, digits, dots, dashes and underscores only",
         f"{tmp_path.name}/e.j2:2: not UTF-8",
     ]
