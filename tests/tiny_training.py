@@ -43,13 +43,14 @@ def fitted(
     checkpoint: Checkpoint | None = None,
     *,
     dropout: bool = False,
+    is_drawing: NDArray[np.bool_] | None = None,
 ) -> Weights:
-    """The weights of the tiny network after a training of 40 photos."""
+    """The weights of the tiny network after a training of 40 photos, or of photos and drawings."""
     network = tiny_network(dropout=dropout)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 20, 16, 1), dtype=np.uint8)
     targets = np.arange(40, dtype=np.int32) % 3
-    fit(network, images, targets, training, progress, checkpoint=checkpoint)
+    fit(network, images, targets, training, progress, checkpoint=checkpoint, is_drawing=is_drawing)
     return [np.asarray(weights) for weights in network.get_weights()]  # type: ignore[attr-defined]
 
 

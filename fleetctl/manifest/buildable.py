@@ -14,6 +14,7 @@ from fleetctl.manifest.schema import (
     RenderedDataset,
     RepresentativeSource,
     Task,
+    Training,
     VariantName,
     WallsDataset,
     Weights,
@@ -170,7 +171,7 @@ def _of_a_detector(model: Model) -> Iterator[Obstacle]:
     if architecture.members > 1:
         what = f"ssd_mobilenet_v1 has one member, not {architecture.members}"
         yield Obstacle("architecture.members", what, "leave `members` out")
-    for setting in ("small_epochs", "drawn_only"):
-        if getattr(model.training, setting):
+    for setting in ("small_epochs", "weight_decay", "drawn_only"):
+        if getattr(model.training, setting) != getattr(Training(), setting):
             hint = f"leave `training.{setting}` out"
             yield Obstacle(f"training.{setting}", f"`{setting}` is for readers", hint)

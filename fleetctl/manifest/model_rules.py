@@ -127,6 +127,7 @@ TRAINING = Record(
         Field("learning_rate", Number(0, 10, above=True), "of the optimiser, at the start"),
         Field("seed", SEED, "of weights, order and augmentation"),
         Field("small_epochs", Integer(0, 100_000), "of `epochs`, the first, that see smaller pictures"),
+        Field("weight_decay", Number(0, 1), "times the rate, what a weight loses at each step"),
         Field("drawn_only", Number(0, 10), "added to the logits of signs that no photo shows"),
     ),
     build=Training,

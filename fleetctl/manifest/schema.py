@@ -211,6 +211,7 @@ class Training(Struct, frozen=True):
     learning_rate: float = 0.002
     seed: int = 0
     small_epochs: int = 0  # the first of `epochs`, in which pictures are three quarters as high and wide
+    weight_decay: float = 0.02  # times the rate, what a weight of a reader loses at each step
     drawn_only: float = 0.0  # added to the logits of signs that no photo shows
 
 

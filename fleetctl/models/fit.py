@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import Qat, Training
+from fleetctl.models import apart
 from fleetctl.models.augment import augment
 from fleetctl.models.checkpoints import Checkpoint, Resumable
 from fleetctl.models.progress import Progress
 from fleetctl.models.tensorflow import tensorflow
 
 _LABEL_SMOOTHING = 0.1
-_WEIGHT_DECAY = 0.02
 _WARMUP = 0.08  # fraction of the steps
 # A sign of size n is drawn in proportion to n**0.5: rare ones more often than they occur.
 _BALANCE = 0.5
@@ -50,6 +50,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     *,
     stage: str = "train",
+    is_drawing: NDArray[np.bool_] | None = None,
 ) -> None:
     """Train `network` in place; its weights are a function of the arguments and the network's first weights.
 
@@ -64,13 +65,14 @@ def fit(
             stage says at which step a training was resumed.
         emphasis: what each photo counts for; None is the same for all.
         checkpoint: where the state is kept meanwhile. The caller removes it once the result is safe.
+        is_drawing: which samples are no photos, (M,). Where every batch has some of both, see `apart`.
 
     Raises:
         BuildError: the loss stopped being a number.
         WriteError: the checkpoint cannot be written.
     """
     course = _Course(training, stage, "training.learning_rate")
-    _learn(network, images, targets, course, progress, emphasis, checkpoint)
+    _learn(network, images, targets, course, progress, emphasis, checkpoint, is_drawing)
 
 
 def fine_tune(
@@ -122,19 +124,23 @@ def _learn(
     progress: Progress,
     emphasis: Emphasis | None,
     checkpoint: Checkpoint | None,
+    is_drawing: NDArray[np.bool_] | None = None,
 ) -> None:
     """Take the steps that are left. To Keras they are one epoch: nothing here depends on epochs."""
     training, steps = course.training, course.count(len(images))
     order = draw_order(targets, steps * training.batch_size, seed=training.seed, emphasis=emphasis)
-    _compile(network, training, steps)
-    identity = _identity(network, images, targets, order, training)
-    state = Resumable(network, network.optimizer, identity, checkpoint)
+    if is_drawing is not None and not apart.is_possible(is_drawing[order], training.batch_size):
+        is_drawing = None
+    learner = network if is_drawing is None else apart.learner(network)
+    _compile(learner, training, steps)
+    identity = _identity(network, images, targets, order, training, is_drawing)
+    state = Resumable(learner, learner.optimizer, identity, checkpoint)
     if state.step >= steps:
         return
-    batches = _batches(images, targets, order, training, first=state.step)
+    batches = _batches(images, targets, order, training, is_drawing, first=state.step)
     watcher = _watcher(steps, state, course, progress)
     with state.kept():
-        network.fit(batches, steps_per_epoch=steps - state.step, epochs=1, verbose=0, callbacks=[watcher])
+        learner.fit(batches, steps_per_epoch=steps - state.step, epochs=1, verbose=0, callbacks=[watcher])
     state.ended()
 
 
@@ -145,7 +151,7 @@ def _compile(network: Any, training: Training, steps: int) -> None:
         0.0, max(1, steps - warmup), warmup_target=training.learning_rate, warmup_steps=warmup
     )
     network.compile(
-        optimizer=tf.keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY),
+        optimizer=tf.keras.optimizers.AdamW(rate, weight_decay=training.weight_decay),
         loss=tf.keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=_LABEL_SMOOTHING),
     )
 
@@ -156,10 +162,12 @@ def _identity(
     targets: NDArray[np.int32],
     order: NDArray[np.int32],
     training: Training,
+    is_drawing: NDArray[np.bool_] | None,
 ) -> str:
     """Names what every step is a function of, so that no training goes on from another one's state."""
     digest = sha256(repr((tensorflow().__version__, images.shape, to_builtins(training))).encode())
-    for array in (images, targets, order, *network.get_weights()):
+    kinds = [] if is_drawing is None else [is_drawing]
+    for array in (images, targets, order, *network.get_weights(), *kinds):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
@@ -200,22 +208,28 @@ def _batches(
     targets: NDArray[np.int32],
     order: NDArray[np.int32],
     training: Training,
+    is_drawing: NDArray[np.bool_] | None,
     *,
     first: int,
 ) -> Any:
-    """The batches from step `first` on; each is a function of the seed and its step alone."""
+    """The batches from step `first` on; each is a function of the seed and its step alone.
+
+    Images, answers and, if that is known, whether each is a drawing.
+    """
     tf = tensorflow()
     pixels = tf.constant(images)
     answers = tf.one_hot(targets, int(targets.max()) + 1)
     seed = np.uint32(training.seed).astype(np.int32)  # TensorFlow takes the upper half as negative
     small_steps = training.small_epochs * _steps(len(images), training)
 
-    def batch(step: Any, places: Any) -> tuple[Any, Any]:
+    def batch(step: Any, places: Any) -> tuple[Any, ...]:
         plain = tf.cast(tf.gather(pixels, places), tf.float32) / 255.0
         if small_steps:
             plain = tf.cond(step < small_steps, lambda: _shrunk(plain), lambda: plain)
         varied = augment(plain, tf.stack([seed, tf.cast(step, tf.int32)]))
-        return tf.ensure_shape(varied, (None, None, None, images.shape[-1])), tf.gather(answers, places)
+        varied = tf.ensure_shape(varied, (None, None, None, images.shape[-1]))
+        kinds = () if is_drawing is None else (tf.gather(is_drawing, places),)
+        return varied, tf.gather(answers, places), *kinds
 
     left = tf.data.Dataset.from_tensor_slices(order[first * training.batch_size :])
     batches = left.batch(training.batch_size).enumerate(start=first)

@@ -81,12 +81,14 @@ class _Lessons(Struct, frozen=True):
 
     images: prepared samples, uint8 (M, H, W, C).
     targets: each one's place in `labels`, int32 (M,).
+    is_drawing: which are no photos, bool (M,).
     is_photographed: of each label, whether a photo shows it, bool (N,).
     """
 
     labels: tuple[str, ...]
     images: NDArray[np.uint8]
     targets: NDArray[np.int32]
+    is_drawing: NDArray[np.bool_]
     emphasis: Emphasis
     is_photographed: NDArray[np.bool_]
 
@@ -95,11 +97,10 @@ def _lessons(samples: Samples, spec: Mapping[str, Any]) -> _Lessons:
     labels = tuple(sorted(samples.counts))
     index = {label: number for number, label in enumerate(labels)}
     targets = np.array([index[label] for label in samples.labels], np.int32)
-    photographed = {
-        sign for sign, name in zip(samples.labels, samples.names, strict=True) if not is_drawn(name)
-    }
-    is_photographed = np.array([label in photographed for label in labels])
-    return _Lessons(labels, prepare_all(samples, spec), targets, emphasis(samples), is_photographed)
+    is_drawing = np.array([is_drawn(name) for name in samples.names], bool)
+    is_photographed = np.bincount(targets, ~is_drawing, len(labels)) > 0
+    images = prepare_all(samples, spec)
+    return _Lessons(labels, images, targets, is_drawing, emphasis(samples), is_photographed)
 
 
 def _begin(seed: int) -> None:
@@ -123,6 +124,7 @@ def _member(model: Model, number: int, lessons: _Lessons, workdir: Path, progres
         lessons.emphasis,
         Checkpoint(workdir / f"train-{number}{checkpoints.SUFFIX}"),
         stage="train" if of == 1 else f"train {number + 1} of {of}",
+        is_drawing=lessons.is_drawing,
     )
     return member
 

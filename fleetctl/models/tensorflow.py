@@ -21,9 +21,11 @@ def tensorflow() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # malloc gives every tensor of more than 32 MB back to the system, and asks for it page by page again.
     os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
-    # TensorFlow takes oneDNN's kernels by itself only where a processor has more than AVX2; there, too, a step
-    # of training takes three quarters of the time with them.
+    # TensorFlow takes oneDNN's kernels by itself only where a processor has more than AVX2. With that alone,
+    # too, a step of training takes three quarters of the time with them.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # It compiles a kernel for each shape and keeps 1,024: too few where batches fall into parts of any size.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
     # Where it is set before TensorFlow is imported, `tf.keras` becomes a mixture of two packages.
     os.environ.pop(_KERAS_SWITCH, None)
     try:

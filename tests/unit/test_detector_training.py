@@ -149,6 +149,7 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
         ("architecture", {"input": (224, 224, 2)}, "cannot take an input of 224x224x2"),
         ("architecture", {"members": 2}, "has one member, not 2"),
         ("training", {"small_epochs": 1}, "`small_epochs` is for readers"),
+        ("training", {"weight_decay": 0.1}, "`weight_decay` is for readers"),
         ("training", {"drawn_only": 1.25}, "`drawn_only` is for readers"),
     ],
 )
