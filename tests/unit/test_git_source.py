@@ -53,7 +53,7 @@ def test_receipts_name_the_commit_that_was_read(
         fleet.edit("{threshold: 0.6}}", "{threshold: 0.7}}")
         fleet.commit("Meanwhile")
 
-    monkeypatch.setattr("fleetctl.cli.rollout.ask", think)
+    monkeypatch.setattr("fleetctl.cli.agreed.ask", think)
     assert 0 == fleetctl("rollout").status
 
     assert {first} == set(commits_on_boards(fleetctl).values())
