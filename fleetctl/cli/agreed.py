@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,9 +13,9 @@ from msgspec import ValidationError
 from fleetctl.checked_json import Malformed, parse
 from fleetctl.cli.options import Output
 from fleetctl.cli.session import READ_DEADLINE
-from fleetctl.errors import Incompatible, Refused, SigningError, TransportError, UsageError
+from fleetctl.errors import FleetError, Incompatible, Refused, SigningError, TransportError, UsageError
 from fleetctl.observation import Observed, Reach
-from fleetctl.plan import PLAN_SCHEMA, Action, Plan, plan_from_json, refuse_if_stale
+from fleetctl.plan import PLAN_SCHEMA, Action, Plan, Step, plan_from_json, refuse_if_stale
 
 if TYPE_CHECKING:
     from fleetctl.cli.session import Session
@@ -59,8 +59,8 @@ class Wanted:
         made = self.desired.plan(observed, self.signing, strangers)
         if self.saved is not None:
             refuse_if_stale(self.saved, made)
-        _refuse_incompatible(made)
-        _refuse_barred(made)
+        _refuse(made.refused, Incompatible, "could not load its release: it ")
+        _refuse(made.barred, SigningError)
         _refuse_blocked(made, observed)
         refuse_unready(self.session, made, self.desired)
         return Look(made, observed)
@@ -111,28 +111,14 @@ def read_plan(path: Path) -> Plan:
         raise UsageError(f"{path} is not a saved plan: {error}", hint=hint) from error
 
 
-def _refuse_incompatible(made: Plan) -> None:
-    """Stop before anything is touched when a board could not load its release."""
-    if not made.refused:
+def _refuse(steps: Sequence[Step], kind: type[FleetError], what: str = "") -> None:
+    """Stop before anything is touched when boards would not load, or not take, what they are to get."""
+    if not steps:
         return
-    first = made.refused[0]
-    more = f" (and {len(made.refused) - 1} more boards)" if len(made.refused) > 1 else ""
-    without = "leave out with --on '" + ",".join(f"!{step.board}" for step in made.refused[:5]) + "'"
-    raise Incompatible(
-        f"{first.board} could not load its release: it {'; '.join(first.reasons)}{more}; nothing was changed",
-        hint="; or ".join([*first.fixes, without]),
-    )
-
-
-def _refuse_barred(made: Plan) -> None:
-    """Stop before anything is touched when a board would not take what is signed here, or is not."""
-    if not made.barred:
-        return
-    first = made.barred[0]
-    more = f" (and {len(made.barred) - 1} more boards)" if len(made.barred) > 1 else ""
-    without = "leave out with --on '" + ",".join(f"!{step.board}" for step in made.barred[:5]) + "'"
-    raise SigningError(
-        f"{first.board} {'; '.join(first.reasons)}{more}; nothing was changed",
+    first = steps[0]
+    more, without = _others([step.board for step in steps])
+    raise kind(
+        f"{first.board} {what}{'; '.join(first.reasons)}{more}; nothing was changed",
         hint="; or ".join([*first.fixes, without]),
     )
 
@@ -144,11 +130,16 @@ def _refuse_blocked(made: Plan, observed: Mapping[str, Observed]) -> None:
         return
     refused = [seen for seen in blocked if seen.reach is Reach.REFUSED]
     first = (refused or blocked)[0]
-    more = f" (and {len(blocked) - 1} more boards)" if len(blocked) > 1 else ""
-    without = "leave out with --on '" + ",".join(f"!{seen.board}" for seen in blocked[:5]) + "'"
+    more, without = _others([seen.board for seen in blocked])
     hint = f"{first.hint}; or {without}" if first.hint else without
     kind = Refused if refused else TransportError
     raise kind(f"{first.board}: {first.error or 'could not be asked'}{more}; nothing was changed", hint=hint)
+
+
+def _others(boards: Sequence[str]) -> tuple[str, str]:
+    """How many there are beside the one that is told of, and how to go on without any of them."""
+    more = f" (and {len(boards) - 1} more boards)" if len(boards) > 1 else ""
+    return more, "leave out with --on '" + ",".join(f"!{board}" for board in boards[:5]) + "'"
 
 
 def ask(yes: bool, question: str) -> None:
