@@ -61,7 +61,7 @@ class Wanted:
             refuse_if_stale(self.saved, made)
         _refuse(made.refused, Incompatible, "could not load its release: it ")
         _refuse(made.barred, SigningError)
-        _refuse_blocked(made, observed)
+        refuse_blocked(made, observed, so="nothing was changed")
         refuse_unready(self.session, made, self.desired)
         return Look(made, observed)
 
@@ -123,8 +123,8 @@ def _refuse(steps: Sequence[Step], kind: type[FleetError], what: str = "") -> No
     )
 
 
-def _refuse_blocked(made: Plan, observed: Mapping[str, Observed]) -> None:
-    """Stop before anything is touched when a board needs a person first."""
+def refuse_blocked(made: Plan, observed: Mapping[str, Observed], *, so: str) -> None:
+    """Stop before anything is touched when a board needs a person first; `so` says what comes of it."""
     blocked = [observed[step.board] for step in made.steps if step.action is Action.BLOCKED]
     if not blocked:
         return
@@ -133,7 +133,7 @@ def _refuse_blocked(made: Plan, observed: Mapping[str, Observed]) -> None:
     more, without = _others([seen.board for seen in blocked])
     hint = f"{first.hint}; or {without}" if first.hint else without
     kind = Refused if refused else TransportError
-    raise kind(f"{first.board}: {first.error or 'could not be asked'}{more}; nothing was changed", hint=hint)
+    raise kind(f"{first.board}: {first.error or 'could not be asked'}{more}; {so}", hint=hint)
 
 
 def _others(boards: Sequence[str]) -> tuple[str, str]:

@@ -49,10 +49,11 @@ def plan(
 ) -> None:
     """Say what a rollout would change, board by board, and why.
 
-    Reads every selected board and writes to none. Exits 0 when nothing would change, 1 when something would,
-    11 when a module image is still to be made, 21 when a board could not load its release, 31 when one would
-    not take what is signed here, and 32 when the IoT Hub has no room for it: `rollout` would refuse, and the
-    plan says what to do.
+    Reads every selected board and writes to none. Exits 0 when every board does what git says, 1 when
+    something would change or a board is offline. Where `rollout` would refuse, the plan says what to do, and
+    it exits 11 when a module image is still to be made, 21 when a board could not load its release, 30 when
+    one answers nothing of use, 31 when one refuses us or would not take what is signed here, and 32 when the
+    IoT Hub has no room for it.
 
     With --base no board is asked: the files here are held against a commit, such as origin/main, and only
     what changes is shown. Exits 12 when the change is dangerous and does not say that it is meant.
@@ -68,12 +69,13 @@ def plan(
 
         show_proposal(file, base, output, by_commit=by_commit, changes_ok=changes_ok)
         return
+    from fleetctl.cli.agreed import refuse_blocked
     from fleetctl.cli.named_file import place_of, write_named
     from fleetctl.cli.over_iothub import refuse_unready
     from fleetctl.cli.session import open_session
     from fleetctl.desired import desired_fleet
     from fleetctl.errors import Incompatible, SigningError
-    from fleetctl.plan import PLAN_SCHEMA
+    from fleetctl.plan import PLAN_SCHEMA, Action
     from fleetctl.proposal.quota import hub_cost
     from fleetctl.report import github
     from fleetctl.report.console import emit_json, emit_text, talk
@@ -108,13 +110,15 @@ def plan(
 
         talk.note(hub_text(cost))
     github.summarize(plan_markdown(made))
-    github.set_outputs({"changes": not made.is_empty, "refused": len(made.refused), "digest": made.digest})
+    stuck = {"refused": len(made.refused), "blocked": made.count(Action.BLOCKED)}
+    github.set_outputs({"changes": not made.is_empty, **stuck, "digest": made.digest})
     if made.refused:
         raise typer.Exit(Incompatible.exit_code)
     if made.barred:
         raise typer.Exit(SigningError.exit_code)
+    refuse_blocked(made, observed, so="a rollout would refuse")
     refuse_unready(session, made, desired)
-    if not made.is_empty:
+    if made.count(Action.NOTHING) < sum(1 for _ in made.steps):
         raise typer.Exit(1)
 
 

@@ -34,6 +34,26 @@ def test_a_refused_board_stops_everything_before_it_starts(fleetctl: Fleetctl) -
     assert "3 install" in fleetctl("plan").out
 
 
+@pytest.mark.parametrize(
+    ("fault", "status", "why"),
+    [
+        ("{refused: true}", 31, "karnak-01: simulated: the host key is not known; a rollout would refuse"),
+        ("{fail_stage: observe}", 30, "simulated: this board fails at observe; a rollout would refuse"),
+        ("{unreachable: true}", 1, ""),
+    ],
+)
+def test_a_plan_is_not_green_while_a_board_is_out_of_reach(
+    fleetctl: Fleetctl, fault: str, status: int, why: str
+) -> None:
+    """Though nothing else would change: it ends as the rollout would, or as `status` where that defers."""
+    fleetctl("rollout", "--yes")
+    said = fleetctl("plan", "--faults", faults(karnak_01=fault))
+
+    assert status == said.status
+    assert why in said.err
+    assert "2 boards already do what git says; 1 board " in said.out
+
+
 def test_a_rehearsal_with_a_board_that_is_none_is_refused(fleetctl: Fleetctl) -> None:
     """Exit 10 with the board that was meant, and nothing is rolled out; boards outside of --on are known."""
     said = fleetctl("rollout", "--yes", "--faults", faults(karnak_1="{unreachable: true}"))
