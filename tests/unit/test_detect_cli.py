@@ -119,7 +119,7 @@ def test_the_table_is_whole_pixels(tmp_path: Path, photo: Path, capsys: pytest.C
     ("name", "content", "message"),
     [
         ("wall.png", b"not a photo", "is not a readable PNG or JPEG"),
-        ("wall.png", None, "is not a readable PNG or JPEG"),
+        ("wall.png", None, "wall.png cannot be read: No such file or directory"),
         ("marks/model.tflite", None, "cannot be read"),
         ("marks/model.tflite", b"TFL3", "cannot be run"),
         (
@@ -154,13 +154,14 @@ def test_says_what_is_wrong(
     content: bytes | None,
     message: str,
 ) -> None:
-    """One clear error, nothing on stdout, and no picture."""
+    """One clear error, nothing on stdout, and no picture; what is not there is a mistake of usage."""
     folder = artifact(tmp_path / "marks", marks_contract())
     (tmp_path / name).unlink()
     if content is not None:
         (tmp_path / name).write_bytes(content)
     out = tmp_path / "boxes.png"
-    assert main(["models", "detect", str(photo), "--artifact", str(folder), "--out", str(out)]) != 0
+    status = main(["models", "detect", str(photo), "--artifact", str(folder), "--out", str(out)])
+    assert (2 if content is None else 20) == status
     said = capsys.readouterr()
     assert (said.out, "Traceback" in said.err, out.exists()) == ("", False, False)
     assert message in " ".join(said.err.split())

@@ -129,14 +129,14 @@ def test_a_model_not_compiled_is_told_apart(partly: Path, capsys: pytest.Capture
 def test_what_is_no_model_is_one_clear_error(
     verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No traceback, whatever the file, and the error begins with its name."""
+    """No traceback, whatever the file, and the error begins with its name; one that is not there is usage."""
     file, cut, nothing = (tmp_path / f"{name}.tflite" for name in ("photo", "cut", "nothing"))
     file.write_bytes(b"\x89PNG\r\n\x1a\n" * 10)
     cut.write_bytes(compiled_model(min_runtime=14, cached=b"")[:40])
 
     said = {}
     for path in (file, cut, nothing):
-        assert 20 == main(["models", verb, str(path)])
+        assert (2 if path is nothing else 20) == main(["models", verb, str(path)])
         said[path] = capsys.readouterr().err.splitlines()[0]
     assert {
         file: f"error: {file}: not a TFLite model: it does not say TFL3 where every .tflite file does",

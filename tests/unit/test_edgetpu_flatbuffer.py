@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny_tflite import Net, encode
 
-from fleetctl.errors import BuildError
+from fleetctl.errors import BuildError, UsageError
 from fleetctl.models.edgetpu.flatbuffer import operations, read, read_file
 from fleetctl.models.edgetpu.graph import Graph, Operation
 
@@ -127,7 +127,7 @@ def test_only_plain_files_of_a_model_s_size_are_opened(tmp_path: Path) -> None:
     with large.open("wb") as file:
         file.truncate(600 * 2**20)
 
-    with pytest.raises(BuildError, match="there is no such file"):
+    with pytest.raises(UsageError, match="there is no such file"):
         read_file(tmp_path)
     with pytest.raises(BuildError, match="over 512 MiB"):
         read_file(large)

@@ -84,7 +84,7 @@ def test_tables_end_with_the_whole(
     [
         ("tyo", "int8", "new", 2, "the manifest has no model 'tyo'"),
         ("toy", "float32", "new", 11, "has no variant float32"),
-        ("toy", "int8", "gone", 20, "gone is not a folder of photos"),
+        ("toy", "int8", "gone", 2, "gone cannot be read: No such file or directory"),
     ],
 )
 def test_what_is_not_there_is_named(

@@ -114,6 +114,14 @@ def test_a_picture_is_named_as_what_it_is(
     assert "" == said.out
 
 
+def test_a_folder_that_is_not_there_is_bad_usage(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is the option that is wrong, and no dataset of the manifest."""
+    assert 2 == run("toy", "--data", tmp_path / "gone", "-f", built)
+    assert "hint: give a folder of photos with --data\n" in capsys.readouterr().err
+
+
 def test_a_misspelt_label_is_not_compared_by(
     built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetctl.cli.bars import Bars
-from fleetctl.cli.models.given import demand_png, demand_reader, write_result
+from fleetctl.cli.models.given import demand_photos, demand_png, demand_reader, write_result
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def compare(
     from fleetctl.project import Project
 
     demand_png(plot)
+    if data is not None:
+        demand_photos(data)
     fleet = load(file)
     if model not in fleet.models:
         raise UsageError(f"the manifest has no model {model!r}", hint=f"it has {', '.join(fleet.models)}")

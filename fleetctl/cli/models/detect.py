@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleetctl.cli.models.given import demand_png, finite, write_result
+from fleetctl.cli.models.given import demand_photo, demand_png, finite, write_result
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 from fleetctl.manifest.schema import VariantName
 
@@ -49,6 +49,7 @@ def detect(
     from fleetctl.report.console import talk
     from fleetctl.report.units import plural
 
+    demand_photo(image)
     _demand_apart(out, image)
     contract, tflite = _from_folder(artifact) if artifact else _built(file, model, variant)
     with naming(artifact or f"{contract.model}/{contract.variant}"):

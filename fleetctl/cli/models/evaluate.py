@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleetctl.cli.models.given import demand_reader, finite
+from fleetctl.cli.models.given import demand_photos, demand_reader, finite
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 from fleetctl.manifest.schema import VariantName
 
@@ -41,6 +41,7 @@ def evaluate(
     from fleetctl.project import Project
     from fleetctl.report.console import talk
 
+    demand_photos(data)
     fleet = load(file)
     if model not in fleet.models:
         raise UsageError(f"the manifest has no model {model!r}", hint=f"it has {', '.join(fleet.models)}")

@@ -1,6 +1,7 @@
 """What verbs about models are given: numbers, files to write, and models of a kind that they are for."""
 
 import math
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,25 @@ def demand_reader(model: "Model", what: str) -> None:
             hint=f"`fleetctl models detect PHOTO --model {model.name}` shows what it finds, and its card in "
             f"model_artifacts/{model.name} how much of what is there",
         )
+
+
+def demand_photo(path: Path) -> None:
+    """Raise `UsageError` where there is no such file, or nobody may look; a pipe would be waited for."""
+    if not stat.S_ISREG(_mode(path, hint := "give a photo of a wall")):
+        raise UsageError(f"{path} is not a file", hint=hint)
+
+
+def demand_photos(folder: Path) -> None:
+    """Raise `UsageError` where there is no such folder, or nobody may look."""
+    if not stat.S_ISDIR(_mode(folder, hint := "give a folder of photos with --data")):
+        raise UsageError(f"{folder} is not a folder of photos", hint=hint)
+
+
+def _mode(path: Path, hint: str) -> int:
+    try:
+        return path.stat().st_mode
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", hint=hint) from None
 
 
 def demand_png(path: Path | None) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from fleetctl.errors import BuildError, ToolchainMissing
+from fleetctl.errors import BuildError, ToolchainMissing, UsageError
 from fleetctl.models import build_tools
 from fleetctl.models.edgetpu.graph import ABSENT, Graph, Operation, Tensor
 
@@ -51,19 +51,21 @@ class ModelFile(Struct, frozen=True):
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a model file.
+    """The bytes of a model file that the command line names.
 
     Raises:
-        BuildError: it cannot be read, or is no plain file of a size that a model has.
+        UsageError: there is no such file, or none that may be read.
+        BuildError: it is of no size that a model has.
     """
+    hint = "give the path of a .tflite file"
     try:
         if not path.is_file():
-            raise BuildError(f"{path}: there is no such file", hint="give the path of a .tflite file")
+            raise UsageError(f"{path}: there is no such file", hint=hint)
         if path.stat().st_size > MAX_SIZE:
             raise BuildError(f"{path}: it is over {MAX_SIZE // 2**20} MiB, too large for a model")
         return path.read_bytes()
     except OSError as error:
-        raise BuildError(f"{path}: it cannot be read: {error.strerror}") from error
+        raise UsageError(f"{path}: it cannot be read: {error.strerror}", hint=hint) from error
 
 
 @contextlib.contextmanager
