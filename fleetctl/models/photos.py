@@ -28,7 +28,7 @@ BROKEN = (
     *(ArithmeticError, AssertionError, struct.error, zlib.error),
 )
 _FOR_BOARDS = "convert it to a PNG with 8 bits a channel that is not interlaced"
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def read(folder: Path, *, progress: Progress = silent) -> Samples:
@@ -85,10 +85,10 @@ def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     with path.open("rb") as stream:
-        start = stream.read(len(_SIGNATURE))
+        start = stream.read(len(SIGNATURE))
     if not start:
         return "it is empty"
-    if start != _SIGNATURE:
+    if start != SIGNATURE:
         return "it is a file of another kind"
     if "cannot identify" in str(error):
         return "its header is damaged"

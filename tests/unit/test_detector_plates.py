@@ -1,7 +1,11 @@
 """Plates and their boxes are read whole, or refused with the line that is wrong."""
 
+import io
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,15 +37,12 @@ def test_reads_boxes_of_the_photo_that_a_plate_names(tmp_path: Path) -> None:
     assert not found["3"].complete
 
 
-@pytest.mark.parametrize("name", ["turned3.jpg", "turned3.png", "deep3.png"])
+@pytest.mark.parametrize("name", ["turned3.jpg", "turned3.png"])
 def test_a_plate_is_what_detect_sees_of_its_photo(tmp_path: Path, name: str) -> None:
-    """Turned by the EXIF of a JPEG and not by that of a PNG, of 8 bits or 16: the boxes are of that."""
+    """Turned by the EXIF of a JPEG and not by that of a PNG: the boxes are of that."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    grey = np.full(
-        (40, 60), 180 if "turned" in name else 180 << 8, np.uint8 if "turned" in name else np.uint16
-    )
-    Image.fromarray(grey).save(tmp_path / name, exif=exif)
+    Image.fromarray(np.full((40, 60), 180, np.uint8)).save(tmp_path / name, exif=exif)
     (tmp_path / "boxes.csv").write_text(HEADER + "a,3,G17,1,2,30,35,1\n")
 
     plate = plates.read(tmp_path)["3"].image
@@ -93,8 +94,45 @@ def test_refuses_bytes_that_are_no_text(tmp_path: Path) -> None:
         plates.read(tmp_path)
 
 
+def deep() -> bytes:
+    return png(Image.fromarray(np.full((40, 60), 180 << 8, np.uint16)))
+
+
+def of_two_colours() -> bytes:
+    return png(Image.new("1", (60, 40)))
+
+
+def animated() -> bytes:
+    first, second = Image.new("L", (60, 40)), Image.new("L", (60, 40), 9)
+    return png(first, save_all=True, append_images=[second])
+
+
+def huge() -> bytes:
+    return png(Image.new("L", (4200, 4200)))
+
+
+def png(image: Image.Image, **settings: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG", **settings)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", ["3.png", "3.jpg"])
+@pytest.mark.parametrize("turned_away", [deep, of_two_colours, animated, huge])
+def test_a_plate_that_no_board_reads_is_refused(
+    tmp_path: Path, turned_away: Callable[[], bytes], name: str
+) -> None:
+    """As a photo of the reader's is, with its name and what to do, whatever it is called."""
+    (tmp_path / name).write_bytes(turned_away())
+    (tmp_path / "boxes.csv").write_text(HEADER + "a,3,G17,1,2,30,35,1\n")
+
+    with pytest.raises(BuildError, match=re.escape(f"{tmp_path / name} ")) as refused:
+        plates.read(tmp_path)
+    assert refused.value.hint
+
+
 def test_sixteen_bits_of_grey_keep_their_upper_half(tmp_path: Path) -> None:
-    """A scanner's PNG is not clipped to white."""
+    """To show what is on a scanner's PNG, `models detect` does not clip it to white."""
     Image.fromarray(np.full((4, 6), 0x8040, np.uint16)).save(tmp_path / "deep.png")
     assert pictures.read(tmp_path / "deep.png").tolist() == [[[0x80] * 3] * 6] * 4
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetctl.errors import BuildError
-from fleetctl.models import build_tools
+from fleetctl.models import build_tools, photos
 from fleetctl.models.photos import BROKEN, on_white
 from fleetctl.models.samples import Grey
 
@@ -50,14 +50,25 @@ def read(path: Path) -> NDArray[np.uint8]:
 
 
 def read_grey(path: Path) -> Grey:
-    """A photo as uint8 (H, W), by the luma that boards use.
+    """A photo to learn from as uint8 (H, W), by the luma that boards use.
 
     Raises:
-        BuildError: as `read`.
+        BuildError: as `read`, or a PNG of a kind that boards turn away.
     """
     from fleetctl.device.preprocess import to_grey
 
-    return to_grey(read(path))
+    return photos.decode(path) if _is_png(path) else to_grey(read(path))
+
+
+def _is_png(path: Path) -> bool:
+    """Whatever its name says; of what cannot be opened, the one who reads it says why."""
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
+        with path.open("rb") as stream:
+            return stream.read(len(photos.SIGNATURE)) == photos.SIGNATURE
+    except OSError:
+        return False
 
 
 def _turned(image: Any) -> Any:
