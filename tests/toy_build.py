@@ -57,6 +57,7 @@ class ToyStages:
 
     wrong: Mapping[VariantName, Mapping[str, int]] = field(default_factory=dict)
     failing: Collection[VariantName] = ()
+    each: int = EACH
     asked: list[str] = field(default_factory=list)
 
     def toolchain(self, model: Model) -> Mapping[str, str]:
@@ -65,7 +66,7 @@ class ToyStages:
 
     def load(self, model: Model, *, base: Path, cache: Path, progress: Progress) -> Split:
         self.asked.append("load")
-        samples = [(sign, number) for sign in SIGNS for number in range(EACH)]
+        samples = [(sign, number) for sign in SIGNS for number in range(self.each)]
         images = [np.full((6, 4), 10 * number, np.uint8) for _, number in samples]
         evaluation = Samples(images, [s for s, _ in samples], [f"{s}-{n}" for s, n in samples])
         return Split(replace(evaluation, images=[image + 1 for image in images]), evaluation)

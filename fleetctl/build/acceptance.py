@@ -5,9 +5,28 @@ Pure, and fed from the metrics in the lock: a changed gate is judged again witho
 
 from collections.abc import Iterator, Mapping
 
+from fleetctl.errors import GateRefused
 from fleetctl.lockfile import Metrics
-from fleetctl.manifest.schema import Gates, VariantName
-from fleetctl.models.drops import MIN_CLASS_SAMPLES
+from fleetctl.manifest.buildable import MIN_CLASS_SAMPLES
+from fleetctl.manifest.schema import Gates, Model, VariantName
+
+_TOO_FEW = f"max_class_drop cannot be judged: no sign has {MIN_CLASS_SAMPLES} evaluation samples"
+
+
+def demand_judgeable(model: Model, evaluation: Mapping[str, int]) -> None:
+    """Refuse, before anything is trained, data by which a gate could only refuse whatever is built.
+
+    `evaluation` says how many evaluation samples each sign has.
+
+    Raises:
+        GateRefused: no sign has enough.
+    """
+    most = max(evaluation.values(), default=0)
+    if model.gates.max_class_drop is not None and most < MIN_CLASS_SAMPLES:
+        raise GateRefused(
+            f"the gates would refuse whatever is built: {model.name}: {_TOO_FEW}, but at most {most}",
+            hint="give more to evaluate on, or leave `gates.max_class_drop` out",
+        )
 
 
 def refusals(variant: VariantName, metrics: Metrics, gates: Gates) -> tuple[str, ...]:
@@ -74,7 +93,7 @@ def _refusals(variant: VariantName, metrics: Metrics, gates: Gates) -> Iterator[
 def _class_drop(metrics: Metrics, most: float) -> Iterator[str]:
     worst = metrics.worst_class
     if worst is None:
-        yield f"max_class_drop cannot be judged: no sign has {MIN_CLASS_SAMPLES} evaluation samples"
+        yield _TOO_FEW
     elif worst.drop > most:
         value, limit = _apart(worst.drop, most)
         yield f"sign {worst.label} is read {value} points worse than by float32, over max_class_drop {limit}"

@@ -12,14 +12,15 @@ from msgspec.structs import replace
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef, Contract
 from fleetctl.build import drawn_from, trained_record
+from fleetctl.build.acceptance import demand_judgeable
 from fleetctl.build.cards import MEASUREMENTS
 from fleetctl.build.inputs import demand_unchanged
 from fleetctl.build.stages import Converted, as_it_is, for_edge_tpu, toolchain
 from fleetctl.lockfile import ClassDrop, LockedModel, LockedVariant, Metrics
+from fleetctl.manifest.buildable import MIN_CLASS_SAMPLES
 from fleetctl.manifest.schema import Model, VariantName
 from fleetctl.models.card import record
 from fleetctl.models.card.record import Counts, Data, Measurements, VariantRecord
-from fleetctl.models.drops import MIN_CLASS_SAMPLES
 from fleetctl.models.gardiner import UNKNOWN
 from fleetctl.models.golden import tolerance_floor
 from fleetctl.models.npy import npy
@@ -89,10 +90,12 @@ class DetectorWorkshop:
 
         Raises:
             BuildError: a stage could not do its part, or the data are no longer those that `inputs` names.
+            GateRefused: a gate could not be judged by these data.
         """
         tools = self.stages.toolchain(model)
         scenes = self.stages.load(model, base=base, cache=cache, progress=self.progress)
         demand_unchanged(model, inputs, base=base, cache=cache)
+        demand_judgeable(model, _boxes(scenes.evaluation))
         trained = self._trained(model, scenes)
         built = dict(self._variants(model, trained, scenes))
         locked, records = {}, {}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef, Contract
 from fleetctl.build import drawn_from, trained_record
+from fleetctl.build.acceptance import demand_judgeable
 from fleetctl.build.cards import MEASUREMENTS
 from fleetctl.build.inputs import demand_unchanged
 from fleetctl.build.stages import Converted, Measured, ModelStages, Stages
@@ -64,10 +65,12 @@ class Workshop:
 
         Raises:
             BuildError: a stage could not do its part, or the data are no longer those that `inputs` names.
+            GateRefused: a gate could not be judged by these data.
         """
         tools = self.stages.toolchain(model)
         split = self.stages.load(model, base=base, cache=cache, progress=self.progress)
         demand_unchanged(model, inputs, base=base, cache=cache)
+        demand_judgeable(model, split.evaluation.counts)
         trained = self._trained(model, split)
         made = {variant.value: each for variant, each in self._variants(model, trained, split)}
         self._keep(inputs, trained, split, made)

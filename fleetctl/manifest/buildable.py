@@ -25,8 +25,10 @@ BUILDABLE = {
     # A detector's training makes its own batches, which quantization-aware training would have to share.
     Task.DETECTION: tuple(variant for variant in VariantName if variant is not VariantName.INT8_QAT),
 }
+MIN_CLASS_SAMPLES = 10  # of evaluation, by which one sign is judged: of fewer, one is over ten points
 TILE_OVERLAP = 112  # pixels that neighbouring tiles share: a whole sign lies in one of them
 
+_FEWEST_TO_JUDGE = 48  # samples of a sign: the fewest of which enough are kept out
 _SMALLEST_TILE = 2 * TILE_OVERLAP  # pixels: neighbouring tiles share at most half a side
 _MULTIPLE = 32  # pixels of a tile: cells are counted without remainders
 _SMALLEST = 32  # pixels: the networks halve their input five times
@@ -57,6 +59,12 @@ def obstacles(model: Model) -> Iterator[Obstacle]:
         yield from _of_a_reader(model)
     yield from _of_a_dataset(model.dataset)
     yield from _of_variants(model)
+    yield from _of_gates(model)
+
+
+def kept_out(samples: int, fraction: float = 0.2) -> int:
+    """How many of a sign's samples are evaluated on, where no others are given: some, and not all."""
+    return min(samples - 1, max(1, round(fraction * samples)))
 
 
 def _of_a_dataset(dataset: Dataset) -> Iterator[Obstacle]:
@@ -83,12 +91,25 @@ def _of_variants(model: Model) -> Iterator[Obstacle]:
     if unknown:
         what = f"the variant {', '.join(unknown)} of a {model.task} model cannot be built"
         yield Obstacle("variants", what, f"use one of {', '.join(buildable)}")
+
+
+def _of_gates(model: Model) -> Iterator[Obstacle]:
+    """Gates that could not fail, or not be passed."""
     if model.gates.min_tpu_ops is not None and VariantName.EDGETPU not in model.variants:
         yield Obstacle(
             "gates.min_tpu_ops",
             "a gate for the variant edgetpu, which is not among the `variants`",
             "add edgetpu to `variants`, or leave the gate out",
         )
+    if model.gates.max_class_drop is not None and isinstance(model.dataset, RenderedDataset):
+        each = model.dataset.samples_per_sign
+        if each > 1 and kept_out(each) < MIN_CLASS_SAMPLES:
+            yield Obstacle(
+                "gates.max_class_drop",
+                f"of {each} samples a sign {kept_out(each)} are evaluated on, and no sign is judged by fewer "
+                f"than {MIN_CLASS_SAMPLES}",
+                f"draw {_FEWEST_TO_JUDGE} `samples_per_sign`, or leave the gate out",
+            )
 
 
 def _of_a_reader(model: Model) -> Iterator[Obstacle]:

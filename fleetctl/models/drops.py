@@ -3,12 +3,10 @@
 from typing import TYPE_CHECKING
 
 from fleetctl.lockfile import ClassDrop
+from fleetctl.manifest.buildable import MIN_CLASS_SAMPLES
 
 if TYPE_CHECKING:
-    from fleetctl.models.evaluate import Evaluation  # imports numpy; the gates need only the number below
-
-MIN_CLASS_SAMPLES = 10
-"""Signs with fewer evaluation samples have no say: one photo would be over ten points."""
+    from fleetctl.models.evaluate import Evaluation
 
 
 def worst_class(evaluation: "Evaluation", reference: "Evaluation") -> ClassDrop | None:

@@ -7,6 +7,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from fleetctl.manifest.buildable import kept_out
 from fleetctl.store import sha256
 
 Grey = NDArray[np.uint8]
@@ -75,10 +76,10 @@ def stratified(samples: Samples, *, seed: int, fraction: float = 0.2) -> Split:
     by_label: dict[str, list[int]] = {}
     for index in sorted(range(len(samples)), key=samples.names.__getitem__):
         by_label.setdefault(samples.labels[index], []).append(index)
-    kept_out: set[int] = set()
+    unseen: set[int] = set()
     for label in sorted(by_label):
         members = by_label[label]
-        count = min(len(members) - 1, max(1, round(fraction * len(members))))
-        kept_out.update(int(i) for i in rng.choice(members, count, replace=False))
-    train = [i for i in range(len(samples)) if i not in kept_out]
-    return Split(samples.pick(train), samples.pick(sorted(kept_out)))
+        count = kept_out(len(members), fraction)
+        unseen.update(int(i) for i in rng.choice(members, count, replace=False))
+    train = [i for i in range(len(samples)) if i not in unseen]
+    return Split(samples.pick(train), samples.pick(sorted(unseen)))

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from fleetctl.artifact import Contract, GoldenDetection, Tensor
 from fleetctl.build.detector_workshop import DetectorWorkshop
 from fleetctl.build.inputs import inputs_of
 from fleetctl.build.stages import Converted
-from fleetctl.errors import BuildError
+from fleetctl.errors import BuildError, GateRefused
 from fleetctl.lockfile import LockedModel
 from fleetctl.manifest.schema import (
     Architecture,
     ArchitectureName,
+    Gates,
     Model,
     Smoke,
     Task,
@@ -183,5 +185,18 @@ def test_other_data_than_the_digest_names_are_refused(tmp_path: Path, stages: To
 
     with pytest.raises(BuildError, match="model finder: the photos changed while they were read"):
         workshop.make(MODEL, "b" * 64, base=tmp_path, cache=tmp_path)
+
+    assert [] == stages.asked
+
+
+def test_a_gate_that_no_boxes_could_pass_is_told_before_training(
+    tmp_path: Path, stages: ToyDetectorStages
+) -> None:
+    """The held-out plate has one box of a sign, and no sign is judged by so few."""
+    model = replace(MODEL, gates=Gates(max_class_drop=0.1))
+    workshop = DetectorWorkshop(BlobStore(tmp_path / "store"), tmp_path / ("a" * 64), silent, stages)
+
+    with pytest.raises(GateRefused, match=r"finder: max_class_drop cannot be judged: .* but at most 1"):
+        workshop.make(model, inputs(tmp_path), base=tmp_path, cache=tmp_path)
 
     assert [] == stages.asked

@@ -44,6 +44,19 @@ def test_a_refused_model_is_judged_again_without_building(tmp_path: Path) -> Non
     assert locked_toy(project).variants["int8"].metrics.top1 == 0.833333
 
 
+def test_a_gate_that_no_photos_could_pass_is_told_before_training(tmp_path: Path) -> None:
+    """Minutes of training would end in that very refusal: what is there to judge by is known before."""
+    fleet, project = toy_fleet(tmp_path, toy_model(gates=Gates(max_class_drop=0.1)))
+    stages = ToyStages(each=9)
+
+    with pytest.raises(GateRefused, match="no sign has 10 evaluation samples, but at most 9") as refused:
+        build(fleet, project, stages=stages)
+
+    assert ["toolchain", "load"] == stages.asked
+    assert "leave `gates.max_class_drop` out" in refused.value.hint
+    build(fleet, project, stages=ToyStages(each=10))
+
+
 def test_one_refused_model_keeps_all_out_of_the_lock(tmp_path: Path) -> None:
     """Either every model asked for passes, or the lock stays as it was."""
     strict = replace(toy_model(gates=Gates(max_size=3)), name="strict")
