@@ -194,7 +194,9 @@ def sealed_by(signing: Signing | None, observed: Mapping[str, Observed]) -> Call
 
 def holding_of(seen: Observed) -> Holding | None:
     """What a board has, if it answered."""
-    return Holding(seen.current, seen.files) if seen.time and seen.reach is Reach.REACHED else None
+    if not seen.time or seen.reach is not Reach.REACHED:
+        return None
+    return Holding(seen.current, seen.files, seen.spare, seen.begun)
 
 
 def desired_orders(

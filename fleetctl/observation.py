@@ -15,6 +15,7 @@ from fleetctl.device.trust import is_serial
 from fleetctl.signing.signing import BoardTrust
 
 _ALTERED = 1000  # files that a board says were altered; more are not listened to
+_BLOBS = 100  # large ones that a board says it has; more are not listened to
 _HUGE = 1e15  # no honest figure of a board is larger, whatever it counts
 _KEYS = 100  # that a board may trust; what it says beyond is not listened to
 _RUNTIME_VERSION = re.compile(r"RuntimeVersion\(([0-9]{1,4})\)")  # what libedgetpu says of itself
@@ -70,6 +71,8 @@ class Observed(Struct, frozen=True):
     repaired: bool = False  # its files or its interpreter are others than those it was started with
     foreign: bool = False
     files: Mapping[str, str] = field(default_factory=dict)  # path in the release -> sha256
+    spare: tuple[str, ...] = ()  # digests of large blobs that lie there besides, as it says
+    begun: Mapping[str, int] = field(default_factory=dict)  # bytes by digest of what came before a line broke
     altered: Mapping[str, Alteration] = field(default_factory=dict)  # by path in the release
     units: Mapping[str, Alteration] = field(default_factory=dict)  # by path on the board
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -98,6 +101,8 @@ class Observed(Struct, frozen=True):
             repaired=data.get("repaired") is True,
             foreign=data.get("foreign") is True,
             files=_file_digests(data.get("files")),
+            spare=_digests(data.get("spare")),
+            begun=_sizes(data.get("begun")),
             altered=_alterations(data.get("altered")),
             units=_alterations(data.get("units")),
             config=_mapping(data.get("config")),
@@ -162,6 +167,16 @@ def _digest(value: object) -> str | None:
 def _file_digests(value: object) -> dict[str, str]:
     found = ((path, _digest(_mapping(ref).get("sha256"))) for path, ref in _mapping(value).items())
     return {path: digest for path, digest in found if digest}
+
+
+def _digests(value: object) -> tuple[str, ...]:
+    said = value[:_BLOBS] if isinstance(value, list) else []
+    return tuple(filter(None, map(_digest, said)))
+
+
+def _sizes(value: object) -> dict[str, int]:
+    said = list(_mapping(value).items())[:_BLOBS]
+    return {name: size for name, size in said if _digest(name) and type(size) is int and size > 0}
 
 
 def _alterations(value: object) -> dict[str, Alteration]:

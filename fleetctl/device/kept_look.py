@@ -68,7 +68,9 @@ def ground(board: Board, python: str, unit: Optional[str], unit_folder: str, sla
     state = ("good", "receipt.json", "pending.json", "adopted.json", "serial", "repaired")
     places = [
         *(board.root, board.current_link, *map(board.in_state, state)),
-        *(board.trust, *(os.path.join(board.trust, name) for name in names(board.trust))),
+        *_with_files(board.trust),
+        *_with_files(board.begun),
+        board.blobs,
         *(drop_in_folders(unit, unit_folder) if unit else ()),
         *places_of(python),
     ]
@@ -128,6 +130,10 @@ def _script(board: Board, stands: Ground, hashed: Mapping[str, str], key: str, r
     for name, paths in (("places", stands.places), ("files", hashed)):
         lines.append("%s=(%s)" % (name, " ".join(map(quote, paths))))
     return "\n".join(lines) + _SAY_AGAIN
+
+
+def _with_files(folder: str) -> List[str]:
+    return [folder, *(os.path.join(folder, name) for name in names(folder))]
 
 
 def devices_of(slash: str) -> str:

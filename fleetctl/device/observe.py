@@ -6,6 +6,8 @@ import os
 from typing import Any, Dict, Mapping, Optional
 
 from .alterations import alterations
+from .begun import begun
+from .blobs import spare_blobs
 from .call import Call
 from .clock import utc
 from .files import Json, sha256_file, to_json
@@ -74,6 +76,8 @@ def look(call: Call, current: Optional[str], wanted: Mapping[str, FileRef], pyth
         "repaired": is_proof_demanded(board),
         "foreign": bool(foreign_names(board)),
         "files": files,
+        "spare": spare_blobs(board, {ref.sha256 for ref in wanted.values()}),
+        "begun": begun(board),
         "altered": altered,
         "units": units,
         "config": config if len(to_json(config)) <= CONFIG_LIMIT else None,

@@ -46,6 +46,13 @@ class Holding(Struct, frozen=True):
 
     release: str | None  # that it runs
     files: Mapping[str, str]  # of that release, as they are on the board: sha256 by path
+    spare: tuple[str, ...] = ()  # digests of large blobs besides, as it says: nobody hashed them
+    begun: Mapping[str, int] = field(default_factory=dict)  # bytes by digest of what came before a line broke
+
+    @property
+    def blobs(self) -> frozenset[str]:
+        """Digests of what need not be sent, as far as anybody knows."""
+        return frozenset(self.files.values()).union(self.spare)
 
 
 class Order(Struct, frozen=True):

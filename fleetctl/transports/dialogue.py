@@ -2,8 +2,8 @@
 
     missing -> activate -> judge here -> confirm, or revert
 
-A board that was looked at before is not asked what it lacks, unless much would be sent in vain. A blob that
-replaces one that it has is sent as what is other in it, and one of which a part came before, as the rest.
+A board that was looked at before is not asked what it lacks: it said what it has. A blob that replaces one
+of those is sent as what is other in it, and one of which a part came before, as the rest.
 The evidence is judged on this side against the contract that was sent, never against one the board shows.
 Confirming follows at once: a board waits only `confirm_timeout` before it goes back by itself.
 """
@@ -24,7 +24,6 @@ from fleetctl.transports.orders import Goal, Preparation, Work
 from fleetctl.transports.parcel import Lacking, Member, common_blobs, deltas_of, is_plain, plain, thrifty
 from fleetctl.transports.wire import BoardFault, BoardSaidNo, deflate_members
 
-_WORTH_ASKING = 1 << 20  # bytes to send; part of them may have come before a line broke
 _HAS_LESS = ("missing-blobs", "unknown-base")
 
 
@@ -77,8 +76,8 @@ def release_to(order: Order, ask: Ask) -> dict[str, Any]:
         BuildError: a blob of the release is absent here, or altered.
     """
     blobs, deltas = BlobStore(order.blobs), deltas_of(order)
-    presumed = presumably_missing(order, deltas)
-    lacking = Lacking(presumed) if presumed is not None else _lacking(order.release, deltas, ask)
+    presumed = presumably_lacking(order)
+    lacking = presumed or _lacking(order.release, deltas, ask)
     members = thrifty(blobs, lacking, deltas)
     try:
         return _send(order, ask, members, short=presumed is not None)
@@ -94,14 +93,12 @@ def foresee(orders: Iterable[Order]) -> None:
     deflate_members(_tar(common_blobs(orders)))
 
 
-def presumably_missing(order: Order, deltas: Mapping[str, Delta]) -> list[str] | None:
-    """The blobs that a board lacks, by what was seen of it; None where it had better be asked."""
+def presumably_lacking(order: Order) -> Lacking | None:
+    """What a board lacks, by what was seen of it; None where nobody has looked."""
     if order.holding is None:
         return None
-    seen = set(order.holding.files.values())
-    absent = {ref.sha256: ref.size for ref in order.release.files.values() if ref.sha256 not in seen}
-    sent = (len(deltas[blob].data) if blob in deltas else size for blob, size in absent.items())
-    return sorted(absent) if sum(sent) <= _WORTH_ASKING else None
+    wanted = {ref.sha256 for ref in order.release.files.values()}
+    return Lacking(wanted - order.holding.blobs, begun=order.holding.begun)
 
 
 def _send(order: Order, ask: Ask, members: Sequence[Member], *, short: bool = False) -> dict[str, Any]:

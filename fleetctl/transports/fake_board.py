@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fleetctl.device.begun import WORTH_KEEPING
 from fleetctl.device.bundle import Part
 from fleetctl.device.delta import patched, size_made
 from fleetctl.device.judge import FAILED
@@ -97,6 +98,8 @@ class FakeBoard:
 
     def _observe(self) -> dict[str, Any]:
         current = self.record.current
+        files = self.record.releases.get(current or "", {})
+        large = [digest for digest, size in self.record.sizes.items() if size >= WORTH_KEEPING]
         return {
             "schema": "fleetctl.observation/v1",
             "current": current,
@@ -105,8 +108,9 @@ class FakeBoard:
             "foreign": False,
             "files": {
                 path: {"sha256": digest, "size": self.record.sizes[digest]}
-                for path, digest in self.record.releases.get(current or "", {}).items()
+                for path, digest in files.items()
             },
+            "spare": sorted(set(large).difference(files.values())),
             "config": self._evidence.document(current, "config/serve.json"),
             "service": {"state": "running", "loaded": self._evidence.loaded()}
             if current

@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 
 from msgspec import Struct, field
 
@@ -22,7 +21,6 @@ from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order
 
 Member = tuple[str, bytes]
-NOTHING_BEGUN: Mapping[str, int] = MappingProxyType({})
 
 
 class Lacking(Struct, frozen=True):
@@ -30,7 +28,7 @@ class Lacking(Struct, frozen=True):
 
     blobs: Collection[str]
     bases: Collection[str] = ()
-    begun: Mapping[str, int] = field(default_factory=lambda: NOTHING_BEGUN)
+    begun: Mapping[str, int] = field(default_factory=dict)
 
 
 def deltas_of(order: Order) -> dict[str, Delta]:
@@ -54,7 +52,7 @@ def common_blobs(orders: Iterable[Order]) -> Iterator[Member]:
         if order.holding is not None:
             patched = {wanted for base, wanted in _changes(order) if has_patch(order.blobs, base, wanted)}
             wanted = {ref.sha256 for ref in order.release.files.values()}
-            absent = wanted - patched - set(order.holding.files.values())
+            absent = wanted - patched - order.holding.blobs
             lacking.update((order.blobs, digest) for digest in absent)
     for (blobs, digest), boards in lacking.items():
         with suppress(BuildError):  # whoever has to send it says what is wrong with it
@@ -67,7 +65,7 @@ def _changes(order: Order) -> Iterator[tuple[str, str]]:
     if order.holding is None:
         return
     seen = order.holding.files
-    held = set(seen.values())
+    held = order.holding.blobs
     for path, ref in order.release.files.items():
         if path in seen and ref.sha256 not in held:
             yield seen[path], ref.sha256

@@ -111,6 +111,7 @@ def test_power_cut_while_a_large_blob_comes(board: TinyBoard, good: TinyRelease,
     assert sorted([name, *config]) == lacks["missing"]
     assert came <= lacks["begun"][name]
     came = lacks["begun"][name]
+    assert board.ask("observe")["begun"] == {name: came}
     rest = bundle({f"{name}/{came}": weights[came:], **config})
     assert board.ask("activate", {**request, "bundle_bytes": len(rest)}, rest)["state"] == "pending"
     assert board.confirm(large)["state"] == "confirmed"

@@ -13,6 +13,7 @@ from tiny_board import bundle
 
 from fleetctl.device.activate import no_checkpoint
 from fleetctl.device.begun import WORTH_KEEPING, append, begun
+from fleetctl.device.blobs import spare_blobs
 from fleetctl.device.board_error import BoardError
 from fleetctl.device.bundle import LimitedReader, ReadAhead, receive_blobs
 from fleetctl.device.delta import MOST
@@ -216,3 +217,12 @@ def test_what_came_before_a_line_fell_silent_is_given_first() -> None:
     assert bytes(4096) == ahead.read(8000)
     with pytest.raises(BoardError, match="nothing of the bundle came"):
         ahead.read(8000)
+
+
+def test_large_blobs_of_releases_before_are_told(board: Board, old: Path) -> None:
+    """What the present release names, and what is as soon sent as asked about, is not."""
+    receive(board, {sha256(OTHER): OTHER})
+    Path(board.blob(sha256(b"small"))).write_bytes(b"small")
+
+    assert sorted([sha256(OLD), sha256(OTHER)]) == spare_blobs(board, set())
+    assert [sha256(OTHER)] == spare_blobs(board, {sha256(OLD)})

@@ -98,6 +98,11 @@ def linked_anew(board: TinyBoard) -> None:
     (board.root / "current").symlink_to(target)
 
 
+def begun(board: TinyBoard) -> None:
+    (board.root / "blobs" / "begun").mkdir(exist_ok=True)
+    (board.root / "blobs" / "begun" / ("a" * 64)).write_bytes(b"part of a model")
+
+
 def trusting(board: TinyBoard) -> None:
     (board.root / "trust").mkdir()
     (board.root / "trust" / "trust.json").write_text(json.dumps({"fleet": "f", "board": "b", "keys": []}))
@@ -110,6 +115,8 @@ CHANGES: dict[str, Callable[[TinyBoard], object]] = {
     "the link": linked_anew,
     "what was confirmed": lambda board: (board.root / "state" / "good").unlink(),
     "something under way": lambda board: (board.root / "state" / "pending.json").write_text("{}"),
+    "a transfer that broke": begun,
+    "a blob gone": lambda board: next((board.root / "blobs" / "sha256").iterdir()).unlink(),
     "keys it trusts": trusting,
     "a stranger's file": lambda board: (board.root / "notes.txt").write_text("mine"),
     "no service": lambda board: board.cut_power(),
