@@ -219,7 +219,8 @@ def test_what_came_before_a_line_fell_silent_is_given_first() -> None:
         ahead.read(8000)
 
 
-def test_large_blobs_of_releases_before_are_told(board: Board, old: Path) -> None:
+@pytest.mark.usefixtures("old")
+def test_large_blobs_of_releases_before_are_told(board: Board) -> None:
     """What the present release names, and what is as soon sent as asked about, is not."""
     receive(board, {sha256(OTHER): OTHER})
     Path(board.blob(sha256(b"small"))).write_bytes(b"small")

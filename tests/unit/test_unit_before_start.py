@@ -1,4 +1,4 @@
-"""What a unit does before it starts the service: the very line of the template, run by a shell as systemd does."""
+"""What a unit does before it starts the service: the line of the template, run by a shell as systemd does."""
 
 import configparser
 import fcntl
