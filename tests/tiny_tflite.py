@@ -59,14 +59,17 @@ class Net:
         return Graph(tuple(self.tensors), tuple(self.operations), tuple(self.inputs), ends)
 
 
-def encode(*graphs: Graph) -> bytes:
-    """The `.tflite` file of one graph, or of several subgraphs. An operation that comes twice is shared."""
+def encode(*graphs: Graph, behind: tuple[int, int] | None = None) -> bytes:
+    """The `.tflite` file of one graph, or of several subgraphs. An operation that comes twice is shared.
+
+    `behind`: where every constant is said to lie in the file, and its size, as in models over 2 GB.
+    """
     builder = flatbuffers.Builder(4096)
     codes = sorted({(op.op, op.version) for graph in graphs for op in graph.operations})
     buffers = [b"", *(bytes(t.data) for graph in graphs for t in graph.tensors if t.constant)]
     numbers = iter(range(1, len(buffers)))
     subgraphs = [_subgraph(builder, graph, codes, numbers) for graph in graphs]
-    packed = [_buffer(builder, data) for data in buffers]
+    packed = [_buffer(builder, data, behind if data else None) for data in buffers]
     opcodes = [_opcode(builder, name, version) for name, version in codes]
     all_codes, all_graphs = _offsets(builder, opcodes), _offsets(builder, subgraphs)
     all_buffers = _offsets(builder, packed)
@@ -168,9 +171,12 @@ def _opcode(builder: flatbuffers.Builder, name: str, version: int) -> int:
     return int(tflite.OperatorCodeEnd(builder))
 
 
-def _buffer(builder: flatbuffers.Builder, data: bytes) -> int:
-    content = builder.CreateByteVector(data) if data else 0
+def _buffer(builder: flatbuffers.Builder, data: bytes, behind: tuple[int, int] | None) -> int:
+    content = builder.CreateByteVector(data) if data and not behind else 0
     tflite.BufferStart(builder)
+    if behind:
+        tflite.BufferAddOffset(builder, behind[0])
+        tflite.BufferAddSize(builder, behind[1])
     if content:
         tflite.BufferAddData(builder, content)
     return int(tflite.BufferEnd(builder))

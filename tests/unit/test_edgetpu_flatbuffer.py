@@ -98,6 +98,29 @@ def test_operations_that_share_one_long_vector_are_refused_at_once() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 
 
+def test_constants_behind_the_flatbuffer_are_read() -> None:
+    """Models over 2 GB keep them there, by offset."""
+    flatbuffer = conv_with_constants_at(16, 4)
+
+    model = read(conv_with_constants_at(len(flatbuffer), 4) + b"abcd").main
+
+    assert b"abcd" == model.tensors[1].data
+
+
+@pytest.mark.parametrize(("start", "size"), [(10**6, 4), (16, 2**63), (2**63, 4)])
+def test_constants_past_the_end_are_refused(start: int, size: int) -> None:
+    """A part of one would pass for the whole, and none at all for something computed."""
+    with pytest.raises(BuildError, match="damaged or cut short"):
+        read(conv_with_constants_at(start, size))
+
+
+def conv_with_constants_at(start: int, size: int) -> bytes:
+    """A convolution whose weights and bias are said to lie there."""
+    net = Net()
+    net.conv(net.input)
+    return encode(net.graph(), behind=(start, size))
+
+
 def test_a_tensor_of_many_dimensions_is_refused() -> None:
     """Their product would be a number of thousands of digits."""
     with pytest.raises(BuildError, match="a tensor of it has 500 dimensions"):

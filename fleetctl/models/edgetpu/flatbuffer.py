@@ -177,9 +177,12 @@ class _Reader:
         if not 0 <= index < self.root.BuffersLength():
             raise IndexError(index)
         buffer = self.root.Buffers(index)
-        if buffer.Offset() > 1:
-            return self.bytes[buffer.Offset() : buffer.Offset() + buffer.Size()]
-        return _view(buffer.DataAsNumpy())
+        start, end = buffer.Offset(), buffer.Offset() + buffer.Size()
+        if start <= 1:
+            return _view(buffer.DataAsNumpy())
+        if end > len(self.bytes):  # a slice would be a part of a constant, or pass for none at all
+            raise IndexError(end)
+        return self.bytes[start:end]
 
     def operation(self, operation: Any, codes: list[tuple[str, int]]) -> Operation:
         op, version = codes[operation.OpcodeIndex()]
