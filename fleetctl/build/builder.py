@@ -19,11 +19,11 @@ from msgspec.structs import replace
 from fleetctl import lockfile
 from fleetctl.artifact import verify_artifact
 from fleetctl.build import drawn_from
+from fleetctl.build.built import finished, finished_file
 from fleetctl.build.cards import bring_card_up_to_date, demand_card, doubts
 from fleetctl.build.golden_size import shrunk
 from fleetctl.build.inputs import cache_folder, model_inputs
 from fleetctl.build.resolve import current_models, demand_acceptance, staleness
-from fleetctl.checked_json import Malformed, parse
 from fleetctl.compatibility.verdict import demand_compatible
 from fleetctl.errors import BuildError, LockStale, UsageError, WriteError
 from fleetctl.lockfile import FleetLock, LockedModel
@@ -35,7 +35,6 @@ from fleetctl.store import BlobStore, Lock, atomic_write, canonical_json, is_out
 if TYPE_CHECKING:
     from fleetctl.build.stages import Stages
 
-_BUILT = "built.json"
 _LOCK = "model_artifacts/fleet.lock"
 _COMPLETED = "what was pending is compiled"
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -89,6 +88,8 @@ def build(
     chosen = choose(fleet, models)
     with _refusals_of_the_system(), Lock(project.state / "build.lock", f"build of {fleet.name}"):
         before = lockfile.read(project.lockfile)
+        if force:
+            _forget(chosen, fleet, project)
         results = [
             _bring_up_to_date(model, before.models.get(model.name), fleet, project, force, progress, stages)
             for model in chosen
@@ -149,6 +150,12 @@ def choose(fleet: Fleet, names: Collection[str]) -> list[Model]:
     return [model for name, model in fleet.models.items() if not names or name in names]
 
 
+def _forget(models: Iterable[Model], fleet: Fleet, project: Project) -> None:
+    """Empty the folders of models' recipes, all before any is built: models may share one."""
+    for recipe in {model_inputs(model, fleet, project)[0] for model in models}:
+        shutil.rmtree(project.state / "build" / recipe, ignore_errors=True)
+
+
 def _bring_up_to_date(
     model: Model,
     locked: LockedModel | None,
@@ -166,14 +173,12 @@ def _bring_up_to_date(
         completed = _completed(model, locked, store)
         current = _trimmed(model, completed or locked)
         return BuiltModel(model.name, current, _COMPLETED if completed else "", recipe=recipe)
-    if force:
-        shutil.rmtree(workdir, ignore_errors=True)
     drawn_from.forget_others(workdir, model.dataset)
-    finished = _finished(workdir, model, inputs, store)
-    if finished is None:
-        finished = _made(model, inputs, fleet, project, workdir, _told_of(model, progress), stages)
-        atomic_write(workdir / _BUILT, canonical_json(lockfile.model_json(finished)))
-    return BuiltModel(model.name, _completed(model, finished, store) or finished, reason, recipe=recipe)
+    made = _made_before(workdir, model, inputs, store)
+    if made is None:
+        made = _made(model, inputs, fleet, project, workdir, _told_of(model, progress), stages)
+        atomic_write(workdir / finished_file(model.name), canonical_json(lockfile.model_json(made)))
+    return BuiltModel(model.name, _completed(model, made, store) or made, reason, recipe=recipe)
 
 
 def _made(
@@ -239,16 +244,12 @@ def _verify(locked: LockedModel, store: BlobStore) -> None:
         verify_artifact(variant.artifact, store)
 
 
-def _finished(workdir: Path, model: Model, inputs: str, store: BlobStore) -> LockedModel | None:
-    """What an earlier build finished from the same inputs, if all of it is still here.
-
-    A record that cannot be read is as good as none: this folder may be lost at any time.
-    """
-    try:
-        built = lockfile.model_from(parse((workdir / _BUILT).read_bytes()), model.name)
-    except (OSError, Malformed):
+def _made_before(workdir: Path, model: Model, inputs: str, store: BlobStore) -> LockedModel | None:
+    """What an earlier build finished from the same inputs, if all of it is still here."""
+    built = finished(workdir, model.name)
+    if built is None or staleness(model, built, inputs) or _fault(model, built, store):
         return None
-    return None if staleness(model, built, inputs) or _fault(model, built, store) else built
+    return built
 
 
 def _merged(fleet: Fleet, before: FleetLock, results: Iterable[BuiltModel]) -> FleetLock:

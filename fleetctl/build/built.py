@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from fleetctl import lockfile
 from fleetctl.artifact import CONTRACT_FILE, MODEL_FILE, Artifact, Contract, verify_artifact
@@ -15,8 +16,12 @@ from fleetctl.manifest.schema import Fleet, Model, VariantName
 from fleetctl.project import Project
 from fleetctl.store import BlobStore
 
-FINISHED = "built.json"
-"""In a recipe's folder of `.fleetctl/build`: what the last build of it finished, before gates judged it."""
+
+def finished_file(model: str) -> str:
+    """In a recipe's folder of `.fleetctl/build`: what the last build of a model finished, before gates judged
+    it. Models that differ in gates or quantization share the folder, and the trained network in it.
+    """
+    return f"{model}.built.json"
 
 
 def built_variants(model: Model, fleet: Fleet, project: Project) -> Mapping[VariantName, Artifact]:
@@ -28,7 +33,7 @@ def built_variants(model: Model, fleet: Fleet, project: Project) -> Mapping[Vari
     recipe, inputs = model_inputs(model, fleet, project)
     candidates = (
         lockfile.read(project.lockfile).models.get(model.name),
-        _finished(project, recipe, model.name),
+        finished(project.state / "build" / recipe, model.name),
     )
     current = [locked for locked in candidates if locked is not None and locked.input_digest == inputs]
     if not current:
@@ -53,9 +58,11 @@ def open_artifact(artifact: Artifact, project: Project) -> tuple[Contract, bytes
     return contract, store.get(artifact.files[MODEL_FILE].sha256)
 
 
-def _finished(project: Project, recipe: str, name: str) -> LockedModel | None:
-    """What was built of a recipe, if that is still here: the folder may be lost at any time."""
+def finished(workdir: Path, model: str) -> LockedModel | None:
+    """What was built of a model in its recipe's folder, if that is still here and can be read: the folder may
+    be lost at any time.
+    """
     try:
-        return lockfile.model_from(parse((project.state / "build" / recipe / FINISHED).read_bytes()), name)
+        return lockfile.model_from(parse((workdir / finished_file(model)).read_bytes()), model)
     except (OSError, Malformed):
         return None

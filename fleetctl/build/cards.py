@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from fleetctl.models.card.record import Measurements
     from fleetctl.models.card.subject import Subject
 
-MEASUREMENTS = "measurements.json"
+
+def measurements_file(model: str) -> str:
+    """What was measured of a model, in its recipe's folder, which other models may share."""
+    return f"{model}.measurements.json"
 
 
 def bring_card_up_to_date(
@@ -39,7 +42,7 @@ def bring_card_up_to_date(
     folder = card_folder(model, project)
     if is_current(folder, model, locked):
         return ""
-    measured = _kept(_measurements(recipe, project), locked)
+    measured = _kept(_measurements(model, recipe, project), locked)
     if measured is None:
         return (
             f"{model.name} has no current card, and what was measured is no longer in .fleetctl: "
@@ -59,7 +62,7 @@ def doubts(model: Model, locked: LockedModel, recipe: str, project: Project) -> 
     """What whoever built a model should know of its measurements; its card has it among the weaknesses."""
     from fleetctl.models.card import weaknesses
 
-    measured = _kept(_measurements(recipe, project), locked)
+    measured = _kept(_measurements(model, recipe, project), locked)
     return tuple(weaknesses.doubts(model, measured, locked.variants)) if measured else ()
 
 
@@ -78,8 +81,8 @@ def card_folder(model: Model, project: Project) -> Path:
     return project.artifacts / model.name
 
 
-def _measurements(recipe: str, project: Project) -> Path:
-    return project.state / "build" / recipe / MEASUREMENTS
+def _measurements(model: Model, recipe: str, project: Project) -> Path:
+    return project.state / "build" / recipe / measurements_file(model.name)
 
 
 def _kept(path: Path, locked: LockedModel) -> "Measurements | None":

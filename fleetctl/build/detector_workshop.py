@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef, Contract
 from fleetctl.build import drawn_from, trained_record
 from fleetctl.build.acceptance import demand_judgeable
-from fleetctl.build.cards import MEASUREMENTS
+from fleetctl.build.cards import measurements_file
 from fleetctl.build.inputs import demand_unchanged
 from fleetctl.build.stages import Converted, as_it_is, for_edge_tpu, toolchain
 from fleetctl.lockfile import ClassDrop, LockedModel, LockedVariant, Metrics
@@ -105,7 +105,7 @@ class DetectorWorkshop:
             if golden is not None:
                 locked[variant.value] = self._locked(model, variant, each, golden, built)
         measured = Measurements(inputs, trained.labels, data_of(scenes), (), records)
-        atomic_write(self.workdir / MEASUREMENTS, record.dumps(measured))
+        atomic_write(self.workdir / measurements_file(model.name), record.dumps(measured))
         return LockedModel(inputs, tools, locked)
 
     def _trained(self, model: Model, scenes: "Scenes") -> "TrainedDetector":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef, Contract
 from fleetctl.build import drawn_from, trained_record
 from fleetctl.build.acceptance import demand_judgeable
-from fleetctl.build.cards import MEASUREMENTS
+from fleetctl.build.cards import measurements_file
 from fleetctl.build.inputs import demand_unchanged
 from fleetctl.build.stages import Converted, Measured, ModelStages, Stages
 from fleetctl.checked_json import Node
@@ -73,10 +73,12 @@ class Workshop:
         demand_judgeable(model, split.evaluation.counts)
         trained = self._trained(model, split)
         made = {variant.value: each for variant, each in self._variants(model, trained, split)}
-        self._keep(inputs, trained, split, made)
+        self._keep(model, inputs, trained, split, made)
         return LockedModel(inputs, tools, {name: each.locked for name, each in made.items() if each.locked})
 
-    def _keep(self, inputs: str, trained: Trained, split: Split, made: Mapping[str, _Made]) -> None:
+    def _keep(
+        self, model: Model, inputs: str, trained: Trained, split: Split, made: Mapping[str, _Made]
+    ) -> None:
         """Note what was measured, so that a card needs no second measurement."""
         measured = Measurements(
             inputs,
@@ -85,7 +87,7 @@ class Workshop:
             tuple(label for label in split.evaluation.labels if label != UNKNOWN),
             {name: each.record for name, each in made.items()},
         )
-        atomic_write(self.workdir / MEASUREMENTS, record.dumps(measured))
+        atomic_write(self.workdir / measurements_file(model.name), record.dumps(measured))
 
     def _trained(self, model: Model, split: Split) -> Trained:
         """The network, as an earlier build trained it from this recipe or trained now."""

@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from fleetctl.artifact import Contract, GoldenDetection, Tensor
+from fleetctl.build.cards import measurements_file
 from fleetctl.build.detector_workshop import DetectorWorkshop
 from fleetctl.build.inputs import inputs_of
 from fleetctl.build.stages import Converted
@@ -170,7 +171,7 @@ def test_a_trained_detector_is_not_trained_again(tmp_path: Path, stages: ToyDete
 def test_what_was_measured_is_kept_for_the_card(tmp_path: Path, stages: ToyDetectorStages) -> None:
     """Recall and boxes by sign are noted, of float32 too, so that a card needs no second measurement."""
     make(tmp_path, stages)
-    data = (tmp_path / ("a" * 64) / "measurements.json").read_bytes()
+    data = (tmp_path / ("a" * 64) / measurements_file(MODEL.name)).read_bytes()
     measured = record.loads(data)
 
     shown = {name: variant.detection for name, variant in measured.variants.items()}

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from toy_build import EACH, SIGNS, ToyStages, lose_local_state, remodelled, toy_fleet, toy_model
 
 from fleetctl.build.builder import build, check
-from fleetctl.build.cards import MEASUREMENTS
+from fleetctl.build.cards import measurements_file
 from fleetctl.checked_json import Malformed
 from fleetctl.errors import GateRefused, LockStale
 from fleetctl.manifest.schema import Gates, Model, Smoke, VariantName
@@ -133,7 +133,7 @@ def test_measurements_read_back_as_they_were_written(tmp_path: Path) -> None:
     """Nothing is lost between a build and a card that is written later."""
     fleet, project = toy_fleet(tmp_path, toy_model(variants=(VariantName.INT8, VariantName.DYNAMIC)))
     build(fleet, project, stages=ToyStages())
-    (kept,) = project.state.glob(f"build/*/{MEASUREMENTS}")
+    (kept,) = project.state.glob(f"build/*/{measurements_file('toy')}")
 
     measured = record.loads(kept.read_bytes())
 
@@ -297,7 +297,7 @@ def test_sound_data_are_kept_as_before(tmp_path: Path) -> None:
     """What is kept of a build whose photos are kept apart does not mention that they are."""
     fleet, project = toy_fleet(tmp_path)
     build(fleet, project, stages=ToyStages())
-    (kept,) = project.state.glob(f"build/*/{MEASUREMENTS}")
+    (kept,) = project.state.glob(f"build/*/{measurements_file('toy')}")
 
     assert b'"shared"' not in kept.read_bytes()
 

@@ -1,7 +1,7 @@
 """What a build keeps of its measurements, so that a card can be written again without measuring again.
 
-`measurements.json` lies beside the trained weights and may be lost with them. It holds numbers and names
-only: no photo, no time, no path.
+`<model>.measurements.json` lies beside the trained weights and may be lost with them. It holds numbers and
+names only: no photo, no time, no path.
 """
 
 from collections.abc import Mapping
@@ -94,7 +94,7 @@ def answers_of(scores: NDArray[np.float32]) -> Answers:
 
 
 def dumps(measured: Measurements) -> bytes:
-    """The bytes of `measurements.json`: a pure function of what was measured."""
+    """The bytes of `<model>.measurements.json`: a pure function of what was measured."""
     return canonical_json({"schema": SCHEMA, **to_builtins(measured)})
 
 
