@@ -12,7 +12,7 @@ from fleetctl.lab.iothub.language import parse_condition, parse_query
 from fleetctl.manifest.words import NAME
 from fleetctl.transports.iothub_client import QUERY_LIMIT
 from fleetctl.transports.iothub_deploy import Deployer
-from fleetctl.transports.iothub_fleet import Standing, literal, standings
+from fleetctl.transports.iothub_fleet import Standing, answers, literal, standings
 from fleetctl.transports.iothub_quota import Hub
 
 relaxed = settings(deadline=None, max_examples=25)
@@ -24,7 +24,7 @@ anything = st.one_of(st.text(max_size=60), deployments, st.integers(), st.none()
 
 
 class TwinsOnly:
-    """A hub of devices that answers queries, and remembers them and whose priority was set."""
+    """A hub of devices and modules that answers queries, and remembers them and whose priority was set."""
 
     def __init__(self, twins: list[dict[str, Any]]) -> None:
         self.twins, self.asked, self.lowered = twins, [], []
@@ -34,9 +34,8 @@ class TwinsOnly:
 
     def rows(self, query: str) -> Iterator[dict[str, Any]]:
         self.asked.append(query)
-        if "devices.modules" in query:
-            return iter(())
-        return iter(list(parse_query(query).rows(self.twins)))
+        kind = "moduleId" if "devices.modules" in query else "capabilities"
+        return iter(list(parse_query(query).rows(each for each in self.twins if kind in each)))
 
     def set_priority(self, name: str, priority: int) -> None:
         assert priority == 0
@@ -61,6 +60,44 @@ def test_boards_are_found_by_any_name_a_manifest_may_give_them(names: list[str],
 
     assert names == [name for name, standing in found.items() if standing.is_registered]
     assert all(len(query) <= QUERY_LIMIT for query in hub.asked)
+
+
+words = st.one_of(anything, st.dictionaries(st.sampled_from(["p0", "p1"]), st.text(max_size=9), max_size=2))
+sections = st.one_of(
+    words,
+    st.dictionaries(
+        st.sampled_from(["consignment", "answered", "state", "reply", "observation", "image"]), words
+    ),
+)
+
+
+@relaxed
+@given(sections, sections, st.sampled_from(["Connected", "Disconnected"]))
+def test_who_waits_for_answers_is_told_them_alone(said: Any, agent: Any, connection: str) -> None:
+    """Whatever a module reports: what comes of an order is in it, and what it observes, of 8 KiB, is not."""
+    hub: Any = TwinsOnly(
+        [
+            module("$edgeAgent", {"lastDesiredStatus": agent, "modules": {"fleetctl": agent}}, connection),
+            module("fleetctl", {"fleetctl": said}, connection),
+        ]
+    )
+    (whole,), (waited,) = standings(hub, ["a"]).values(), answers(hub, ["a"]).values()
+
+    assert whole.answer == waited.answer
+    assert (whole.agent, whole.is_online) == (waited.agent, waited.is_online)
+    assert [whole.said.get(key) for key in ("state", "reply")] == [
+        waited.said.get(key) for key in ("state", "reply")
+    ]
+    assert {"observation", "image"}.isdisjoint(waited.said)
+
+
+def module(name: str, reported: dict[str, Any], connection: str) -> dict[str, Any]:
+    return {
+        "deviceId": "a",
+        "moduleId": name,
+        "connectionState": connection,
+        "properties": {"reported": reported},
+    }
 
 
 @relaxed
