@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from fleetctl.transports import board_script
 from fleetctl.transports.base import Order
 from fleetctl.transports.dialogue import foresee
+from fleetctl.transports.wire import deflated
 
 
 def preload(orders: Sequence[Order]) -> None:
@@ -22,7 +23,7 @@ def preload(orders: Sequence[Order]) -> None:
         (action_loader, "fleetctl_release"),
     ):
         loader.get(name, class_only=True)
-    board_script.whole("activate")
+    deflated(board_script.whole("activate"))
     board_script.by_digest("/")
     foresee(orders)
     # A collection in a worker would touch, and so copy, all that it shares with the others.

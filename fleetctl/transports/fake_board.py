@@ -107,8 +107,7 @@ class FakeBoard:
             "pending": self.record.pending,
             "foreign": False,
             "files": {
-                path: {"sha256": digest, "size": self.record.sizes[digest]}
-                for path, digest in files.items()
+                path: {"sha256": digest, "size": self.record.sizes[digest]} for path, digest in files.items()
             },
             "spare": sorted(set(large).difference(files.values())),
             "config": self._evidence.document(current, "config/serve.json"),
