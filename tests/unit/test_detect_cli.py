@@ -201,8 +201,8 @@ def test_draws_names_where_they_can_be_read() -> None:
     assert (photo == 200).all()
 
 
-def scene(*marks: tuple[str, int, int]) -> Scene:
-    picture = marked(*marks, shape=(160, 160))
+def scene(*marks: tuple[str, int, int], shape: tuple[int, int] = (160, 160)) -> Scene:
+    picture = marked(*marks, shape=shape)
     detector = Detector((MODELS / "marks.tflite").read_bytes(), marks_contract())
     boxes = np.array([one.box for one in detector.detect(picture)], np.float32)
     return Scene("a", picture, boxes, ("disc",) * len(boxes), True)
@@ -216,6 +216,18 @@ def test_golden_scenes_are_those_that_all_models_answer_alike() -> None:
     chosen = choose(walls, [usual, blunt], count=1, tolerance=0.1)
     assert (chosen.samples.shape, chosen.shared, len(chosen.answers[0])) == ((1, 160, 160), 1, 2)
     assert {one.label for one in chosen.answers[0]} == {"disc", "bar"}
+
+
+def test_golden_scenes_are_of_one_size() -> None:
+    """They travel as one array: what photos smaller than a piece give is left out, unless it is commonest."""
+    detector = Detector((MODELS / "marks.tflite").read_bytes(), marks_contract())
+    large, small = scene(("disc", 0, 0), shape=(320, 160)), scene(("bar", 0, 0), shape=(96, 120))
+
+    chosen = choose([small, large], [detector], count=8, tolerance=0.1)
+    few = choose([small], [detector], count=8, tolerance=0.1)
+
+    assert (1, 160, 160) == chosen.samples.shape
+    assert (1, 96, 120) == few.samples.shape
 
 
 def test_what_is_found_is_judged_as_found() -> None:

@@ -1,5 +1,6 @@
 """Choosing the golden scenes of a detector: pieces of walls whose signs a healthy board cannot miss."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -75,13 +76,16 @@ def choose(
 
 
 def _pieces(scenes: Sequence[Scene]) -> list[NDArray[np.uint8]]:
-    places = [
-        (scene.image, place)
+    """Pieces of one size, the commonest: golden ones travel as one array, and a small photo gives smaller."""
+    pieces = [
+        scene.image[top : top + PIECE, left : left + PIECE]
         for scene in scenes
-        for place in tiles(scene.image.shape[0], scene.image.shape[1], PIECE, PIECE, 0)
+        for top, left in tiles(scene.image.shape[0], scene.image.shape[1], PIECE, PIECE, 0)
     ]
-    step = max(1, -(-len(places) // _CANDIDATES))
-    return [image[top : top + PIECE, left : left + PIECE] for image, (top, left) in places[::step]]
+    sizes = Counter(piece.shape for piece in pieces)
+    common = max(sizes, key=lambda size: (sizes[size], size), default=())
+    alike = [piece for piece in pieces if piece.shape == common]
+    return alike[:: max(1, -(-len(alike) // _CANDIDATES))]
 
 
 def _differences(found: Sequence[Sequence[Detection]], detector: Detector, tolerance: float) -> int:
