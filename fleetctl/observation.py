@@ -72,7 +72,7 @@ class Observed(Struct, frozen=True):
     foreign: bool = False
     files: Mapping[str, str] = field(default_factory=dict)  # path in the release -> sha256
     spare: tuple[str, ...] = ()  # digests of large blobs that lie there besides, as it says
-    begun: Mapping[str, int] = field(default_factory=dict)  # bytes by digest of what came before a line broke
+    begun: Mapping[str, int] | None = None  # bytes by digest of what came before a line broke
     altered: Mapping[str, Alteration] = field(default_factory=dict)  # by path in the release
     units: Mapping[str, Alteration] = field(default_factory=dict)  # by path on the board
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -174,8 +174,10 @@ def _digests(value: object) -> tuple[str, ...]:
     return tuple(filter(None, map(_digest, said)))
 
 
-def _sizes(value: object) -> dict[str, int]:
-    said = list(_mapping(value).items())[:_BLOBS]
+def _sizes(value: object) -> dict[str, int] | None:
+    if not isinstance(value, dict):
+        return None  # a release of another version may not say
+    said = list(value.items())[:_BLOBS]
     return {name: size for name, size in said if _digest(name) and type(size) is int and size > 0}
 
 

@@ -47,7 +47,7 @@ class Holding(Struct, frozen=True):
     release: str | None  # that it runs
     files: Mapping[str, str]  # of that release, as they are on the board: sha256 by path
     spare: tuple[str, ...] = ()  # digests of large blobs besides, as it says: nobody hashed them
-    begun: Mapping[str, int] = field(default_factory=dict)  # bytes by digest of what came before a line broke
+    begun: Mapping[str, int] | None = None  # bytes by digest of what came before a line broke; None: not said
 
     @property
     def blobs(self) -> frozenset[str]:

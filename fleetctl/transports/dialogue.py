@@ -94,11 +94,12 @@ def foresee(orders: Iterable[Order]) -> None:
 
 
 def presumably_lacking(order: Order) -> Lacking | None:
-    """What a board lacks, by what was seen of it; None where nobody has looked."""
-    if order.holding is None:
+    """What a board lacks, by what was seen of it; None where nobody has looked, or it did not say all."""
+    holding = order.holding
+    if holding is None or holding.begun is None:
         return None
     wanted = {ref.sha256 for ref in order.release.files.values()}
-    return Lacking(wanted - order.holding.blobs, begun=order.holding.begun)
+    return Lacking(wanted - holding.blobs, begun=holding.begun)
 
 
 def _send(order: Order, ask: Ask, members: Sequence[Member], *, short: bool = False) -> dict[str, Any]:

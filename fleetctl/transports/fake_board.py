@@ -110,6 +110,7 @@ class FakeBoard:
                 path: {"sha256": digest, "size": self.record.sizes[digest]} for path, digest in files.items()
             },
             "spare": sorted(set(large).difference(files.values())),
+            "begun": {},
             "config": self._evidence.document(current, "config/serve.json"),
             "service": {"state": "running", "loaded": self._evidence.loaded()}
             if current

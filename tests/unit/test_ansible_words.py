@@ -71,7 +71,14 @@ orders = st.builds(
     confirm_timeout=st.floats(0, 1e6),
     deadline=st.floats(0, 1e6),
     signed=signed,
-    holding=st.none() | st.builds(Holding, st.none() | digests, st.dictionaries(st.text(), digests)),
+    holding=st.none()
+    | st.builds(
+        Holding,
+        st.none() | digests,
+        st.dictionaries(st.text(), digests),
+        st.lists(digests).map(tuple),
+        st.none() | st.dictionaries(digests, st.integers(1, 1 << 40)),
+    ),
 )
 works = st.builds(
     Work,

@@ -72,7 +72,7 @@ def order(tmp_path_factory: pytest.TempPathFactory) -> Order:
 
 def holding(order: Order, *, without: str = "") -> Holding:
     files = {path: ref.sha256 for path, ref in order.release.files.items() if path != without}
-    return Holding(CURRENT, files)
+    return Holding(CURRENT, files, begun={})
 
 
 def digest(order: Order, path: str = "config/serve.json") -> str:
@@ -209,10 +209,11 @@ def test_a_board_that_cannot_make_a_model_is_sent_it(update: Order, code: str) -
     assert [sha256(NEW)] == board.members[1]
 
 
-def test_a_board_that_nobody_looked_at_is_asked(update: Order) -> None:
-    """It is sent all that it lacks, whole."""
+@pytest.mark.parametrize("seen", [None, Holding(CURRENT, {"model/large": sha256(OLD)})])
+def test_a_board_that_did_not_say_what_it_has_is_asked(update: Order, seen: Holding | None) -> None:
+    """Nobody looked, or one of another version answered. It is sent what it lacks, whole where it has to be."""
     board = ListeningBoard({sha256(NEW), sha256(OTHER)}, gone={sha256(OLD)})
-    release_to(replace(with_other(update), holding=None), board)
+    release_to(replace(with_other(update), holding=seen), board)
 
     assert ["missing", "activate", "revert"] == board.asked
     assert [sorted([sha256(NEW), sha256(OTHER)])] == board.members
