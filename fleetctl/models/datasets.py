@@ -70,7 +70,7 @@ def _photos(folder: Path, progress: Progress) -> Samples:
 
 
 def demand_signs(folder: Path, samples: Samples, *, taught: Collection[str] = ()) -> None:
-    """Refuse photos whose label is no sign: it is most often a slip (g17, G17-copy).
+    """Refuse photos whose label is no sign.
 
     It would be taught as one more sign, or count as a mistake of a model that reads it rightly.
 
@@ -82,17 +82,8 @@ def demand_signs(folder: Path, samples: Samples, *, taught: Collection[str] = ()
         BuildError: naming the first such photo, and the sign that is meant.
     """
     for name, label in zip(samples.names, samples.labels, strict=True):
-        if label != gardiner.UNKNOWN and label not in taught and not gardiner.is_code(label):
-            raise BuildError(
-                f"{folder / name} names the sign {label!r}, which is no Gardiner code{_meant(label)}",
-                hint=f"use codes such as G17 or Aa15, and {gardiner.UNKNOWN} for a sign nobody can read",
-            )
-
-
-def _meant(label: str) -> str:
-    known = (*gardiner.characters(), *gardiner.BEYOND_UNICODE, gardiner.UNKNOWN)
-    close = {code.lower(): code for code in known}.get(label.lower())
-    return f"; did you mean {close}?" if close else ""
+        if label not in taught:
+            gardiner.demand_sign(folder / name, label)
 
 
 def _demand_something_unseen(split: Split, folder: Path) -> None:

@@ -7,6 +7,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from fleetctl.errors import BuildError
+
 UNKNOWN = "UNKNOWN"
 
 _BLOCK = range(0x13000, 0x13430)
@@ -34,6 +36,25 @@ _CODE = re.compile(r"(?:[A-Z]|Aa|NL|NU)[1-9][0-9]{0,2}[A-Za-z]{0,2}")
 def is_code(label: str) -> bool:
     """Whether a label has the form of a Gardiner code; sign lists differ, so Unicode need not have it."""
     return _CODE.fullmatch(label) is not None
+
+
+def demand_sign(place: object, label: str) -> None:
+    """Refuse a label that is neither a sign nor `UNKNOWN`: it is most often a slip (g17, G17-copy).
+
+    Raises:
+        BuildError: naming `place`, where the label is, and the sign that is meant.
+    """
+    if label != UNKNOWN and not is_code(label):
+        raise BuildError(
+            f"{place} names the sign {label!r}, which is no Gardiner code{_meant(label)}",
+            hint=f"use codes such as G17 or Aa15, and {UNKNOWN} for a sign nobody can read",
+        )
+
+
+def _meant(label: str) -> str:
+    known = (*characters(), *BEYOND_UNICODE, UNKNOWN)
+    close = {code.lower(): code for code in known}.get(label.lower())
+    return f"; did you mean {close}?" if close else ""
 
 
 @lru_cache(maxsize=1)

@@ -60,6 +60,11 @@ def test_a_plate_is_what_detect_sees_of_its_photo(tmp_path: Path, name: str) -> 
         (HEADER + "a,3,G17,1,2,x,20,0.9\n", ("3.png",), "line 2: expected a plate, a sign, and x0 < x1"),
         (HEADER + "a,3,G17,9,2,3,20,0.9\n", ("3.png",), "line 2: expected a plate, a sign, and x0 < x1"),
         (HEADER + "a,3,G17,1,2,nan,20,0.9\n", ("3.png",), "line 2: expected a plate, a sign, and x0 < x1"),
+        (
+            HEADER + "a,3,g17,1,2,9,20,1\n",
+            ("3.png",),
+            "line 2 names the sign 'g17', which is no Gardiner code",
+        ),
         (HEADER + "a,3\n", ("3.png",), "line 2: expected a plate, a sign, and x0 < x1"),
         (HEADER + "a,3,G17,70,2,90,20,1\n", ("3.png",), "line 2: the box lies outside plate 3 (60x40)"),
         (HEADER + "a,3,G17,1,2,9,20,1\n", ("4.png",), "plate 3 of"),

@@ -122,6 +122,15 @@ def test_a_held_out_plate_and_its_crops_are_only_measured_on(tmp_path: Path) -> 
         walls.load(replace(chosen, held_out=("5",)), base=tmp_path, cache=tmp_path)
 
 
+def test_refuses_crops_of_no_sign(tmp_path: Path) -> None:
+    """A slip in a name would be taught as one more label."""
+    described = dataset(tmp_path)
+    crop("N5").save(tmp_path / "crops" / "030009_n5.png")
+
+    with pytest.raises(BuildError, match="names the sign 'n5', which is no Gardiner code; did you mean N5"):
+        walls.load(described, base=tmp_path, cache=tmp_path)
+
+
 def test_without_a_plate_held_out_composed_walls_are_measured_on(tmp_path: Path) -> None:
     """They are made of crops that the walls learnt from do not have."""
     chosen = replace(dataset(tmp_path), held_out=(), plates=None)

@@ -14,6 +14,7 @@ import numpy as np
 from msgspec import Struct
 
 from fleetctl.errors import BuildError
+from fleetctl.models import gardiner
 from fleetctl.models.detector import pictures
 from fleetctl.models.detector.scenes import Scene
 from fleetctl.models.photo_files import demand_utf8
@@ -125,4 +126,5 @@ def _row(path: Path, number: int, line: dict[str, str | None]) -> _Row:
         x0, y0, x1, y1 = math.nan, 0.0, 0.0, 0.0
     if not (plate and sign and math.isfinite(x0 + y0 + x1 + y1) and x1 > x0 and y1 > y0):
         raise BuildError(f"{path} line {number}: expected a plate, a sign, and x0 < x1, y0 < y1 in pixels")
+    gardiner.demand_sign(f"{path} line {number}", sign)
     return _Row(number, plate, sign, (x0, y0, x1, y1))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import WallsDataset
-from fleetctl.models import carvers, dataset_digest, fonts, gardiner, photos
+from fleetctl.models import carvers, dataset_digest, datasets, fonts, gardiner, photos
 from fleetctl.models.detector import masonry, plates
 from fleetctl.models.detector.masonry import Mason
 from fleetctl.models.detector.relief import reliefs
@@ -96,6 +96,7 @@ def _signs(dataset: WallsDataset, base: Path, progress: Progress) -> Samples:
         files = fonts.find_all(dataset.fonts)
         return carvers.samples(files, dataset.seed, gardiner.USUAL_SIGNS, _DRAWN, progress)
     samples = photos.read(base / dataset.crops)
+    datasets.demand_signs(base / dataset.crops, samples)
     kept = [i for i, name in enumerate(samples.names) if not _is_of_plate(name, dataset.held_out)]
     if len({samples.labels[i] for i in kept}) < 2:
         raise BuildError(
