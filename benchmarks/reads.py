@@ -50,7 +50,7 @@ def fleet_of(root: Path) -> QuadrantFleet:
     names = [f"{'board' if number < ALL else 'further'}-{number:03d}" for number in range(MOST)]
     boards = "".join(f"  {name}: {{host: {name}.invalid, labels: {{site: luxor}}}}\n" for name in names)
     fleet.edit("rollout:\n", boards + "rollout:\n")
-    fleet.edit("confirm_timeout: 8s", "confirm_timeout: 120s")
+    fleet.edit("confirm_timeout: 30s", "confirm_timeout: 120s")
     fleet.edit("max_p95_ms: {raspberrypi4: 2000}", "max_p95_ms: {}")
     return fleet
 
