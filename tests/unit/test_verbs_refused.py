@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from git_fleet import Fleetctl, GitFleet, faults
+from step_outputs import outputs
 
 from fleetctl.store import Lock
 
@@ -52,6 +53,19 @@ def test_a_plan_is_not_green_while_a_board_is_out_of_reach(
     assert status == said.status
     assert why in said.err
     assert "2 boards already do what git says; 1 board " in said.out
+
+
+def test_a_step_of_a_workflow_counts_the_boards_in_its_way(
+    fleetctl: Fleetctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside whether anything would change: a board that refuses us is told from one that has changed."""
+    fleetctl("rollout", "--yes")
+    told = tmp_path / "outputs"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_OUTPUT", str(told))
+    fleetctl("plan", "--faults", faults(karnak_01="{refused: true}"))
+
+    assert {"changes": "false", "refused": "0", "blocked": "1"}.items() <= outputs(told.read_text()).items()
 
 
 def test_a_rehearsal_with_a_board_that_is_none_is_refused(fleetctl: Fleetctl) -> None:
