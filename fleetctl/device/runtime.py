@@ -85,9 +85,9 @@ def load(model: bytes, accelerator: str, threads: int) -> Engine:
             model_content=model, num_threads=threads, experimental_delegates=delegates
         )
         interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
+        return Engine(interpreter, EDGE_TPU if delegates else CPU, name)
+    except (ValueError, RuntimeError, MemoryError) as error:  # damage claims any size, and any bytes as names
         raise RuntimeRefused("the model does not load: %s" % " ".join(str(error).split())) from None
-    return Engine(interpreter, EDGE_TPU if delegates else CPU, name)
 
 
 def _runtime_module() -> Tuple[Any, str]:
