@@ -21,6 +21,7 @@ from fleetctl.models import evaluate, golden
 from fleetctl.models.card import record
 from fleetctl.models.card.record import Measurements, VariantRecord
 from fleetctl.models.drops import worst_class
+from fleetctl.models.edgetpu.flatbuffer import naming
 from fleetctl.models.evaluate import Evaluation
 from fleetctl.models.gardiner import UNKNOWN
 from fleetctl.models.golden import Travelling
@@ -124,7 +125,8 @@ class Workshop:
     def _measured(
         self, variant: VariantName, converted: Converted, trained: Trained, samples: Samples
     ) -> Measured:
-        return self.stages.measure(converted.runnable, trained, samples, progress=self._told_of(variant))
+        with naming(variant):
+            return self.stages.measure(converted.runnable, trained, samples, progress=self._told_of(variant))
 
     def _tried(
         self,

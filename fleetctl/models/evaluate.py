@@ -17,6 +17,8 @@ from fleetctl.models.gardiner import UNKNOWN
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.samples import Grey, Samples
 
+_NO_NUMBER = "a weight is too large for its kind of number, as float16 ends at 65,504: leave that variant out"
+
 
 class Evaluation(Struct, frozen=True):
     """How a model did on labelled photos.
@@ -146,7 +148,7 @@ def scores(
     """Dequantized scores of each image, float32 (images, labels).
 
     Raises:
-        BuildError: the model's output has another length than `labels`.
+        BuildError: the model's output has another length than `labels`, or a score is no number.
     """
     if output.shape[-1] != len(labels):
         raise BuildError(f"the model gives {output.shape[-1]} scores for {len(labels)} labels")
@@ -157,6 +159,8 @@ def scores(
         value = to_input(prepare(image, preprocess), described_input)
         rows[number] = from_output(runtime.run(made, value), described_output)
         progress("evaluate", number + 1, len(images))
+    if not np.isfinite(rows).all():  # the first label would be taken for the best; a board gives no answer
+        raise BuildError("the model gave a score that is no number", hint=_NO_NUMBER)
     return rows
 
 

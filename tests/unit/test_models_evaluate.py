@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tiny_tflite import Net, encode
 
 from fleetctl.artifact import GoldenAnswer, Tensor
 from fleetctl.errors import BuildError, ToolchainMissing
@@ -36,6 +37,20 @@ def test_labels_must_fit_the_model() -> None:
 
     with pytest.raises(BuildError, match="4 scores for 3 labels"):
         evaluate.scores(b"", LABELS, {}, output, output, [])
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf])
+def test_scores_that_are_no_numbers_are_refused(weight: float) -> None:
+    """The first label would be taken for the best, where a board gives no answer at all."""
+    net = Net((1, 2, 2, 1), "FLOAT32")
+    weights = net.constant(np.full((3, 4), weight), "FLOAT32")
+    net.op("FULLY_CONNECTED", (net.input, weights, net.constant(np.zeros(3), "FLOAT32")), (1, 3), "FLOAT32")
+    model = encode(net.graph())
+
+    with pytest.raises(BuildError, match="a score that is no number"):
+        evaluate.scores(
+            model, LABELS, {"shape": [2, 2, 1]}, *runtime.tensors(model), [np.full((2, 2), 9, np.uint8)]
+        )
 
 
 def test_bytes_that_are_no_model_are_refused() -> None:
