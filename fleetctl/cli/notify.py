@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from fleetctl.children import WEBHOOK as ADDRESS
 from fleetctl.events import Emit, Event
 from fleetctl.project import Project
 
@@ -22,12 +23,12 @@ def telling_rollout(project: Project, fleet: str, commit: str, plan: str) -> Ite
     Raises:
         UsageError: the environment names a webhook that cannot be used.
     """
-    from fleetctl.notifications import RolloutTeller
-
     notifier = _notifier(project)
     if notifier is None:
         yield lambda _: None
         return
+    from fleetctl.notifications import RolloutTeller
+
     began = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     teller = RolloutTeller(fleet, commit, plan, began)
     with notifier:
@@ -45,7 +46,6 @@ def tell_of_boards(project: Project, fleet: str, statuses: "Sequence[BoardStatus
     Raises:
         UsageError: the environment names no webhook, or one that cannot be used.
     """
-    from fleetctl.children import WEBHOOK as ADDRESS
     from fleetctl.errors import UsageError
     from fleetctl.notifications import ailments, changes
 
@@ -64,6 +64,8 @@ def tell_of_boards(project: Project, fleet: str, statuses: "Sequence[BoardStatus
 
 
 def _notifier(project: Project) -> "Notifier | None":
+    if not os.environ.get(ADDRESS):
+        return None  # most fleets' case, in which what speaks HTTP is not imported
     from fleetctl.report.console import talk
     from fleetctl.webhook import Notifier, Webhook
 

@@ -179,6 +179,15 @@ def test_an_unchanged_manifest_is_looked_at_without_what_reads_one(
     assert readers <= imported("rollout", "--transport", "fake", "--yes")
 
 
+def test_a_rollout_without_a_webhook_does_not_import_what_speaks_http(
+    built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most fleets name none."""
+    monkeypatch.chdir(built)
+
+    assert set() == {"fleetctl.webhook", "http.client"} & imported("rollout", "--transport", "fake", "--yes")
+
+
 def test_no_verb_s_page_imports_another_package() -> None:
     """`fleetctl VERB --help` loads the verb's module, and whatever that needs at once."""
     done = subprocess.run([sys.executable, "-c", PAGES], capture_output=True, text=True, check=True)
