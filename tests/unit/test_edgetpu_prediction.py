@@ -121,6 +121,20 @@ def test_a_pooled_branch_of_a_segmentation_network() -> None:
     assert ["RESIZE_BILINEAR"] == [op.op for op in causes(prediction)]
 
 
+def test_what_is_computed_from_constants_causes_nothing() -> None:
+    """A float16 file widens its weights first: what keeps it off the Edge TPU is that it computes so."""
+    net = Net(dtype="FLOAT32")
+    half = net.constant(np.ones((4, 1, 1, 3)), "FLOAT32")
+    weights = net.op("DEQUANTIZE", (half,), (4, 1, 1, 3), "FLOAT32")
+    bias = net.constant(np.zeros(4), "FLOAT32")
+    net.op("CONV_2D", (net.input, weights, bias), (1, 8, 8, 4), "FLOAT32")
+
+    prediction = predict(encode(net.graph()))
+
+    assert [False, False] == mapped(prediction)
+    assert ["CONV_2D"] == [op.op for op in causes(prediction)]
+
+
 def test_what_is_computed_from_constants_is_absorbed() -> None:
     """TILE is not supported, but of constants it is done when the model is compiled."""
     net = Net((1, 4, 4, 2))

@@ -15,6 +15,9 @@ from fleetctl.models.edgetpu.graph import Graph
 from fleetctl.models.edgetpu.reason import Reason
 from fleetctl.models.edgetpu.region import Place, places
 
+_OF_CONSTANTS = "its result is read on the processor"
+_AFTER, _WITH_ANOTHER = "it comes after", "the compiler rejects"
+
 
 class OpPrediction(Struct, frozen=True):
     """One operation. `index` is its place in the file; `reason` is None where it is mapped."""
@@ -120,7 +123,7 @@ def _refused(
 
 
 def _because(name: str, first: Reason) -> Reason:
-    return Reason(f"the compiler rejects the model because of {name}", first.layer, first.advice)
+    return Reason(f"{_WITH_ANOTHER} the model because of {name}", first.layer, first.advice)
 
 
 def _with(graph: Graph, reasons: Sequence[Reason | None], refused: str = "") -> Prediction:
@@ -159,11 +162,11 @@ def _absorbed(graph: Graph, folded: Sequence[bool], found: Sequence[Place]) -> l
 def _why(graph: Graph, index: int, obstacle: Reason | None, place: Place, folded: bool) -> Reason:
     if folded:
         advice = "none needed: it is a constant"
-        return Reason("its result is read on the processor", graph.layer(index), advice)
+        return Reason(_OF_CONSTANTS, graph.layer(index), advice)
     if place.cut is not None and place.cut != index:
         cut = graph.operations[place.cut].op
         layer = graph.layer(place.cut)
-        return Reason(f"it comes after {cut}, which ends the mapped part", layer, f"see {cut}")
+        return Reason(f"{_AFTER} {cut}, which ends the mapped part", layer, f"see {cut}")
     return obstacle or Reason("it is not supported", graph.layer(index), "")
 
 
@@ -172,7 +175,7 @@ def _elsewhere(graph: Graph, index: int) -> Reason:
 
 
 def causes(prediction: Prediction) -> Iterator[OpPrediction]:
-    """Operations that stay on the processor for a reason of their own, not because of one before them."""
+    """Operations that stay on the processor for a reason of their own, not because of another one."""
     for op in prediction.ops:
-        if op.reason and not op.reason.what.startswith(("it comes after", "the compiler rejects")):
+        if op.reason and not op.reason.what.startswith((_AFTER, _WITH_ANOTHER, _OF_CONSTANTS)):
             yield op
