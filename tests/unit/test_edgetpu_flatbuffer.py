@@ -150,7 +150,9 @@ def test_only_plain_files_of_a_model_s_size_are_opened(tmp_path: Path) -> None:
     with large.open("wb") as file:
         file.truncate(600 * 2**20)
 
-    with pytest.raises(UsageError, match="there is no such file"):
+    with pytest.raises(UsageError, match="it is no file"):
         read_file(tmp_path)
+    with pytest.raises(UsageError, match="there is no such file"):
+        read_file(tmp_path / "none.tflite")
     with pytest.raises(BuildError, match="over 512 MiB"):
         read_file(large)

@@ -60,7 +60,8 @@ def read_file(path: Path) -> bytes:
     hint = "give the path of a .tflite file"
     try:
         if not path.is_file():
-            raise UsageError(f"{path}: there is no such file", hint=hint)
+            what = "it is no file" if path.exists() else "there is no such file"
+            raise UsageError(f"{path}: {what}", hint=hint)
         if path.stat().st_size > MAX_SIZE:
             raise BuildError(f"{path}: it is over {MAX_SIZE // 2**20} MiB, too large for a model")
         return path.read_bytes()
