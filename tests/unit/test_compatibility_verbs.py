@@ -152,6 +152,26 @@ def test_what_runs_where_for_machines(fleetctl: Fleetctl) -> None:
     assert (False, "tflite", FIX) == (mini["ok"], mini["refusals"][0]["rule"], mini["refusals"][0]["fix"])
 
 
+def test_what_is_still_to_be_compiled_is_left_out(fleetctl: Fleetctl) -> None:
+    """Nobody knows yet what it will need; where each of the others runs is told all the same."""
+    manifest = Path("inventory/fleet.yaml")
+    wanted = "variants: [int8, edgetpu], edgetpu: {compile: ci}"
+    manifest.write_text(MANIFEST.replace("variants: [int8]", wanted))
+    build(load(manifest), Project(manifest), stages=ToyStages())
+    lock = lockfile.read(Project(manifest).lockfile)
+    variants = lock.models["toy"].variants
+    pending = replace(variants["edgetpu"], edgetpu=lockfile.Pending(0.75))
+    toy = replace(
+        lock.models["toy"], variants={"int8": replace(variants["int8"], requires=TOO_NEW), "edgetpu": pending}
+    )
+    lockfile.write(Project(manifest).lockfile, lockfile.FleetLock({"toy": toy}))
+
+    shown = fleetctl("models", "compatible", "toy", "-o", "json")
+
+    assert ["int8"] == list(published(shown.out)["variants"])
+    assert "without edgetpu, which is pending" in shown.err
+
+
 def test_an_unknown_model(fleetctl: Fleetctl) -> None:
     """The models there are come with the refusal."""
     said = fleetctl("models", "compatible", "tou")

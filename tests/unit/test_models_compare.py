@@ -144,6 +144,18 @@ def test_variants_that_are_not_built_are_named(built: Path, capsys: pytest.Captu
     assert "float32 is not built" in told.err
 
 
+def test_what_another_machine_compiles_is_said_to_be_built_there(
+    built: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A build here would only leave it pending."""
+    settings = "edgetpu: {compile: ci}\n    variants: [int8, edgetpu]"
+    built.write_text(MANIFEST.replace("variants: [int8]", settings))
+
+    assert run("toy", "-f", built) == 0
+    (note,) = [line for line in capsys.readouterr().err.splitlines() if "not built: edgetpu" in line]
+    assert note.endswith("toy` on a machine with edgetpu_compiler")
+
+
 def test_refused_variants_are_shown(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What a gate refused is not in the lock, and it is what one wants to look at."""
     manifest.write_text(TWO_VARIANTS.replace("variants:", "gates: {max_size: 1B}\n    variants:"))

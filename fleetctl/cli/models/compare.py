@@ -173,9 +173,16 @@ def _note_the_rest(model: "Model", compared: "Sequence[VariantName]") -> None:
 
     missing = [variant for variant in model.variants if variant not in compared]
     if missing:
-        talk.warn(f"not built: {', '.join(missing)}; run `fleetctl build {model.name}`")
+        where = " on a machine with edgetpu_compiler" if _is_left_to_ci(model, missing) else ""
+        talk.warn(f"not built: {', '.join(missing)}; run `fleetctl build {model.name}`{where}")
     if VariantName.FLOAT32 not in compared:
         talk.warn("float32 is not built, so there is nothing to say what a variant loses against")
+
+
+def _is_left_to_ci(model: "Model", variants: "Sequence[VariantName]") -> bool:
+    from fleetctl.manifest.schema import EdgeTpuBuild, VariantName
+
+    return VariantName.EDGETPU in variants and model.edgetpu.compile is EdgeTpuBuild.CI
 
 
 def _draw(compared: "Sequence[Compared]", path: Path) -> None:

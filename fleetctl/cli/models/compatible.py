@@ -58,14 +58,19 @@ def _of_model(model: str, file: Path) -> "dict[str, Requirements]":
     from fleetctl.manifest.loader import load
     from fleetctl.models.requirements import requirements
     from fleetctl.project import Project
+    from fleetctl.report.console import talk
 
     fleet, project = load(file), Project(file)
     if model not in fleet.models:
         raise UsageError(f"the manifest has no model {model!r}", hint=f"it has {', '.join(fleet.models)}")
     locked = current_models(fleet, project, [model])[model]
+    built = {name: variant for name, variant in locked.variants.items() if not variant.pending}
+    if 0 < len(built) < len(locked.variants):
+        pending = ", ".join(name for name in locked.variants if name not in built)
+        talk.note(f"without {pending}, which is pending: a machine with edgetpu_compiler builds it")
     return {
         name: variant.requires or requirements(load_artifact(project, fleet, model, name)[1])
-        for name, variant in locked.variants.items()
+        for name, variant in (built or locked.variants).items()
     }
 
 
