@@ -19,6 +19,7 @@ from benchmarks import by_hand, unlearnt
 from benchmarks.docker_world import DockerWorld, docker_world
 from benchmarks.harness import Result, Samples, a_board, after, against, interleave, part, versus
 from benchmarks.pyinfra_peer import Pyinfra, installed
+from benchmarks.shares import shares_of
 from fleetctl.desired import holding_of
 from fleetctl.lab import control
 from fleetctl.lab.state import LabFiles
@@ -146,6 +147,29 @@ def _few_docker_boards(world: DockerWorld, ordering: "Ordering", folder: Path) -
     if peer:
         yield versus(samples, COLD, PYINFRA, NO_SLOWER, label=label)
     yield from absent
+    floor, cold = by(by_hand.restart_and_wait), lambda: release(world, orders)
+    yield from part(f"{label}processor time", lambda: _whose_time(world, floor, cold, label=label))
+
+
+def _whose_time(
+    world: DockerWorld, floor: Callable[[], None], cold: Callable[[], None], *, label: str
+) -> Iterator[Result]:
+    """Where the seconds of a cold release go, and what would be left without Ansible."""
+    world.forget()
+    least = shares_of(world, floor)
+    world.forget()
+    taken = shares_of(world, cold)
+    yield Result(f"{label}{ANSWERS}, processor time", round(least.total, 1), "s")
+    for whose, seconds in (
+        ("of the boards", taken.boards),
+        ("of Ansible and its ssh", taken.children),
+        ("of fleetctl", taken.own),
+    ):
+        yield Result(f"{label}{COLD}, processor time {whose}", round(seconds, 1), "s")
+    rest = taken.boards + taken.own
+    ratio = round(rest / least.total, 2)
+    name = f"{label}{COLD}, processor time without Ansible and its ssh"
+    yield Result(name, round(rest, 1), "s", f"{ANSWERS}, processor time", ratio)
 
 
 def _more_docker_boards(world: DockerWorld, ordering: "Ordering") -> Iterator[Result]:

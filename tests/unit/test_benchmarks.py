@@ -32,7 +32,7 @@ FOLDER = Path(benchmarks.__file__).parent
 # Run by themselves: they need photos or another userland.
 APART = {"arm64_scores", "detector_plates", "reader_protocols"}
 NO_BENCHMARKS = {"__init__", "__main__", "apart", "harness"}
-WHAT_THEY_ARE_MADE_OF = {"bare_interpreter", "by_hand", "docker_world", "pyinfra_peer", "unlearnt"}
+WHAT_THEY_ARE_MADE_OF = {"bare_interpreter", "by_hand", "docker_world", "pyinfra_peer", "shares", "unlearnt"}
 
 
 def test_every_module_is_run_or_stands_apart() -> None:
