@@ -160,9 +160,12 @@ class BlobStore:
         return self.root / "sha256" / digest
 
     def put(self, data: bytes) -> str:
-        """Keep `data` and return its digest; a whole blob is not written again, a damaged one is replaced."""
+        """Keep `data` and return its digest; a whole blob is not written again, a damaged one is replaced.
+
+        Either way its time is now: what is pruned goes by when a blob was last put.
+        """
         digest = sha256(data)
-        if not _holds(self.path(digest), data):
+        if not (_holds(self.path(digest), data) and _renewed(self.path(digest))):
             atomic_write(self.path(digest), data, mode=0o444)
         return digest
 
@@ -197,6 +200,15 @@ def _holds(path: Path, data: bytes) -> bool:
         return path.stat().st_size == len(data) and path.read_bytes() == data
     except OSError:
         return False
+
+
+def _renewed(path: Path) -> bool:
+    """Whether a file is still there; its time is now, if it is ours to say so."""
+    try:
+        os.utime(path)
+    except OSError as error:
+        return error.errno != errno.ENOENT
+    return True
 
 
 class Journal:

@@ -139,6 +139,17 @@ def test_blobs_come_back_whole(tmp_path: Path) -> None:
     assert store.path(digest).stat().st_ino == before.st_ino
 
 
+def test_a_blob_that_is_put_again_was_used_now(tmp_path: Path) -> None:
+    """It is not written again, and yet is as young as a new one: what is pruned goes by that."""
+    store = BlobStore(tmp_path)
+    path = store.path(store.put(b"gold"))
+    before = path.stat().st_ino
+    os.utime(path, (1, 1))
+    store.put(b"gold")
+
+    assert (before, True) == (path.stat().st_ino, path.stat().st_mtime > 1)
+
+
 def test_an_absent_blob_says_how_to_get_it(tmp_path: Path) -> None:
     """The message names the blob and the store, the hint the command."""
     with pytest.raises(BuildError, match="blob aaaaaaaaaaaa is not in the store") as absent:
