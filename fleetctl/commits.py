@@ -161,11 +161,11 @@ class Commits(Struct, frozen=True):
         what is checked out did not come from `commit`.
         """
         way = ("--first-parent", "--ancestry-path", "--reverse", f"{commit}..HEAD")
-        return self._must("rev-list", *way, "--", *self._paths).decode().split()
+        return self.must("rev-list", *way, "--", *self._paths).decode().split()
 
     def up_to(self, commit: str) -> dict[str, int]:
         """This commit (0) and all that came before it, numbered from the nearest on."""
-        found = self._must("rev-list", "--topo-order", commit).decode().split()
+        found = self.must("rev-list", "--topo-order", commit).decode().split()
         return {each: place for place, each in enumerate(found)}
 
     def demand_signature(self, commit: str, signers: str = "") -> None:
@@ -203,7 +203,7 @@ class Commits(Struct, frozen=True):
         """
         entries = [each for each in self._entries(commit, paths) if not each.path.name.endswith(without)]
         links = []
-        for entry, data in zip(entries, self._contents([entry.blob for entry in entries]), strict=True):
+        for entry, data in zip(entries, self.contents([entry.blob for entry in entries]), strict=True):
             target = folder / entry.path
             if entry.is_link:
                 links.append((target, data))
@@ -255,7 +255,7 @@ class Commits(Struct, frozen=True):
         return os.fsdecode(modules[0]) if modules else ""
 
     def _entries(self, commit: str, paths: Iterable[str]) -> Iterator["_Entry"]:
-        listed = self._must("ls-tree", "-r", "-l", "-z", commit, "--", *paths)
+        listed = self.must("ls-tree", "-r", "-l", "-z", commit, "--", *paths)
         for line in listed.split(b"\0"):
             head, _, path = line.partition(b"\t")
             mode, _, blob, size = head.split() if head else (b"", b"", b"", b"-")
@@ -264,17 +264,25 @@ class Commits(Struct, frozen=True):
             if size.isdigit() and int(size) <= _LARGEST and safe:
                 yield _Entry(name, blob.decode(), stat.S_ISLNK(int(mode, 8)))
 
-    def _contents(self, blobs: list[str]) -> Iterator[bytes]:
+    def contents(self, blobs: list[str]) -> Iterator[bytes]:
         """The bytes of blobs, in order, by one `git cat-file`."""
-        said = self._must("cat-file", "--batch", data="".join(f"{blob}\n" for blob in blobs).encode())
+        said = self.must("cat-file", "--batch", data="".join(f"{blob}\n" for blob in blobs).encode())
         position = 0
         for _ in blobs:
             end = said.index(b"\n", position)
-            size = int(said[position:end].split()[2])
+            blob, *kind = said[position:end].split()
+            if len(kind) < 2:  # of a repository that lost it
+                raise FleetError(f"git lacks object {blob.decode()}", hint="`git fsck` says what else")
+            size = int(kind[1])
             yield said[end + 1 : end + 1 + size]
             position = end + size + 2
 
-    def _must(self, *arguments: str, data: bytes = b"") -> bytes:
+    def must(self, *arguments: str, data: bytes = b"") -> bytes:
+        """What git answers to a question that it must have an answer to; `data` is what it reads.
+
+        Raises:
+            FleetError: it has none.
+        """
         done = self._run(*arguments, data=data)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()

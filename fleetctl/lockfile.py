@@ -135,16 +135,26 @@ def read(path: Path) -> FleetLock:
     Raises:
         ManifestError: the file is not a lock; the problem names the place.
     """
+    file = f"{path.parent.name}/{path.name}"
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return FleetLock()
     except OSError as error:
-        raise _problem(path, Malformed(f"cannot be read: {error.strerror}"), "") from error
+        raise _problem(file, Malformed(f"cannot be read: {error.strerror}"), "") from error
+    return loads(data, file)
+
+
+def loads(data: bytes, file: str) -> FleetLock:
+    """The lock of this text, which problems are told of as of `file`.
+
+    Raises:
+        ManifestError: it is not a lock; the problem names the place.
+    """
     try:
         return _lock(parse(data))
     except Malformed as error:
-        raise _problem(path, error, _advice(error, data)) from None
+        raise _problem(file, error, _advice(error, data)) from None
 
 
 def write(path: Path, lock: FleetLock) -> None:
@@ -308,8 +318,7 @@ def _metrics(node: Node) -> Metrics:
     )
 
 
-def _problem(path: Path, error: Malformed, hint: str) -> ManifestError:
-    file = f"{path.parent.name}/{path.name}"
+def _problem(file: str, error: Malformed, hint: str) -> ManifestError:
     return ManifestError([Problem(file, error.line, error.column, error.place, error.what, hint)])
 
 

@@ -3,7 +3,7 @@
 `resolve` gives what may be released. To see why a gate refuses, one has to look at what was refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fleetctl import lockfile
@@ -16,12 +16,14 @@ from fleetctl.manifest.schema import Fleet, Model, VariantName
 from fleetctl.project import Project
 from fleetctl.store import BlobStore
 
+_SUFFIX = ".built.json"
+
 
 def finished_file(model: str) -> str:
     """In a recipe's folder of `.fleetctl/build`: what the last build of a model finished, before gates judged
     it. Models that differ in gates or quantization share the folder, and the trained network in it.
     """
-    return f"{model}.built.json"
+    return f"{model}{_SUFFIX}"
 
 
 def built_variants(model: Model, fleet: Fleet, project: Project) -> Mapping[VariantName, Artifact]:
@@ -66,3 +68,10 @@ def finished(workdir: Path, model: str) -> LockedModel | None:
         return lockfile.model_from(parse((workdir / finished_file(model)).read_bytes()), model)
     except (OSError, Malformed):
         return None
+
+
+def finished_in(workdir: Path) -> Iterator[LockedModel]:
+    """Every model that was finished in a recipe's folder, as `finished`."""
+    for path in sorted(workdir.glob(f"*{_SUFFIX}")):
+        if built := finished(workdir, path.name.removesuffix(_SUFFIX)):
+            yield built

@@ -1,24 +1,29 @@
 """`fleetctl artifacts`: models between machines. The lock says which bytes; a place keeps them."""
 
 import os
+import time
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fleetctl.cli.group import Verbs
-from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
+from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption, YesOption
 from fleetctl.cli.result import show
 from fleetctl.project import Project
 
 if TYPE_CHECKING:
     from fleetctl.artifact import Artifact
     from fleetctl.lockfile import Images
+    from fleetctl.pruning import Thing
     from fleetctl.remotes.base import Remote
     from fleetctl.remotes.transfer import Transfer
 
 ARTIFACTS_SCHEMA = "fleetctl.artifacts/v1"
+PRUNE_SCHEMA = "fleetctl.prune/v1"
 COLUMNS = ["model", "variant", "artifact", "files", "bytes"]
+_DAY_S = 86400
 
 app = typer.Typer(
     cls=Verbs,
@@ -140,6 +145,74 @@ def images(
         case Output.TABLE:
             talk.note("the lock names no image" + (" that is new" if new else ""))
     github.set_outputs({"any": bool(named), "registry": registry.partition("/")[0]})
+
+
+@app.command()
+def prune(
+    file: FileOption = DEFAULT_MANIFEST,
+    older_than: Annotated[
+        int, typer.Option("--older-than", metavar="DAYS", min=0, help="Only what was not used for so long.")
+    ] = 30,
+    yes: YesOption = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Remove what builds and rollouts left here and no lock names any more.
+
+    Locks that count: of the files here, of every branch and tag, of the last rollout; the one before each;
+    and all that were in force in those days. Whatever goes can be built, rendered or fetched again.
+    """
+    from fleetctl.cli.agreed import ask
+    from fleetctl.keeping import at_rest, prunable
+    from fleetctl.pruning import remove
+    from fleetctl.report.console import talk
+    from fleetctl.report.units import bytes_text
+
+    project, since = Project(file), time.time() - older_than * _DAY_S
+    _locked(project)
+    shown = prunable(project, since)
+    _show_prunable(shown, project, output)
+    if not shown:
+        talk.done("nothing to remove")
+        return
+    ask(yes, f"Remove {bytes_text(sum(thing.size for thing in shown))}?")
+    agreed = frozenset(shown)
+    with at_rest(project):
+        gone = [thing for thing in prunable(project, since) if thing in agreed]
+        remove(gone)
+    talk.done(f"{bytes_text(sum(thing.size for thing in gone))} removed")
+
+
+def _show_prunable(things: "list[Thing]", project: Project, output: Output) -> None:
+    from fleetctl.report.units import bytes_text, duration_text
+
+    now = time.time()
+    by_kind = [list(each) for _, each in groupby(things, lambda thing: thing.kind)]
+    show(
+        output,
+        schema=PRUNE_SCHEMA,
+        data={
+            "bytes": sum(thing.size for thing in things),
+            "things": [
+                {
+                    "kind": thing.kind.value,
+                    "path": str(thing.path.relative_to(project.repository)),
+                    "bytes": thing.size,
+                    "used": thing.used,
+                }
+                for thing in things
+            ],
+        },
+        columns=["what", "count", "bytes", "last used"],
+        rows=[
+            [
+                each[0].kind.value,
+                str(len(each)),
+                bytes_text(sum(thing.size for thing in each)),
+                f"{duration_text(now - max(thing.used for thing in each))} ago",
+            ]
+            for each in by_kind
+        ],
+    )
 
 
 def _images(file: Path, *, new: bool) -> tuple[str, list[dict[str, str]]]:

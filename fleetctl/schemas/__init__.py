@@ -7,7 +7,7 @@ from fleetctl.schemas.words import JsonSchema
 
 _ALL = (
     *(boards.STATUS, boards.DRIFT, boards.DOCTOR, boards.SMOKE, boards.HISTORY, boards.LOGS, boards.EXEC),
-    *(changes.PROPOSAL, changes.ARTIFACTS, changes.IMAGES, changes.CHANGED),
+    *(changes.PROPOSAL, changes.ARTIFACTS, changes.IMAGES, changes.PRUNE, changes.CHANGED),
     *(fleet.VALIDATE, fleet.EXPLAIN, fleet.RENDER, fleet.PLAN),
     *(fleet.ROLLOUT, fleet.SHARD, fleet.STEERING, fleet.ROLLBACK),
     *(fleet.LEAVE, fleet.BOOTSTRAP, fleet.KEYS),

@@ -94,6 +94,20 @@ IMAGES = w.document(
         ),
     ),
 )
+PRUNE = w.document(
+    "fleetctl.prune/v1",
+    "`fleetctl artifacts prune`: what may go, said before it goes.",
+    bytes=w.whole("of all of it"),
+    things=w.items(
+        "in the order in which they go",
+        w.record(
+            kind=w.word("what it is", "build", "delta", "blob", "image layer", "download", "leftover"),
+            path=w.text("from the fleet's folder"),
+            bytes=w.whole("that it takes"),
+            used=w.number("when last, in seconds since 1970"),
+        ),
+    ),
+)
 CHANGED = w.document(
     "fleetctl.changed/v1",
     "`fleetctl build --changed`: models and module images that the lock does not describe.",

@@ -21,6 +21,7 @@ from fleetctl.cli import VERBS, main
         ("lab stop luxor-01", 2),
         ("lab start luxor-01", 2),
         ("artifacts pull models", 11),
+        ("artifacts prune --yes", 11),
     ],
 )
 def test_a_wrong_folder_stays_as_it_is(
