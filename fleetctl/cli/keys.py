@@ -100,12 +100,16 @@ def _show(keys: "dict[str, PublicKey]", own: str, output: Output) -> None:
 
 
 def _config() -> Path:
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "fleetctl"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config") / "fleetctl"
 
 
 def _outside(project: Project, path: Path) -> Path:
     """`path`, if a private key may go there."""
-    path = path.expanduser().resolve()
+    try:
+        path = path.expanduser().resolve()
+    except RuntimeError as error:  # a user without a home, such as a container's that is a number
+        why = str(error).rstrip(".")
+        raise UsageError(f"{path} leads nowhere: {why}", hint="name a place with --private") from error
     if path.is_relative_to(project.root.resolve()):
         raise UsageError(f"{path} is inside the repository", hint="name a place outside with --private")
     if path.exists():

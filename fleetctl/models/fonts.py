@@ -91,7 +91,7 @@ def _packaged() -> Iterator[Path]:
 def _installed(names: tuple[str, ...], places: tuple[str, ...]) -> Iterator[Path]:
     for name in names:
         for place in places:
-            folder = Path(place).expanduser()
+            folder = Path(os.path.expanduser(place))  # noqa: PTH111 - a user without a home has no fonts there
             if folder.is_dir():
                 yield from sorted(folder.rglob(name))
 

@@ -15,6 +15,7 @@ from fleetctl.errors import SigningError
 
 _HINT = f"set {SIGNING_KEY} to the path of a private key in PEM, or to the PEM itself"
 _MAKE_HINT = "make a pair with `fleetctl keys new`"
+_LONGEST_PASSPHRASE = 1023  # that OpenSSL encrypts with
 
 
 class PublicKey(Struct, frozen=True):
@@ -41,10 +42,20 @@ class PrivateKey:
         return bytes(self._key.sign(message, ec.ECDSA(hashes.SHA256())))
 
     def to_pem(self, passphrase: str) -> bytes:
-        """The private half in PKCS#8, encrypted unless the passphrase is empty."""
+        """The private half in PKCS#8, encrypted unless the passphrase is empty.
+
+        Raises:
+            SigningError: nothing can be encrypted with that passphrase.
+        """
         from cryptography.hazmat.primitives import serialization as form
 
-        encryption = form.BestAvailableEncryption(passphrase.encode()) if passphrase else form.NoEncryption()
+        secret = _encoded(passphrase, SIGNING_PASSPHRASE)
+        if len(secret) > _LONGEST_PASSPHRASE:
+            raise SigningError(
+                f"the passphrase in {SIGNING_PASSPHRASE} is longer than {_LONGEST_PASSPHRASE} bytes",
+                hint="set a shorter one",
+            )
+        encryption = form.BestAvailableEncryption(secret) if secret else form.NoEncryption()
         return bytes(self._key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, encryption))
 
 
@@ -123,15 +134,22 @@ def verifies(key: PublicKey, message: bytes, signature: bytes) -> bool:
 
 def _pem_of(said: str) -> bytes:
     if "-----BEGIN" in said:
-        return said.encode()
+        return _encoded(said, SIGNING_KEY)
     try:
         return Path(said).expanduser().read_bytes()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # the last: `~` of a user without a home
         # What the variable holds is not repeated: it may be a key that was pasted without its head.
         reason = getattr(error, "strerror", None) or "it is no path"
         raise SigningError(
             f"the key that {SIGNING_KEY} points at cannot be read: {reason}", hint=_HINT
         ) from None
+
+
+def _encoded(said: str, variable: str) -> bytes:
+    try:
+        return said.encode()
+    except UnicodeEncodeError:  # it would repeat what was said
+        raise SigningError(f"{variable} is not UTF-8", hint="set it anew") from None
 
 
 def _on_p256(key: Any, source: str) -> Any:

@@ -27,6 +27,14 @@ def test_a_font_in_the_users_folder_is_found(tmp_path: Path) -> None:
     assert fonts.find(environ={"PATH": ""}, places=(str(tmp_path),)) == font
 
 
+def test_a_user_without_a_home_has_fonts_elsewhere(tmp_path: Path) -> None:
+    """As in a container whose user is a number: the other places are looked at."""
+    font = tmp_path / "NotoSansEgyptianHieroglyphs-Regular.ttf"
+    font.write_bytes(b"")
+
+    assert fonts.find(environ={"PATH": ""}, places=("~nobody-of-that-name/fonts", str(tmp_path))) == font
+
+
 def test_no_font_says_how_to_get_one(tmp_path: Path) -> None:
     """Without any font the error names the packages that bring it."""
     with pytest.raises(ToolchainMissing) as caught:

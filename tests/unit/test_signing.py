@@ -91,6 +91,11 @@ BROKEN = {
         "no private key",
     ),
     "a public key": ({SIGNING_KEY: KEY.public.pem}, "no private key"),
+    "a home of nobody": ({SIGNING_KEY: "~nobody-of-that-name/release.pem"}, "cannot be read"),
+    "bytes that are no text": (
+        {SIGNING_KEY: f"-----BEGIN PRIVATE KEY-----\n{SECRET}\udcff"},
+        f"{SIGNING_KEY} is not UTF-8",
+    ),
     "another curve": ({SIGNING_KEY: OTHER_CURVE}, "not on the curve P-256"),
     "no passphrase": ({SIGNING_KEY: KEY.to_pem("x").decode()}, "needs a passphrase"),
     "a wrong passphrase": (
@@ -115,6 +120,17 @@ def test_a_key_that_cannot_be_used_is_explained_and_never_repeated(
     assert says in refused.value.message
     assert refused.value.hint
     assert SECRET not in f"{refused.value.message} {refused.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("passphrase", "says"), [("x" * 1024, "longer than 1023 bytes"), ("\udcff", "not UTF-8")]
+)
+def test_a_passphrase_that_protects_no_key_is_explained(passphrase: str, says: str) -> None:
+    """Nothing encrypts with it, which is said before a pair is made."""
+    with pytest.raises(SigningError, match=says) as refused:
+        KEY.to_pem(passphrase)
+
+    assert passphrase not in refused.value.message
 
 
 def test_a_key_shows_nothing_of_itself() -> None:

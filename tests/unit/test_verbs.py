@@ -65,6 +65,14 @@ def test_a_key_is_made_whole_or_not_at_all(
     assert not Path("inventory/trust/release.pem").exists()
 
 
+def test_a_private_half_goes_to_no_home_that_is_not_there(fleetctl: Fleetctl) -> None:
+    """As in a container whose user is a number; and no public half is left alone."""
+    said = fleetctl("keys", "new", "--private", "~nobody-of-that-name/release.pem")
+
+    assert (2, True) == (said.status, "name a place with --private" in said.err)
+    assert not Path("inventory/trust/release.pem").exists()
+
+
 @pytest.mark.parametrize("content", ["", "junk", '{"event": "SoakStarted"}'])
 def test_a_file_that_tells_of_no_rollout_is_no_report(fleetctl: Fleetctl, content: str) -> None:
     """Rather than a rollout of nothing that is not finished."""
