@@ -24,6 +24,8 @@ LAYERS = [
     "lockfile",
     "models",
     "build",
+    "pruning lock_history",
+    "keeping",
     "remotes forge",
     "render",
     "observation",
