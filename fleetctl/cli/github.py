@@ -20,6 +20,8 @@ app = typer.Typer(
     add_completion=False,
 )
 
+_MARK = 100  # characters, at most, that go before a body
+
 KeyOption = Annotated[str, typer.Option("--key", help="Which comment or issue: one of each key.")]
 BodyOption = Annotated[Path, typer.Option("--file", help="Markdown; `-` is standard input.")]
 
@@ -61,11 +63,16 @@ def open_issue(
 ) -> None:
     """Make the one open issue of this key, or bring it up to date."""
     from fleetctl.forge.event import run_address
+    from fleetctl.forge.rest import BODY_CHARACTERS
     from fleetctl.report.console import emit_text
+    from fleetctl.report.github import clipped
 
     log = run_address()
+    end = f"\n\n[The log]({log})" if log else ""
     body = _read(file).strip() or "The check itself failed and said nothing."
-    emit_text(_github().open_issue(key, title, f"{body}\n\n[The log]({log})" if log else body))
+    # Whoever reads what was cut needs the log most.
+    body = clipped(body, BODY_CHARACTERS - len(end) - _MARK)
+    emit_text(_github().open_issue(key, title, body + end))
 
 
 @app.command("close-issue")

@@ -111,6 +111,17 @@ def test_a_long_body_is_cut_to_what_github_takes(github: GitHubStandIn) -> None:
     assert BODY_CHARACTERS == len(github.comments[0]["body"])
 
 
+def test_a_long_issue_ends_with_its_log(github: GitHubStandIn) -> None:
+    """A table of hundreds of boards is cut at a line, which is said, and the log has the rest."""
+    Path("drift.md").write_text("| luxor-01 | 𓅓 differs |\n" * 3_000)
+    main(["github", "open-issue", "--file", "drift.md", "--title", "Boards differ"])
+    body = github.issues[0]["body"]
+
+    assert len(body) <= BODY_CHARACTERS
+    assert "| luxor-01 | 𓅓 differs |\n\n**Cut here: the log" in body
+    assert body.endswith("\n\n[The log](https://github.example/temples/unas/actions/runs/12)")
+
+
 def test_what_was_taken_without_an_answer_is_not_said_twice(github: GitHubStandIn) -> None:
     """A second comment or issue would stay for ever: before another is made, ours is looked for again."""
     client = GitHub(REPOSITORY, TOKEN, github.address, pause=lambda _: None)
