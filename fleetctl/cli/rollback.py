@@ -151,15 +151,25 @@ def _targets(session: "Session", to: str, deadline: float) -> dict[str, str | No
 
 
 def _receipts(session: "Session", deadline: float) -> dict[str, list[Mapping[str, Any]]]:
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for reply in session.transport.history(session.boards, last=1000, deadline=deadline):
-        if not reply.ok:
-            raise TransportError(
-                f"{reply.board}: {reply.error or reply.status.value}", hint="leave it out with --on"
-            )
-        said = reply.data.get("receipts")
-        found[reply.board] = [r for r in said if isinstance(r, dict)] if isinstance(said, list) else []
-    return found
+    from fleetctl.manifest.boards import names
+
+    replies = list(session.transport.history(session.boards, last=1000, deadline=deadline))
+    if silent := {reply.board: reply.error or reply.status.value for reply in replies if not reply.ok}:
+        first, *others = silent
+        raise TransportError(
+            f"{first}: {silent[first]}" + (f"; no history from {names(others)} either" if others else ""),
+            hint=_leave_out(silent),
+        )
+    said = {reply.board: reply.data.get("receipts") for reply in replies}
+    return {
+        board: [r for r in receipts if isinstance(r, dict)] if isinstance(receipts, list) else []
+        for board, receipts in said.items()
+    }
+
+
+def _leave_out(boards: Iterable[str]) -> str:
+    """All of them at once: nobody in a hurry should hear of boards one by one."""
+    return f"say `{','.join('!' + board for board in boards)}` in --on to leave out what cannot go back"
 
 
 def _as_of(
@@ -167,6 +177,7 @@ def _as_of(
 ) -> dict[str, str | None]:
     """What each board ran as of a commit; boards that run it now are told, and left out."""
     from fleetctl.commits import Commits
+    from fleetctl.manifest.boards import names
     from fleetctl.origins import release_at
     from fleetctl.report.console import talk
 
@@ -178,14 +189,16 @@ def _as_of(
         )
     commit = commits.resolve(rev)
     order, seen = commits.up_to(commit), session.observe()
+    releases = {board: release_at(said, order) for board, said in receipts.items()}
+    if lost := [board for board, release in releases.items() if release is None]:
+        first, *others = lost
+        raise UsageError(
+            f"{first} has no receipt of anything from commit {commit[:12]} or before"
+            + (f", nor has {names(others)}" if others else ""),
+            hint=f"see `fleetctl history --on {first}`, or {_leave_out(lost)}",
+        )
     found: dict[str, str | None] = {}
-    for board, said in receipts.items():
-        release = release_at(said, order)
-        if release is None:
-            raise UsageError(
-                f"{board} has no receipt of anything from commit {commit[:12]} or before",
-                hint=f"see `fleetctl history --on {board}`, or leave it out with --on '!{board}'",
-            )
+    for board, release in releases.items():
         if release == seen[board].current:
             talk.note(f"{board} runs what it ran as of {commit[:12]}")
         else:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from git_fleet import Fleetctl, GitFleet
+from git_fleet import Fleetctl, GitFleet, faults
 
 from fleetctl.commits import Commits
 from fleetctl.errors import UsageError
@@ -337,7 +337,26 @@ def test_going_back_before_the_first_receipt_is_refused(fleet: GitFleet, fleetct
     said = fleetctl("rollback", "--yes", "--to", first)
 
     assert 2 == said.status
-    assert f"luxor-01 has no receipt of anything from commit {first[:12]} or before" in said.err
+    assert f"luxor-01 has no receipt of anything from commit {first[:12]} or before, nor has " in said.err
+    assert "`!luxor-01,!luxor-02,!karnak-01` in --on" in said.err
+
+
+def test_boards_that_are_away_are_named_together_before_others_go_back(
+    fleet: GitFleet, fleetctl: Fleetctl
+) -> None:
+    """One look says what to leave out, and what is named can be given to --on as it stands."""
+    first = fleet.head
+    fleetctl("rollout", "--yes")
+    fleet.edit("metadata", "defaults: {config: {threshold: 0.2}}\nmetadata")
+    fleet.commit("All ask for less")
+    fleetctl("rollout", "--yes")
+    away = faults(karnak_01="{unreachable: true}", luxor_02="{unreachable: true}")
+    said = fleetctl("rollback", "--yes", "--to", first, "--faults", away)
+    rest = fleetctl("rollback", "--yes", "--to", first, "--faults", away, "--on", "!luxor-02,!karnak-01")
+
+    assert (30, 0) == (said.status, rest.status), said.err + rest.err
+    assert "`!luxor-02,!karnak-01` in --on" in said.err
+    assert "luxor-01: rolled back" in rest.err
 
 
 def test_what_git_holds_is_written_as_it_lies_there(fleet: GitFleet, tmp_path: Path) -> None:
