@@ -74,7 +74,8 @@ def decode(path: Path) -> Grey:
         most = f"{images.MAX_PIXELS / 1e6:.0f} million"
         raise BuildError(f"{path} has more than {most} pixels", hint=REPLACE) from None
     except images.ImageError as exc:
-        raise BuildError(f"{path} is no picture for a board: {exc}", hint=_FOR_BOARDS) from None
+        hint = _FOR_BOARDS if isinstance(exc, images.UnsupportedImage) else REPLACE
+        raise BuildError(f"{path} is no picture for a board: {exc}", hint=hint) from None
     except BROKEN as exc:
         raise BuildError(f"{path} is not a readable PNG: {_reason(path, exc)}", hint=REPLACE) from None
     raise BuildError(f"{path} is animated: it has {frames} frames", hint="keep the one that shows the sign")

@@ -127,6 +127,18 @@ def test_a_photo_that_no_board_reads_is_refused(mode: str, tmp_path: Path) -> No
     assert refused.value.hint == "convert it to a PNG with 8 bits a channel that is not interlaced"
 
 
+def test_a_photo_that_is_too_long_for_a_board_is_not_to_be_converted(tmp_path: Path) -> None:
+    """It is of the right kind: another photo has to take its place."""
+    from PIL import Image
+
+    path = tmp_path / "0_G17.png"
+    Image.new("L", (20_000, 1)).save(path)
+
+    with pytest.raises(BuildError, match="more than 16384 a side") as refused:
+        photos.decode(path)
+    assert refused.value.hint == "replace it, or move it away"
+
+
 def cut_short(path: Path) -> None:
     write_png(path, size=(200, 200))
     path.write_bytes(path.read_bytes()[:-40])
