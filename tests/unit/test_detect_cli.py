@@ -15,6 +15,7 @@ from tiny_detector import SCORE, marked, marks_contract
 
 from fleetctl.artifact import Contract
 from fleetctl.cli import main
+from fleetctl.errors import BuildError
 from fleetctl.models.detector.golden import choose
 from fleetctl.models.detector.inference import Detection, Detector, Reader
 from fleetctl.models.detector.measure import judge
@@ -216,6 +217,15 @@ def test_golden_scenes_are_those_that_all_models_answer_alike() -> None:
     chosen = choose(walls, [usual, blunt], count=1, tolerance=0.1)
     assert (chosen.samples.shape, chosen.shared, len(chosen.answers[0])) == ((1, 160, 160), 1, 2)
     assert {one.label for one in chosen.answers[0]} == {"disc", "bar"}
+
+
+def test_a_preprocessing_that_there_is_not_is_one_clear_error() -> None:
+    """A contract that somebody wrote by hand may ask for it."""
+    spec = {**marks_contract().preprocess, "fit": "stretch"}
+    detector = Detector((MODELS / "marks.tflite").read_bytes(), marks_contract(preprocess=spec))
+
+    with pytest.raises(BuildError, match="cannot be used: fit must be contain or cover, not stretch"):
+        detector.detect(marked())
 
 
 def test_golden_scenes_are_of_one_size() -> None:

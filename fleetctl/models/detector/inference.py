@@ -123,7 +123,8 @@ class Detector:
             tile: called after each tile of the image.
 
         Raises:
-            BuildError: the model gave a number that is none, or cannot be run.
+            BuildError: the model gave a number that is none, or cannot be run, or its contract asks for a
+                preprocessing that there is not.
         """
 
         def run(tensor: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -137,7 +138,7 @@ class Detector:
             terms = {**terms, "detection": {**terms["detection"], "min_score": min_score}}
         try:
             found = boxes.detect(image, terms, run)
-        except ArithmeticError as exc:
+        except (ArithmeticError, ValueError) as exc:
             raise BuildError(f"the detector cannot be used: {exc}") from None
         return [Detection(tuple(one["box"]), one["sign"], one["score"]) for one in found]
 
