@@ -5,17 +5,22 @@ The lock is ours, so whoever wrote `pending.json` is no longer at work on it.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Dict
 
 from .durable import remove
 from .evidence import receipt_of
 from .files import Json
 from .pending import KEEPING, REVERTING, why_lapsed
+from .repaired import environment_before, is_environment_back, venv
 from .space import sweep
 from .talk import complain
 
 if TYPE_CHECKING:
     from .activation import Activation  # it starts the watcher, and the watcher recovers
+
+
+_KEEPS_DYING = 2  # times that the service manager started it anew by itself
 
 
 def recover(activation: Activation) -> str:
@@ -69,6 +74,24 @@ def settle_link(activation: Activation) -> str:
     except OSError as error:
         complain("cannot go back to the environment of before: %s" % error)
     return "reverting"
+
+
+def settle_environment(activation: Activation, current: str) -> None:
+    """Before the service manager starts it: go back from an interpreter that nothing was proved with since
+    `bootstrap` brought it, and with which the service keeps dying."""
+    board = activation.board
+    if environment_before(board) is None or is_environment_back(board):
+        return
+    is_there = os.access(os.path.join(venv(board), "bin", "python"), os.X_OK)
+    if is_there and (activation.service(current).described()["restarts"] or 0) < _KEEPS_DYING:
+        return
+    try:
+        if activation.take_environment_back():
+            complain(
+                "the service does not stay with a Python environment that was never proved: back to its own"
+            )
+    except OSError as error:
+        complain("cannot go back to the environment of before: %s" % error)
 
 
 def settle_good(activation: Activation, pending: Json) -> str:

@@ -12,7 +12,7 @@ from .files import Json
 from .locks import locked
 from .records import Records
 from .recovery import recover as finish_or_undo
-from .recovery import revert_lapsed, settle_link
+from .recovery import revert_lapsed, settle_environment, settle_link
 from .release_files import altered_files
 from .staging import mend
 from .trust import demand_return
@@ -126,9 +126,11 @@ def settle_before_start(call: Call) -> Dict[str, Any]:
     """As `ExecStartPre` of the service: whoever holds the lock is starting it, and knows what it does."""
     try:
         with locked(call.board, "recover", 0.0):
-            state = settle_link(Activation.of(call))
-            if call.board.current:
-                mend(call.board, call.board.current)
+            activation = Activation.of(call)
+            state, current = settle_link(activation), call.board.current
+            if current:
+                mend(call.board, current)
+                settle_environment(activation, current)
     except BoardError as error:
         if error.code != "busy":
             raise

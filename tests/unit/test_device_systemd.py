@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 from tiny_board import DEVICE, MODELS, TinyBoard, TinyRelease, powered, tiny_release
 
+from fleetctl.device.layout import Board
+from fleetctl.device.repaired import demand_proof
+
 UNIT = "fleetctl-serve.service"
 
 
@@ -210,3 +213,44 @@ def test_no_systemd_is_said_plainly(board: TinyBoard) -> None:
     assert reply["code"] == "no-systemd"
     assert reply["error"] == "this board has no systemctl; the manifest can say `service: process`"
     assert board.current is None
+
+
+@pytest.fixture
+def changed(board: TinyBoard) -> TinyBoard:
+    """A board whose interpreter was changed since its release was proved."""
+    folders = [f"environments/{digit * 16}" for digit in "ab"]
+    for folder in folders:
+        (board.root / folder / "bin").mkdir(parents=True)
+        (board.root / folder / "bin" / "python").symlink_to(sys.executable)
+    release = systemd_release(board)
+    board.install(release)
+    demand_proof(Board(str(board.root)), release.digest, folders[0])
+    (board.root / "venv").symlink_to(folders[1])
+    return board
+
+
+def environment_at_start(board: TinyBoard) -> str:
+    """Which one the service is started with, as its unit has it."""
+    assert board.ask("recover", options=["--before-start"])["state"] == "clean"
+    return (board.root / "venv").readlink().name[0]
+
+
+def test_a_service_that_keeps_dying_has_the_interpreter_it_was_proved_with(changed: TinyBoard) -> None:
+    """Once may be for any reason; what was changed is proved by the next rollout, or goes back by itself."""
+    for restarts, environment in (("0", "b"), ("1", "b"), ("2", "a")):
+        (changed.units / "restarts").write_text(restarts)
+        assert environment == environment_at_start(changed)
+    assert changed.ask("observe")["repaired"] is True
+
+
+def test_a_service_without_an_interpreter_has_the_one_it_was_proved_with(changed: TinyBoard) -> None:
+    """It is gone, as after half of a system's upgrade: nothing is waited for."""
+    (changed.root / "venv" / "bin" / "python").unlink()
+    assert "a" == environment_at_start(changed)
+
+
+def test_a_service_that_was_proved_stays_with_its_interpreter(changed: TinyBoard) -> None:
+    """However often it dies: there is nothing that it was proved with and left."""
+    (changed.units / "restarts").write_text("9")
+    (changed.root / "state" / "repaired").unlink()
+    assert "b" == environment_at_start(changed)

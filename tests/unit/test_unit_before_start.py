@@ -83,3 +83,13 @@ def test_a_board_without_flock_asks_python(root: Path, line: list[str], tmp_path
     (tmp_path / "nothing").mkdir()
     with held(root):
         assert asked(root, "current") == started(line, path=str(tmp_path / "nothing"))
+
+
+def test_without_the_interpreter_that_serves_another_is_asked(
+    root: Path, line: list[str], tmp_path: Path
+) -> None:
+    """An upgrade of the system took it away; whichever `python3` there is can go back to that of before."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "python").rename(tmp_path / "bin" / "python3")
+
+    assert asked(root, "current") == started(line, path=f"{tmp_path / 'bin'}:{os.environ['PATH']}")

@@ -62,7 +62,9 @@ def main():
     elif verb == "show":
         pid = running(words[-1])
         active, sub = ("active", "running") if pid else ("failed", "failed")
-        print(f"ActiveState={active}\nSubState={sub}\nMainPID={pid}")
+        again = UNITS / "restarts"  # that systemd made by itself
+        count = again.read_text() if again.exists() else "0"
+        print(f"ActiveState={active}\nSubState={sub}\nMainPID={pid}\nNRestarts={count}")
     elif verb not in ("enable", "disable", "reset-failed"):
         sys.exit(f"unknown verb {verb}")
 
