@@ -27,18 +27,20 @@ class Change(Struct, frozen=True):
 class Move(Struct, frozen=True):
     """How it came that git says something else than a board runs: by a commit, by edits here, or by both.
 
-    Neither: what is checked out is no newer than what the board runs, or nobody knows.
+    Neither: what is checked out is no newer than what the board runs, or nobody knows. `is_foreign`: the
+    board names a commit that is not in this repository, so that none here can be said to come after it.
     """
 
     change: Change | None = None
     is_edited: bool = False
+    is_foreign: bool = False
 
 
 @cache
 def move_since(project: Project, commit: str) -> Move:
     """The oldest commit after `commit` (a board's word for it, untrusted) that decides about releases.
 
-    Where the repository does not know `commit`, it is the newest there is. `commit` may end in `-dirty`.
+    Where a board names no commit, it is the newest there is. `commit` may end in `-dirty`.
 
     Raises:
         UsageError, FleetError: as `revision.uncommitted`.
@@ -47,9 +49,11 @@ def move_since(project: Project, commit: str) -> Move:
     if not newest:
         return Move()
     base = commit.removesuffix("-dirty")
-    since = _log(project, f"{base}..HEAD") if _COMMIT.match(base) else None
-    change = newest[0] if since is None else since[-1] if since else None
-    return Move(change, bool(uncommitted(project)))
+    is_edited = bool(uncommitted(project))
+    if not _COMMIT.match(base):
+        return Move(newest[0], is_edited)
+    since = _log(project, f"{base}..HEAD")
+    return Move(since[-1] if since else None, is_edited, is_foreign=since is None)
 
 
 def recent_changes(project: Project, most: int = 30) -> list[Change]:

@@ -167,6 +167,8 @@ def _why_another_release(release: Release, seen: Observed, blame: Blame) -> Orig
 
 def _moved(move: Move, commit: str) -> Origin:
     """How git came to say something else than the release that a board got from `commit`."""
+    if move.is_foreign:
+        return Origin(how=f"rolled out from commit {commit[:7]}, which git does not know here")
     if move.change:
         how = f"git moved on: {move.change.subject[:100]} ({move.change.commit[:7]})"
         more = "; files are edited here too, not committed" if move.is_edited else ""

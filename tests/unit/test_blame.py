@@ -37,13 +37,19 @@ def test_the_first_commit_that_decides(repository: Path) -> None:
     assert git(repository, "rev-parse", "HEAD~1") == change.commit
 
 
-@pytest.mark.parametrize("commit", ["", "f" * 40, "--output=/tmp/x", "HEAD"])
-def test_a_board_that_names_no_commit_of_ours(repository: Path, commit: str) -> None:
+@pytest.mark.parametrize("commit", ["", "--output=/tmp/x", "HEAD"])
+def test_a_board_that_names_no_commit(repository: Path, commit: str) -> None:
     """Then it is the newest there is; what a board says never reaches git as an option."""
     change = move_since(Project(repository / DEFAULT_MANIFEST), commit).change
 
     assert change
     assert "Add inventory/known_hosts" == change.subject
+
+
+@pytest.mark.parametrize("commit", ["f" * 40, "f" * 40 + "-dirty"])
+def test_a_commit_from_elsewhere_is_followed_by_none_of_ours(repository: Path, commit: str) -> None:
+    """As where main was rewritten, or a clone is cut short: nobody here is blamed."""
+    assert Move(is_foreign=True) == move_since(Project(repository / DEFAULT_MANIFEST), commit)
 
 
 def test_outside_of_git_nobody_knows(tmp_path: Path) -> None:

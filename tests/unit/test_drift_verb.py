@@ -46,6 +46,22 @@ def test_drift_from_clean_to_left_aside(fleet: QuadrantFleet) -> None:
     assert "the manifest leaves 2 differences aside" in aside.out
 
 
+def test_a_commit_that_is_gone_is_named_and_nobody_blamed(tmp_path: Path) -> None:
+    """Main was rewritten without what boards run: the commit that came instead did not move them."""
+    made = QuadrantFleet.rolled_out(tmp_path / "fleet")
+    made.edit("threshold: 0.6", "threshold: 0.7")
+    assert 0 == made.run("rollout", "--yes", transport="fake").status
+    manifest = made.root / "inventory" / "fleet.yaml"
+    manifest.write_text(manifest.read_text().replace("threshold: 0.7", "threshold: 0.8"))
+    made.git("commit", "--quiet", "--all", "--amend", "--message", "Rewritten")
+    made.git("reflog", "expire", "--expire=now", "--all")
+    made.git("prune", "--expire=now")
+    found = made.run("drift", transport="fake")
+
+    assert "which git does not know here" in " ".join(found.out.split())
+    assert "git moved on" not in found.out
+
+
 def test_edits_that_nobody_committed_are_nobodys_commit(tmp_path: Path) -> None:
     """Boards run the very commit that is checked out: nobody is blamed, and git did not move on."""
     made = QuadrantFleet.rolled_out(tmp_path / "fleet")
