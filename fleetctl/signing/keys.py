@@ -111,6 +111,9 @@ def parse_public(pem: str, source: str) -> PublicKey:
     try:
         key = load_pem_public_key(pem.encode())
     except (ValueError, UnsupportedAlgorithm):
+        if "PRIVATE KEY-----" in pem:
+            hint = f"take it out of there; once git has it, it is known: {_MAKE_HINT}"
+            raise SigningError(f"{source} is a private key", hint=hint) from None
         raise SigningError(f"{source} is not a public key in PEM", hint=_MAKE_HINT) from None
     return _public(_on_p256(key, source))
 

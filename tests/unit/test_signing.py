@@ -218,6 +218,17 @@ def test_a_key_that_git_does_not_know_signs_nothing(project: Project) -> None:
         opened(project)
 
 
+def test_a_private_key_among_those_to_trust_is_called_one(project: Project) -> None:
+    """Whoever committed it has to know that it is no secret any more; nothing of it is repeated."""
+    pem = OTHER_KEY.to_pem("").decode()
+    (project.trust / "oops.pem").write_text(pem)
+    with pytest.raises(SigningError, match=r"inventory/trust/oops\.pem is a private key") as refused:
+        trusted_keys(project.trust)
+
+    assert "once git has it, it is known" in refused.value.hint
+    assert pem.splitlines()[1] not in f"{refused.value.message} {refused.value.hint}"
+
+
 def test_keys_keep_their_names(project: Project) -> None:
     """A name is good as a file's, and is never taken twice."""
     add_trusted_key(project.trust, "next", OTHER_KEY.public)
