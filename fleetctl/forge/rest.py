@@ -43,7 +43,7 @@ class GitHub:
         Raises:
             UsageError: there is no token, or no repository.
         """
-        token = environment.get("GITHUB_TOKEN", "")
+        token = environment.get("GITHUB_TOKEN", "").strip()  # a secret that was pasted ends in a new line
         if not token:
             raise UsageError(
                 "GITHUB_TOKEN is not set", hint="in the workflow: `env: {GITHUB_TOKEN: ${{ github.token }}}`"

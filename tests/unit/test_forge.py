@@ -145,6 +145,16 @@ def test_a_busy_github_is_asked_again(github: GitHubStandIn) -> None:
         client.comment(7, "plan", "body")
 
 
+def test_a_token_that_was_pasted_with_its_line_is_taken(
+    github: GitHubStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would make no header, and no second try would help."""
+    monkeypatch.setenv("GITHUB_TOKEN", f"{TOKEN}\n")
+
+    assert 0 == comment("first")
+    assert 1 == len(github.comments)
+
+
 def test_the_token_is_nowhere_to_be_read(github: GitHubStandIn, capsys: pytest.CaptureFixture[str]) -> None:
     """It is masked first and never said, in errors neither."""
     github.writable = False
