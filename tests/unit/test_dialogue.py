@@ -211,7 +211,7 @@ def test_a_board_that_cannot_make_a_model_is_sent_it(update: Order, code: str) -
 
 @pytest.mark.parametrize("seen", [None, Holding(CURRENT, {"model/large": sha256(OLD)})])
 def test_a_board_that_did_not_say_what_it_has_is_asked(update: Order, seen: Holding | None) -> None:
-    """Nobody looked, or one of another version answered. It is sent what it lacks, whole where it has to be."""
+    """Nobody looked, or one of another version answered. It is sent what it lacks, whole if need be."""
     board = ListeningBoard({sha256(NEW), sha256(OTHER)}, gone={sha256(OLD)})
     release_to(replace(with_other(update), holding=seen), board)
 
