@@ -127,7 +127,7 @@ def _holds(rule: DriftRule, drift: Drift) -> bool:
 
 
 def _never_adopted(board: Board, release: Release, seen: Observed) -> Drift:
-    how = "it runs what others put there" if seen.foreign else "nothing of ours was ever rolled out to it"
+    how = "it runs what others put there" if seen.foreign else "nothing of ours is on it"
     return Drift(board.name, DriftKind.RELEASE, "release", release.digest, None, None, Origin(how=how))
 
 

@@ -33,7 +33,7 @@ def leave(call: Call) -> Dict[str, Any]:
         demand_return(call.board, call.request, NOTHING)
         adopted = read_json(call.board.in_state("adopted.json"))
         if not adopted:
-            raise BoardError("never-adopted", "no release was ever put on this board")
+            raise BoardError("never-adopted", "no release of ours is on this board")
         if activation.records.pending:
             revert_lapsed(activation, activation.records.pending, said)
         give_back(activation, said)

@@ -137,6 +137,16 @@ def test_a_board_without_a_release_cannot_be_left(tmp_path: Path) -> None:
     assert (reply["ok"], reply["code"]) == (False, "never-adopted")
 
 
+def test_a_board_that_was_left_is_not_told_to_have_had_nothing(tmp_path: Path) -> None:
+    """Whoever leaves it again, such as in a job that is run again, hears what is so now."""
+    with powered(tmp_path / "root") as board:
+        board.install(tiny_release(board.port))
+        assert board.ask("leave")["ok"]
+        again = board.ask("leave")
+
+    assert "no release of ours is on this board" in again["error"]
+
+
 def test_a_snapshot_takes_no_other_ones_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A board without a clock of its own has the same time at each boot."""
     monkeypatch.setattr(time, "time", lambda: 0.0)
