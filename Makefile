@@ -52,7 +52,7 @@ boards: $(READY) ## make the images and wheels that tests of docker boards need 
 lint: $(READY) ## style, types, insecure calls, playbooks, workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy fleetctl
+	MYPYPATH=tests $(BIN)/mypy --follow-imports=silent fleetctl benchmarks
 	$(BIN)/zizmor --offline --quiet --no-progress .github
 	.ci/actionlint/run
 

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,8 @@ def worker(folder: Path) -> None:
     contract = json.loads((folder / "contract.json").read_text())
     photos = np.load(folder / "photos.npy")
     prepared = [preprocess.prepare(photo, contract["preprocess"]) for photo in photos]
-    said = {"prepared": hashlib.sha256(np.stack(prepared).tobytes()).hexdigest(), "ms": {}}
+    milliseconds: dict[str, float] = {}
+    said = {"prepared": hashlib.sha256(np.stack(prepared).tobytes()).hexdigest(), "ms": milliseconds}
     for name, (resolver, threads, most) in KERNELS.items():
         made = runtime.Interpreter(
             model_content=(folder / "model.tflite").read_bytes(),
@@ -56,12 +58,14 @@ def worker(folder: Path) -> None:
             made.set_tensor(ends[0]["index"], preprocess.to_input(image, contract["input"]))
             made.invoke()
             rows.append(preprocess.from_output(made.get_tensor(ends[1]["index"]), contract["output"]))
-        said["ms"][name] = round(1000 * (time.perf_counter() - begun) / len(rows), 1)
+        milliseconds[name] = round(1000 * (time.perf_counter() - begun) / len(rows), 1)
         np.save(folder / f"{name}.npy", np.stack(rows))
     (folder / "said.json").write_text(json.dumps(said))
 
 
-def run(artifact: Path, photos: np.ndarray, userland: Path | None) -> tuple[dict, dict]:
+def run(
+    artifact: Path, photos: np.ndarray[Any, Any], userland: Path | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the worker said, and its scores by kernel; here, or inside `userland`."""
     where = (userland / SHARED) if userland else Path(tempfile.mkdtemp())
     where.mkdir(parents=True, exist_ok=True)
@@ -80,7 +84,7 @@ def run(artifact: Path, photos: np.ndarray, userland: Path | None) -> tuple[dict
         shutil.rmtree(where)
 
 
-def compare(reference: np.ndarray, other: np.ndarray) -> dict:
+def compare(reference: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> dict[str, Any]:
     """Differences of what a receipt shows: the best label, and its score where the labels agree."""
     reference = reference[: len(other)]
     best = reference.argmax(axis=1)
@@ -104,7 +108,7 @@ def compare(reference: np.ndarray, other: np.ndarray) -> dict:
     }
 
 
-def photos_of(folder: Path, count: int) -> np.ndarray:
+def photos_of(folder: Path, count: int) -> np.ndarray[Any, Any]:
     """Up to `count` labelled photos of the commonest size, evenly over the folder."""
     from fleetctl.models import golden
     from fleetctl.models import photos as on_disk

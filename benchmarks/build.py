@@ -150,7 +150,7 @@ def _training(count: int) -> Iterator[Result]:
 
     def feed() -> float:
         order = fit.draw_order(targets, len(images), seed=0)
-        batches = iter(fit._batches(images, targets, order, TRAINING, first=0))
+        batches = iter(fit._batches(images, targets, order, TRAINING, None, first=0))
         next(batches)
         begun = time.perf_counter()
         fed = len(list(islice(batches, STEPS - 1)))

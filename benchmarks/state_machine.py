@@ -5,6 +5,7 @@ A board must not cost more among many: 100,000 are held against 1,000, by board.
 
 import statistics
 from collections.abc import Iterator
+from functools import partial
 
 from benchmarks.harness import Result, interleave
 from fleetctl.manifest.schema import RolloutPolicy
@@ -21,7 +22,7 @@ ROUNDS = 3
 def measure() -> Iterator[Result]:
     sizes = (FEW, MANY, MOST)
     plans = {f"{boards:,} boards settle, a board": plan_of(boards) for boards in sizes}
-    samples = interleave({name: lambda plan=plan: roll_out(plan) for name, plan in plans.items()}, ROUNDS)
+    samples = interleave({name: partial(roll_out, plan) for name, plan in plans.items()}, ROUNDS)
     of_one = dict(zip(plans, sizes, strict=True))
     micro = {name: 1e6 * statistics.median(samples[name]) / boards for name, boards in of_one.items()}
     peer, *others = plans
