@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from fleetctl.delta import Delta
+from fleetctl.device.begun import WORTH_KEEPING
 from fleetctl.device.judge import PASSED, judge
 from fleetctl.errors import BuildError
 from fleetctl.release import Release
@@ -103,9 +104,13 @@ def presumably_lacking(order: Order) -> Lacking | None:
 
 
 def _send(order: Order, ask: Ask, members: Sequence[Member], *, short: bool = False) -> dict[str, Any]:
-    """Have it tried and proved; `short` says what the release is by what the board was seen to run."""
+    """Have it tried and proved; `short` says what the release is by what the board was seen to run.
+
+    Not with a large bundle, which a board that has that no more would be sent in vain.
+    """
     bundle = _tar(members)
-    manifest = _difference(order) if short else order.release.manifest.decode()
+    is_short = short and len(bundle) < WORTH_KEEPING
+    manifest = _difference(order) if is_short else order.release.manifest.decode()
     try:
         return _prove(order, ask, manifest, bundle)
     except BoardFault as fault:

@@ -124,6 +124,15 @@ def test_a_board_that_lost_what_it_ran_is_told_everything(order: Order) -> None:
     assert [dict, str] == board.manifests
 
 
+def test_a_large_model_is_not_sent_twice_to_a_board_that_lost_what_it_ran(order: Order) -> None:
+    """The whole manifest travels with it, beside which it is nothing: the model is taken in at once."""
+    board = ListeningBoard({sha256(OTHER)}, without_base=True)
+    release_to(replace(with_other(order), holding=holding(order)), board)
+
+    assert ["activate", "revert"] == board.asked
+    assert [str] == board.manifests
+
+
 def test_another_configuration_is_a_kilobyte(order: Order) -> None:
     """Scripts, requests and blob together, deflated as they are sent to a board that has the rest."""
     board = ListeningBoard({digest(order)})
