@@ -192,6 +192,39 @@ def test_int8_inputs_saturate(prepared: NDArray[np.uint8], scale: float, zero_po
     assert (real[0] <= prepared + scale).all()
 
 
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20))), st.integers(1, 2))
+def test_smoothing_weighs_neighbours_and_repeats_the_edge(image: NDArray[np.uint8], passes: int) -> None:
+    """Each pass is the rounded mean of a pixel and its eight neighbours, weighted 1 2 1 both ways."""
+    height, width = image.shape
+    expected = image.astype(int)
+    for _ in range(passes):
+        wide = np.pad(expected, 1, mode="edge")
+        weighted = [
+            (2 - abs(down)) * (2 - abs(right)) * wide[1 + down :, 1 + right :][:height, :width]
+            for down in (-1, 0, 1)
+            for right in (-1, 0, 1)
+        ]
+        expected = (np.sum(weighted, axis=0) + 8) // 16
+
+    prepared = prepare(image, {"shape": [height, width, 1], "smooth": passes})
+
+    assert (prepared[:, :, 0] == expected).all()
+
+
+@given(hnp.arrays(np.uint8, (4, 3, 1)), st.floats(0.1, 4.0), st.integers(-128, 127))
+def test_each_pixel_is_stored_as_the_contract_says(
+    prepared: NDArray[np.uint8], scale: float, zero_point: int
+) -> None:
+    """The tensor holds rint(pixel / scale) + zero point, held within the type's limits."""
+    entry = {"dtype": "int8", "shape": [1, 4, 3, 1], "scale": scale, "zero_point": zero_point}
+
+    tensor = to_input(prepared, entry)
+
+    wanted = [min(max(round(value / scale) + zero_point, -128), 127) for value in prepared.ravel().tolist()]
+    assert tensor.dtype == np.int8
+    assert tensor.ravel().tolist() == wanted
+
+
 def test_known_bytes() -> None:
     """The exact bytes are part of the contract with boards: this digest may only change with the models."""
     rows, columns = np.mgrid[:301, :203]
