@@ -18,6 +18,7 @@ from fleetctl.cli.result import read_or_not, show
 if TYPE_CHECKING:
     from fleetctl.cli.session import Session
     from fleetctl.signing.statement import Signed
+    from fleetctl.transports.base import Reply
 
 LEAVE_SCHEMA = "fleetctl.leave/v1"
 
@@ -33,18 +34,16 @@ def leave(
 
     Ends the service of releases, and brings back the unit, the link and, from the snapshot that the first
     release took, the files that are gone. Releases and history stay on the board. Take it out of the manifest
-    too, or the next rollout adopts it again.
+    too, or the next rollout adopts it again. A board that has nothing of ours to end stays as it is.
     """
     from fleetctl.cli.agreed import ask
     from fleetctl.cli.session import open_session, over_ssh
     from fleetctl.errors import RollbackFailed
-    from fleetctl.report.console import talk
     from fleetctl.store import Lock
 
     session = open_session(file, on, transport)
     ansible = over_ssh(session, transport, "had nothing on them before")
     ask(yes, f"Leave {session.selection}?")
-    results: list[dict[str, Any]] = []
     with Lock(session.project.state / "lock", f"leaving boards of {session.fleet.name}"):
         replies = ansible.leave(
             session.boards,
@@ -52,10 +51,7 @@ def leave(
             deadline=session.fleet.rollout.deadline,
             signed=_permissions(session),
         )
-        for reply in replies:
-            left = reply.ok and reply.data.get("state") == "left"
-            (talk.done if left else talk.fail)(f"{reply.board}: {'left' if left else reply.error}")
-            results.append(_result(reply.board, left, reply.data, reply.error))
+        results = [_told(reply) for reply in replies]
     with read_or_not():
         show(
             output,
@@ -88,15 +84,20 @@ def _permissions(session: "Session") -> "dict[str, Signed]":
     return {board: signing.permission(seen, NOTHING) for board, seen in session.observe().items()}
 
 
-def _result(board: str, left: bool, said: Any, error: str) -> dict[str, Any]:
-    """What became of one board; its own words are untrusted."""
+def _told(reply: "Reply") -> dict[str, Any]:
+    """What became of one board, said too; its own words are untrusted."""
+    from fleetctl.report.console import talk
     from fleetctl.transports.wire import printable
 
+    said = reply.data
+    left = reply.ok and said.get("state") == "left"
+    what = "nothing to do: no release of ours runs on it" if said.get("stayed") else "left"
+    (talk.done if left else talk.fail)(f"{reply.board}: {what if left else reply.error}")
     restored = said.get("restored")
     return {
-        "board": board,
+        "board": reply.board,
         "left": left,
         "restored": [printable(path) for path in restored[:1000]] if isinstance(restored, list) else [],
         "snapshot": printable(said.get("snapshot")) or None,
-        "error": error,
+        "error": reply.error,
     }

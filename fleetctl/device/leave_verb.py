@@ -21,6 +21,8 @@ from .trust import NOTHING, demand_return
 def leave(call: Call) -> Dict[str, Any]:
     """Undo the first adoption; what was cut short is finished by giving the verb again.
 
+    A board that has nothing of ours to end stays as it is, for jobs that are run again.
+
     Raises:
         BoardError: `never-adopted`; `untrusted` or `older`, where leaving has to be signed for; or
             `revert-failed`, where the service of before does not come up.
@@ -30,10 +32,12 @@ def leave(call: Call) -> Dict[str, Any]:
     with call.lock("leave"):
         activation = Activation.of(call)
         recover(activation)
+        if is_left(call.board):
+            return {"state": "left", "stayed": True, "current": None, "snapshot": None, "restored": []}
         demand_return(call.board, call.request, NOTHING)
         adopted = read_json(call.board.in_state("adopted.json"))
         if not adopted:
-            raise BoardError("never-adopted", "no release of ours is on this board")
+            raise BoardError("never-adopted", "state/adopted.json does not say what ran here before")
         if activation.records.pending:
             revert_lapsed(activation, activation.records.pending, said)
         give_back(activation, said)
@@ -42,6 +46,11 @@ def leave(call: Call) -> Dict[str, Any]:
             remove(call.board.in_state(name))
         fsync_directory(call.board.state)
     return {"state": "left", "current": None, "snapshot": adopted.get("snapshot"), "restored": restored}
+
+
+def is_left(board: Board) -> bool:
+    """Whether no release of ours runs here, nor anything is noted that leaving would bring back."""
+    return board.current is None and not os.path.lexists(board.in_state("adopted.json"))
 
 
 def give_back(activation: Activation, reason: str) -> None:

@@ -71,6 +71,18 @@ def test_from_manifest_to_proof_and_back(fleet: QuadrantFleet) -> None:
     assert [0, 0, 0] == [fleet.run(verb).status for verb in ("plan", "status", "smoke")]
 
 
+def test_boards_are_left_as_often_as_one_likes(fleet: QuadrantFleet) -> None:
+    """A job that is run again has nothing to do, and succeeds; a board that does not answer was not left."""
+    fleet.must("rollout", "--yes", "--on", "luxor-01")
+    first = fleet.run("leave", "--yes", "--on", "luxor-01")
+    fleet.must("lab", "stop", "luxor-02")
+    again = fleet.run("leave", "--yes", "--on", "luxor-*", "-o", "json")
+
+    assert (0, True) == (first.status, "luxor-01: left" in first.err), first.err
+    assert {"luxor-01": True, "luxor-02": False} == {b["board"]: b["left"] for b in again.json["boards"]}
+    assert (41, True) == (again.status, "luxor-01: nothing to do: no release of ours" in again.err), again.err
+
+
 # Seconds into a rollout: while it plans, while the canary proves itself, while the last wave does.
 MOMENTS = [(2.5, signal.SIGINT), (4.0, signal.SIGKILL)]
 if "FLEETCTL_TEST_FULL" in os.environ:

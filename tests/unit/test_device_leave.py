@@ -129,22 +129,34 @@ def test_what_ran_before_a_board_was_left_is_nothing_to_go_back_to(board: TinyBo
     assert board.serves() == anew.digest
 
 
-def test_a_board_without_a_release_cannot_be_left(tmp_path: Path) -> None:
-    """Nothing is changed where nothing ever was."""
+def test_a_board_without_a_release_stays_as_it_is(tmp_path: Path) -> None:
+    """Nothing is changed where nothing ever was, and that is no failure."""
     with powered(tmp_path / "root") as board:
         board.root.mkdir()
+        (board.root / "current").symlink_to("app-1.2")
         reply = board.ask("leave")
-    assert (reply["ok"], reply["code"]) == (False, "never-adopted")
+
+    assert ("left", True) == (reply["state"], reply["stayed"])
+    assert (board.root / "current").readlink() == Path("app-1.2")
 
 
-def test_a_board_that_was_left_is_not_told_to_have_had_nothing(tmp_path: Path) -> None:
-    """Whoever leaves it again, such as in a job that is run again, hears what is so now."""
-    with powered(tmp_path / "root") as board:
-        board.install(tiny_release(board.port))
-        assert board.ask("leave")["ok"]
-        again = board.ask("leave")
+def test_a_board_is_left_a_second_time_without_harm(board: TinyBoard) -> None:
+    """A job that is run again succeeds, and what was brought back stays."""
+    first, again = board.ask("leave"), board.ask("leave")
 
-    assert "no release of ours is on this board" in again["error"]
+    assert ["left", "left"] == [first["state"], again["state"]]
+    assert [None, True] == [first.get("stayed"), again.get("stayed")]
+    assert_as_before(board)
+
+
+def test_a_release_that_nobody_knows_the_way_back_from_is_not_left(board: TinyBoard) -> None:
+    """What ran before is not known where its record is lost: the release goes on, and the reply says so."""
+    (board.root / "state" / "adopted.json").unlink()
+    reply = board.ask("leave")
+
+    assert (False, "never-adopted") == (reply["ok"], reply["code"])
+    assert "adopted.json" in reply["error"]
+    assert board.serves() is not None
 
 
 def test_a_snapshot_takes_no_other_ones_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

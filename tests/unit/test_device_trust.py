@@ -353,3 +353,4 @@ def test_a_board_is_given_back_only_if_that_was_signed(board: TinyBoard) -> None
 
     reply = board.ask("leave", signed("nothing", serial=10, back_from=10).request)
     assert (reply.get("state"), board.serves()) == ("left", None), reply
+    assert board.ask("leave")["stayed"] is True
