@@ -5,15 +5,17 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from fleetctl.drift import BoardDrift, Drift, Origin, drifting
+from fleetctl.drift import BoardDrift, Drift, Origin
+from fleetctl.healing import Healing
 from fleetctl.manifest.schema import DriftKind
+from fleetctl.plan import Action, Step
 from fleetctl.report.console import markdown_table, on_one_line, printable, talk
 from fleetctl.report.units import duration_text, plural, short
 
 _COLUMNS = ["what", "declared", "files", "loaded"]
 _SHOWN = 14  # characters of a value
 _INDENT = " " * 5
-_NAMED = 5  # boards that the command names; more are meant by leaving `--on` away
+_NAMED = 5  # boards of which the same is to be said
 
 
 def drift_text(found: Sequence[BoardDrift], now: float, width: int) -> str:
@@ -81,13 +83,33 @@ def drift_summary(found: Sequence[BoardDrift]) -> str:
     return "; ".join(parts)
 
 
-def healing(found: Sequence[BoardDrift]) -> str | None:
-    """The command that brings the boards back to what git says; None where there is nothing to bring back."""
-    boards = drifting(found)
-    if not boards:
-        return None
-    on = ["--on", ",".join(boards)] if len(boards) <= _NAMED and len(boards) < len(found) else []
-    return talk.spelled(f"`{shlex.join(['fleetctl', 'rollout', *on])}`").strip("`")
+def heal_text(healing: Healing) -> str | None:
+    """The command line that puts right all that a rollout does; None where that is nothing."""
+    commands = filter(None, [healing.plain, healing.adopting])
+    return " && ".join(_command(words).strip("`") for words in commands) or None
+
+
+def heal_notes(healing: Healing) -> Iterator[str]:
+    """What is to be done about boards that differ, in sentences: by a rollout, or by a person first."""
+    if healing.plain:
+        yield f"{_command(healing.plain)} puts them right, board by board, each proved"
+    if healing.adopting:
+        yield f"{_command(healing.adopting)} overwrites releases that git does not know"
+    alike: dict[str, list[str]] = {}
+    for step in healing.left:
+        alike.setdefault(_what_first(step), []).append(step.board)
+    for first, boards in alike.items():
+        yield f"{', '.join(boards[:_NAMED])}{' and others' if len(boards) > _NAMED else ''}: {first}"
+
+
+def _what_first(step: Step) -> str:
+    if step.action is Action.NOTHING:  # its files are right, and it has proved them
+        return "no rollout mends this; `fleetctl doctor` says what does"
+    return "; ".join([*step.reasons, *step.fixes])
+
+
+def _command(words: Sequence[str]) -> str:
+    return talk.spelled(f"`{shlex.join(words)}`")
 
 
 def origin_text(origin: Origin, now: float) -> str:

@@ -26,7 +26,7 @@ DRIFT = w.document(
             ),
         ),
     ),
-    heal=w.maybe(w.text("the command that brings them back; null where there is nothing to bring back")),
+    heal=w.maybe(w.text("the command that brings back what a rollout can; null where that is nothing")),
 )
 STATUS = w.document(
     "fleetctl.status/v1",

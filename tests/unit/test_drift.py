@@ -22,7 +22,7 @@ from fleetctl.manifest.schema import (
 )
 from fleetctl.observation import Alteration, Loaded, Observed, Reach
 from fleetctl.release import Release
-from fleetctl.report.drift import drift_markdown, drift_text, healing
+from fleetctl.report.drift import drift_markdown, drift_text
 
 MODEL, CONFIG = "model/model.tflite", "config/serve.json"
 RELEASE = Release(
@@ -73,7 +73,6 @@ def test_units_that_others_changed() -> None:
     assert "deleted on the board" == gone.drifts[0].origin.how
     assert ["luxor-01"] == drifting([both])
     assert [] == drifting([only_over])
-    assert healing([only_over]) is None
     assert not only_over.is_clean
     assert "edited on the board 2 d ago by pi" in text
     assert "2 drop-ins to take away by hand" in " ".join(text.split())
@@ -282,8 +281,6 @@ def test_how_it_is_shown() -> None:
         "",
         "1 of 3 boards differs from what git says; 1 could not be asked",
     ]
-    assert "fleetctl rollout --on luxor-01" == healing(found)
-    assert None is healing(found[1:])
     assert ["luxor-01"] == drifting(found)
     json.dumps([each.to_json() for each in found])
 

@@ -57,9 +57,29 @@ def test_a_commit_that_is_gone_is_named_and_nobody_blamed(tmp_path: Path) -> Non
     made.git("reflog", "expire", "--expire=now", "--all")
     made.git("prune", "--expire=now")
     found = made.run("drift", transport="fake")
+    heal = made.run("drift", "-o", "json", transport="fake").json["heal"]
+    refused = made.run("rollout", "--yes", "--on", "karnak-01", transport="fake")
+    healed = made.run(*heal.split()[1:], "--yes", transport="fake")
 
     assert "which git does not know here" in " ".join(found.out.split())
     assert "git moved on" not in found.out
+    assert (heal, 31) == ("fleetctl rollout --on karnak-01 --adopt", refused.status)
+    assert f"`{heal}` overwrites releases that git does not know" in found.err
+    assert (0, 0) == (healed.status, made.run("drift", transport="fake").status), healed.err
+
+
+def test_what_is_newer_is_not_gone_back_from_in_passing(tmp_path: Path) -> None:
+    """A checkout that is behind what boards run is brought up to date; going back is only on purpose."""
+    made = QuadrantFleet.rolled_out(tmp_path / "fleet")
+    made.edit("threshold: 0.6", "threshold: 0.7")
+    assert 0 == made.run("rollout", "--yes", transport="fake").status
+    made.git("checkout", "--quiet", "HEAD~1")
+    found = made.run("drift", transport="fake")
+    heal = made.run("drift", "-o", "json", transport="fake").json["heal"]
+
+    assert None is heal
+    assert "which came after" in found.err
+    assert "roll out what is newer, or say --back" in found.err
 
 
 def test_edits_that_nobody_committed_are_nobodys_commit(tmp_path: Path) -> None:

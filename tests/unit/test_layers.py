@@ -44,7 +44,7 @@ LAYERS = [
     "examination",
     "doctor",
     "origins",
-    "desired",
+    "desired healing",
     "proposal",
     "report",
     "dashboard",
