@@ -260,7 +260,8 @@ class _Job:
 
     def _all_steps(self) -> Iterator[dict[str, Any]]:
         for step in self.job["steps"]:
-            if step.get("uses", "").startswith("./"):
+            is_ours = step.get("uses", "").startswith("./")
+            if is_ours and self._expressions().condition(step.get("if")):
                 action = yaml.safe_load((self.place / step["uses"] / "action.yml").read_text())
                 yield from action["runs"]["steps"]
             else:

@@ -119,6 +119,18 @@ def loaded(team: Team) -> dict[str, Any]:
     return {name: (board["healthy"], board["commit"]) for name, board in team.fleet.boards().items()}
 
 
+def test_the_pull_request_that_brings_the_workflows(team: Team) -> None:
+    """Its base has no fleetctl to comment with: that is said, the plan is in the summary, and nothing fails."""
+    team.branch("adopt")
+    team.fleet.git("branch", "-q", "--force", "main", "HEAD~1")
+    team.push("main")
+    planned = ok(team.pull_request("adopt"))
+
+    assert [] == team.github.comments
+    assert "there is no comment: the summary of `plan` has its text" in planned["comment"].summary
+    assert planned["plan"].summary
+
+
 def test_from_pull_request_to_proven_fleet_to_issue(team: Team) -> None:
     """Plan, refuse, build, merge, prove, drift, issue, heal, close; and no step was left out."""
     # A change of one value: the comment names the board and the value, and a second push replaces it.
