@@ -120,14 +120,14 @@ def loaded(team: Team) -> dict[str, Any]:
 
 
 def test_the_pull_request_that_brings_the_workflows(team: Team) -> None:
-    """Its base has no fleetctl to comment with: that is said, the plan is in the summary, and nothing fails."""
+    """Its base has no fleetctl to comment with: that is said, the summary has the plan, and nothing fails."""
     team.branch("adopt")
     team.fleet.git("branch", "-q", "--force", "main", "HEAD~1")
     team.push("main")
     planned = ok(team.pull_request("adopt"))
 
     assert [] == team.github.comments
-    assert "there is no comment: the summary of `plan` has its text" in planned["comment"].summary
+    assert "no fleetctl to comment with yet: the summary of the job `plan`" in planned["comment"].summary
     assert planned["plan"].summary
 
 

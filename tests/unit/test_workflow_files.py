@@ -68,9 +68,8 @@ def test_code_of_a_pull_request_never_runs_with_a_right_to_write() -> None:
     writers = [
         key for key, job in found.items() if "write" in job["permissions"].values() or job.get("secrets")
     ]
-    checkout = next(step for step in found["comment"]["steps"] if "checkout" in step["uses"])
-
-    handed_over = next(step for step in found["comment"]["steps"] if "download-artifact" in step["uses"])
+    steps = {name_of(step): step for step in found["comment"]["steps"]}
+    checkout, handed_over = steps["actions/checkout"], steps["actions/download-artifact"]
 
     assert ["comment"] == writers
     assert "plan" == handed_over["with"]["path"]  # not over the base's code: it may hold any file
