@@ -69,10 +69,15 @@ _REFUSALS: dict[str, Callable[[], Response]] = {
 
 
 class Flaky:
-    """A registry that forgets half a chunk, or to say that a blob is there; is busy, or knows no Range."""
+    """A registry that forgets half a chunk, or to say that a blob is there; is busy, or knows no Range.
 
-    def __init__(self) -> None:
+    `immutable` is what it answers to whoever gives a tag a second time, where it minds.
+    """
+
+    def __init__(self, immutable: int = 0) -> None:
+        self.immutable = immutable
         self.blobs: dict[str, bytes] = {}
+        self.manifests: dict[str, bytes] = {}
         self.upload = bytearray()
         self.ended = False
         self.faults: list[str] = []
@@ -114,11 +119,14 @@ class Flaky:
             return self._told(204)
         if request.path == "/v2/":
             return Response("{}")
+        if "/manifests/" in request.path:
+            kept = self.manifests.get(request.path.rsplit("/", 1)[-1])
+            return Response(status=404) if kept is None else Response(kept)
         return Response(self.blobs[request.path.rsplit(":", 1)[-1]])  # whatever Range said
 
     def on_put(self, request: Request) -> Response:
         if "/manifests/" in request.path:
-            return Response(status=201)
+            return self._named(request.path.rsplit("/", 1)[-1], request.get_data())
         if self.ended:
             return Response(json.dumps({"errors": [{"message": "blob upload unknown"}]}), 404)
         digest = request.args["digest"].removeprefix("sha256:")
@@ -129,6 +137,12 @@ class Flaky:
             self.faults.pop(0)
             self.ended = True
             return Response("lost", 502)
+        return Response(status=201)
+
+    def _named(self, tag: str, manifest: bytes) -> Response:
+        if self.immutable and tag in self.manifests:
+            return Response(json.dumps({"errors": [{"message": "tag is immutable"}]}), self.immutable)
+        self.manifests[tag] = manifest
         return Response(status=201)
 
     def _told(self, status: int) -> Response:

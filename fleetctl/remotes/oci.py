@@ -38,6 +38,7 @@ _CHUNK = 4 << 20  # bytes of an upload that a broken connection may cost
 _LARGEST = 64 << 20  # bytes of a chunk, whatever a registry demands: it lies in memory
 _READ = 1 << 18
 _TRIES = 5
+_TAKEN = (400, 409, 412)  # what registries say of a tag that is immutable, among other things
 _PATIENCE = 60.0  # seconds that a registry may ask to be left alone, each time
 _STALLS = 5  # times that nothing more of an upload has arrived
 
@@ -56,6 +57,10 @@ class Manifest(Struct, frozen=True):
     def digest(self) -> str:
         """What pins it: `sha256:...`."""
         return f"sha256:{sha256(self.body)}"
+
+    def keeps_the_same(self, other: "Manifest") -> bool:
+        """Whether both keep the same bytes together, whoever pushed them and from which commit."""
+        return self.digest == other.digest or _kept_together(self.body) == _kept_together(other.body)
 
 
 class OciRemote:
@@ -113,9 +118,10 @@ class OciRemote:
         empty = BlobRef(sha256(_EMPTY), len(_EMPTY))
         if not self.has(empty):
             self.upload(empty, io.BytesIO(_EMPTY))
-        self.put_manifest(
-            tag(artifact), Manifest(canonical_json(_manifest(artifact, empty, annotations)), MANIFEST_TYPE)
-        )
+        ours = Manifest(canonical_json(_manifest(artifact, empty, annotations)), MANIFEST_TYPE)
+        kept = self.manifest(tag(artifact))
+        if kept is None or not kept.keeps_the_same(ours):  # a tag may be immutable
+            self.put_manifest(tag(artifact), ours)
 
     def manifest(self, reference: str) -> Manifest | None:
         """What a tag or a digest names: an image, or an index of images; None where it names nothing."""
@@ -129,9 +135,29 @@ class OciRemote:
         return found
 
     def put_manifest(self, reference: str, manifest: Manifest) -> None:
-        """Keep a manifest under a tag or its digest; what it names has to be there."""
-        headers = {"Content-Type": manifest.media_type}
-        self._ask("PUT", f"/manifests/{reference}", headers=headers, data=manifest.body, expect=(201,))
+        """Keep a manifest under a tag or its digest; what it names has to be there.
+
+        Raises:
+            RemoteError: the tag is that of another manifest, and immutable; or the registry is away.
+        """
+        headers, expect = {"Content-Type": manifest.media_type}, (201, *_TAKEN)
+        reply = self._ask(
+            "PUT", f"/manifests/{reference}", headers=headers, data=manifest.body, expect=expect
+        )
+        if reply.status_code != 201:
+            self._demand_kept(reference, manifest, reply)
+
+    def _demand_kept(self, reference: str, manifest: Manifest, refusal: "requests.Response") -> None:
+        """Raise unless a registry that refuses a manifest has the same under that tag already."""
+        kept = self.manifest(reference)
+        if kept is None:
+            self._refuse_final(refusal)
+        elif not kept.keeps_the_same(manifest):
+            raise RemoteError(
+                f"{self.name} keeps another manifest, {kept.digest[:19]}, under the tag {reference}, "
+                f"and answers {refusal.status_code} {refusal.reason}{_said(refusal)}",
+                hint="where tags are immutable, delete that one there, or push to another repository",
+            )
 
     def upload(self, ref: BlobRef, stream: IO[bytes]) -> None:
         """Keep the bytes of a stream that can be sought in.
@@ -288,6 +314,15 @@ def _manifest(artifact: Artifact, empty: BlobRef, annotations: Mapping[str, str]
             **annotations,
         },
     }
+
+
+def _kept_together(body: bytes) -> Any:
+    """A manifest without its annotations, as plain data; the bytes themselves where they are no manifest."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    return {key: found[key] for key in found if key != "annotations"} if isinstance(found, dict) else body
 
 
 def _from(chunks: Iterator[bytes], skip: int) -> Iterator[bytes]:

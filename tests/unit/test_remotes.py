@@ -12,7 +12,7 @@ from fleetctl.errors import BuildError, UsageError
 from fleetctl.remotes import transfer
 from fleetctl.remotes.base import BlobMissing, Remote, RemoteError, RemoteRefused
 from fleetctl.remotes.folder import FolderRemote
-from fleetctl.remotes.oci import OciRemote, tag
+from fleetctl.remotes.oci import MANIFEST_TYPE, Manifest, OciRemote, tag
 from fleetctl.remotes.places import demand_writable, open_remote
 from fleetctl.store import BlobStore
 
@@ -192,6 +192,55 @@ def test_the_registry_holds_an_artifact_by_its_digest(tmp_path: Path, here: Blob
         layer["digest"]: layer["size"] for layer in said["layers"]
     }
     assert made.digest == said["annotations"]["fleetctl.artifact"]
+
+
+@pytest.mark.parametrize("immutable", [400, 403, 409, 412, 500])
+def test_an_immutable_tag_keeps_what_it_names(immutable: int, here: BlobStore) -> None:
+    """An artifact that is there already was pushed, be it from another commit; and its tag stays as it is."""
+    made, flaky = artifact(here, 1000), Flaky(immutable)
+    with serving(flaky) as address:
+        remote = OciRemote(address, ("a", "b"), pause=lambda _: None)
+        list(transfer.push([made], here, remote, lambda _: None, {"commit": "one"}))
+        kept = dict(flaky.manifests)
+        list(transfer.push([made], here, remote, lambda _: None, {"commit": "two"}))
+
+    assert kept == flaky.manifests
+
+
+@pytest.mark.parametrize("immutable", [400, 409, 412])
+@pytest.mark.parametrize("other", [b'{"layers": []}', b"[" * 100_000, b"[1]"], ids=["other", "deep", "list"])
+def test_an_immutable_tag_of_another_manifest_is_said(immutable: int, other: bytes, here: BlobStore) -> None:
+    """With the tag, the digest that lies there, the registry's own words, and what to do."""
+    made, flaky = artifact(here, 1000), Flaky(immutable)
+    flaky.manifests = {tag(made): other}
+    with serving(flaky) as address, pytest.raises(RemoteError, match="another manifest") as taken:
+        push(made, here, OciRemote(address, ("a", "b"), pause=lambda _: None))
+
+    assert f"under the tag {tag(made)}, and answers {immutable} " in taken.value.message
+    assert taken.value.message.endswith(": tag is immutable")
+    assert "delete that one" in taken.value.hint
+
+
+def test_a_tag_that_somebody_else_gave_meanwhile(here: BlobStore) -> None:
+    """Two machines push the same at once: whoever comes second finds it there."""
+    made, flaky = artifact(here, 1000), Flaky()
+    with serving(flaky) as address:
+        remote = OciRemote(address, ("a", "b"), pause=lambda _: None)
+        push(made, here, remote)
+        (name, body), flaky.immutable = *flaky.manifests.items(), 412
+        remote.put_manifest(name, Manifest(body, MANIFEST_TYPE))
+        with pytest.raises(RemoteError, match="keeps another manifest"):
+            remote.put_manifest(name, Manifest(b"{}", MANIFEST_TYPE))
+
+
+def test_a_mutable_tag_of_another_manifest_is_given_anew(here: BlobStore) -> None:
+    """The tag is the artifact's digest: what else lies there is nobody's."""
+    made, flaky = artifact(here, 1000), Flaky()
+    flaky.manifests = {tag(made): b"{}"}
+    with serving(flaky) as address:
+        push(made, here, OciRemote(address, ("a", "b"), pause=lambda _: None))
+
+    assert made.digest.encode() in flaky.manifests[tag(made)]
 
 
 def test_a_registry_lets_in_whom_it_knows(
