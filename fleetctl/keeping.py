@@ -42,13 +42,13 @@ def prunable(project: Project, since: float) -> list[Thing]:
 
 
 def at_rest(project: Project) -> ExitStack:
-    """Keeps rollouts, builds and pulls out while it is entered.
+    """Keeps rollouts, builds, pulls and plain playbooks out while it is entered: all that fill the store.
 
     Raises:
         LockHeld: one is at work.
     """
     with ExitStack() as stack:
-        for name in ("lock", "build.lock", "pull.lock"):
+        for name in ("lock", "build.lock", "pull.lock", "playbook.lock"):
             stack.enter_context(Lock(project.state / name, "`fleetctl artifacts prune`"))
         return stack.pop_all()
 

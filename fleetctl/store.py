@@ -258,11 +258,15 @@ class Lock:
     ended, and nothing is ever judged stale by a clock or a process id. The text in the file is for people.
     """
 
-    def __init__(self, path: Path, purpose: str, *, wait: float = 0.0) -> None:
-        """`purpose` is the command, for the message others get; `wait` is how many seconds to keep trying."""
+    def __init__(self, path: Path, purpose: str, *, wait: float = 0.0, shared: bool = False) -> None:
+        """`purpose` is the command, for the message others get; `wait` is how many seconds to keep trying.
+
+        Many may hold a `shared` lock, and keep out who wants it alone.
+        """
         self.path = path
         self.purpose = purpose
         self.wait = wait
+        self._how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         self._handle: int | None = None
 
     def __enter__(self) -> "Lock":
@@ -299,7 +303,7 @@ class Lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, self._how | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
             return False

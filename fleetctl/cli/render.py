@@ -1,5 +1,6 @@
 """`fleetctl render`: what a board would get, before it gets it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,24 +39,23 @@ def render(
     rendered = renderer.render(target, artifact, fleet.models[target.model].smoke)
     release = renderer.assemble(artifact, rendered)
     if out is not None:
-        from fleetctl.store import BlobStore
-
-        store = BlobStore(project.store)
-        renderer.keep(target, artifact, fleet.models[target.model].smoke, store)
-        _write(release, store, out)
+        _write(release, {**rendered, **renderer.runtime}, project, out)
     _emit(board, release, rendered, output)
 
 
-def _write(release: Any, store: Any, out: Path) -> None:
+def _write(release: Any, made: Mapping[str, bytes], project: Any, out: Path) -> None:
+    """Files that were `made` as they are, those of the artifact from the store, to which nothing is added."""
     from fleetctl.errors import UsageError
     from fleetctl.report.console import talk
-    from fleetctl.store import all_or_none
+    from fleetctl.store import BlobStore, all_or_none
+
+    store = BlobStore(project.store)
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is there already", hint="name a folder that does not exist yet")
     with all_or_none() as write:
         for path, ref in release.files.items():
-            write(out / path, store.get(ref.sha256))
+            write(out / path, made[path] if path in made else store.get(ref.sha256))
         write(out / "release.json", release.manifest)  # last: its being there says that all of it is
     talk.done(f"{len(release.files) + 1} files in {out}")
 

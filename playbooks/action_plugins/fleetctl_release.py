@@ -34,6 +34,7 @@ ARGUMENTS = {  # documented in ../library/fleetctl_release.py
 _TICK = 0.2  # seconds between looks at the clock, the memory and the controller while a board is talking
 _LOOK_UP = 1.0  # seconds between looks at whether Ansible is there
 _LAST_WORDS = 2.0  # seconds in which a worker without Ansible may end by itself
+_PRUNING = 30.0  # seconds that clearing up the store may take
 _MEMORY = 64 << 20  # bytes that ssh's output may take in memory before the board counts as endless
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of getrusage(2): bytes on macOS, KiB elsewhere
 
@@ -197,6 +198,7 @@ def _work_by_hand(host: str, arguments: dict) -> Work:
     from fleetctl.project import Project
     from fleetctl.revision import commit_of
     from fleetctl.signing.signing import open_signing
+    from fleetctl.store import Lock
 
     goal = Goal(arguments["state"])
     project = Project(Path(arguments["manifest"]))
@@ -205,6 +207,8 @@ def _work_by_hand(host: str, arguments: dict) -> Work:
         board = fleet.boards[host]
         order, signed, release = None, None, arguments["release"]
         if goal is Goal.RELEASED:
+            # Until this worker ends nothing is pruned of the store; those of other boards have it too.
+            Lock(project.state / "playbook.lock", "a playbook", wait=_PRUNING, shared=True).acquire()
             (order,) = desired_orders(project, fleet, [host], commit_of(project), os.environ)
         elif goal is Goal.REVERTED and release and (signing := open_signing(project, fleet, os.environ)):
             signed = signing.sign(host, release, back_from=signing.serial)

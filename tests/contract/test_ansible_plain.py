@@ -105,6 +105,7 @@ def test_plain_ansible_releases_and_rolls_back(lab: LabWorld, tmp_path: Path) ->
     assert "changed=0" in stayed.stdout
     assert "unknown-release" in refused.stdout or "no longer on this board" in refused.stdout
     assert one != two
+    assert (project.state / "playbook.lock").exists()  # it filled the store while nobody could prune it
     seen = observed(lab, board)
     assert one == seen["current"] == seen["good"]
     assert ["it was better"] == seen["receipt"]["reasons"]

@@ -273,15 +273,23 @@ def test_outside_of_git_the_lock_here_is_all_there_is(
     assert 0 == fleetctl("build", "--check").status
 
 
-@pytest.mark.parametrize("at_work", ["lock", "build.lock", "pull.lock"])
+@pytest.mark.parametrize("at_work", ["lock", "build.lock", "pull.lock", "playbook.lock"])
 def test_whoever_is_at_work_is_not_disturbed(
     fleetctl: Fleetctl, project: Project, stale: Path, at_work: str
 ) -> None:
-    """A rollout, also one that is paused, a build, or a pull."""
-    with Lock(project.state / at_work, "something"):
+    """A rollout, also one that is paused, a build, a pull, or a playbook."""
+    with Lock(project.state / at_work, "something", shared=at_work == "playbook.lock"):
         said = fleetctl("artifacts", "prune", "--yes")
 
     assert (50, True) == (said.status, stale.exists())
+
+
+def test_rendering_leaves_nothing_to_remove(fleetctl: Fleetctl, project: Project, tmp_path: Path) -> None:
+    """It may run beside anything, for it adds nothing to the store that could be taken from it."""
+    before = {path.name for path in project.store.rglob("*")}
+    said = fleetctl("render", "luxor-01", "--out", str(tmp_path / "release"))
+
+    assert (0, before) == (said.status, {path.name for path in project.store.rglob("*")}), said.err
 
 
 def test_a_store_behind_a_link_is_left_alone(fleetctl: Fleetctl, project: Project, stale: Path) -> None:

@@ -244,6 +244,18 @@ def test_a_killed_owner_frees_the_lock(tmp_path: Path) -> None:
         pass
 
 
+def test_a_shared_lock_keeps_out_who_wants_it_alone(tmp_path: Path) -> None:
+    """As long as one of those that share it has it; and the other way round."""
+    first, second = (Lock(tmp_path / "lock", "a playbook", shared=True) for _ in range(2))
+    with first:
+        with second, pytest.raises(LockHeld, match="a playbook has been running"):
+            Lock(tmp_path / "lock", "prune").acquire()
+        with pytest.raises(LockHeld):
+            Lock(tmp_path / "lock", "prune").acquire()
+    with Lock(tmp_path / "lock", "prune"), pytest.raises(LockHeld, match="prune has been running"):
+        first.acquire()
+
+
 def test_a_lock_can_be_waited_for(tmp_path: Path) -> None:
     """With `wait`, the next one goes on as soon as the owner is done."""
     path = tmp_path / "lock"
