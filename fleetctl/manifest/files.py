@@ -164,6 +164,9 @@ class _Reader:
         except ValueError as error:
             self._complain(node, f"`{pattern}` is not a glob", str(error))
             return []
+        except OSError as error:
+            self._complain(node, f"`{error.filename}` cannot be read: {error.strerror}", "")
+            return []
         if not found:
             self._complain(node, f"no file is called like `{folder / pattern}`", "")
         where = folder.absolute()

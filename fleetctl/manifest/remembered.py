@@ -37,11 +37,33 @@ def matches(folder: "Path", pattern: str) -> "list[Path]":
 
     Raises:
         ValueError: it is no pattern.
+        OSError: a folder that it looks into cannot be listed; names it.
     """
     from fleetctl.leftovers import is_no_manifest
 
-    found = (path for path in folder.glob(pattern) if not _is_hidden(path.relative_to(folder)))
+    found = [path for path in folder.glob(pattern) if not _is_hidden(path.relative_to(folder))]
+    _demand_listable(folder, pattern.split("/"))
     return sorted(path for path in found if not is_no_manifest(path.name))
+
+
+def _demand_listable(folder: "Path", parts: "Sequence[str]") -> None:
+    # `glob` takes a folder that may not be listed for an empty one: its boards would leave the fleet unseen.
+    from glob import has_magic
+
+    for count, part in enumerate(parts):
+        if not has_magic(part):
+            continue
+        for place in folder.glob("/".join(parts[:count])) if count else [folder]:
+            if place.is_dir() and not _is_hidden(place.relative_to(folder)):
+                _list(place, deep=part == "**")
+
+
+def _list(folder: "Path", *, deep: bool) -> None:
+    with os.scandir(folder) as entries:
+        inside = [entry.name for entry in entries if deep and entry.is_dir(follow_symlinks=False)]
+    for name in inside:
+        if not name.startswith("."):
+            _list(folder / name, deep=True)
 
 
 def _is_hidden(path: "Path") -> bool:

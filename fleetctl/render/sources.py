@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fleetctl.checked_json import Malformed
 from fleetctl.errors import ManifestError, Problem
+from fleetctl.folders import files_in
 from fleetctl.leftovers import is_leftover
 
 FOLDER = "inventory/templates"
@@ -39,10 +40,11 @@ def read_templates(folder: Path) -> dict[str, str]:
     """The templates of a fleet: those in `folder`, and the packaged ones for what it does not have.
 
     Raises:
-        ManifestError: a template is no plain UTF-8 file, is too large, or has a name no file should have.
+        ManifestError: the folder cannot be listed; or a template is no plain UTF-8 file, is too large, or has
+            a name no file should have.
     """
     own, problems = {}, []
-    for path in sorted(path for path in folder.glob(f"*{SUFFIX}") if not is_leftover(path.name)):
+    for path in _templates_in(folder):
         try:
             own[path.name] = _read_template(path)
         except Malformed as error:
@@ -50,6 +52,14 @@ def read_templates(folder: Path) -> dict[str, str]:
     if problems:
         raise ManifestError(problems)
     return {**packaged_templates(), **own}
+
+
+def _templates_in(folder: Path) -> list[Path]:
+    try:
+        return [path for path in files_in(folder, SUFFIX) if not is_leftover(path.name)]
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+        raise ManifestError([Problem(as_named(folder), 0, 0, "", what)]) from error
 
 
 def _read_template(path: Path) -> str:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from fleetctl.errors import SigningError, UsageError
+from fleetctl.folders import files_in
 from fleetctl.signing.keys import PublicKey, parse_public
 from fleetctl.store import atomic_write
 
@@ -14,9 +15,12 @@ def trusted_keys(folder: Path) -> dict[str, PublicKey]:
     """Keys by name, which is the file's without `.pem`.
 
     Raises:
-        SigningError: a file is no public key on P-256; names it.
+        SigningError: a file is no public key on P-256, or cannot be read; names it.
     """
-    files = sorted(folder.glob("*.pem"))
+    try:
+        files = files_in(folder, ".pem")
+    except OSError as error:
+        raise SigningError(f"inventory/trust cannot be read: {error.strerror}") from None
     return {file.stem: parse_public(_text(file), f"inventory/trust/{file.name}") for file in files}
 
 

@@ -4,13 +4,13 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from another_user import as_another_user, nobody
 from toy_build import ToyStages
 
 from fleetctl.build.builder import build
@@ -278,10 +278,6 @@ def test_a_build_that_is_running_is_not_disturbed(manifest: Path, capsys: pytest
     assert f"(pid {os.getpid()} on " in said.err
 
 
-# Opens the folder that all tests of a run share: two such tests at once would close it on each other.
-as_another_user = pytest.mark.xdist_group("as another user")
-
-
 @as_another_user
 @pytest.mark.parametrize("place", ["photos", "photos/0_G17.png"])
 def test_photos_that_may_not_be_read(manifest: Path, capsys: pytest.CaptureFixture[str], place: str) -> None:
@@ -308,28 +304,6 @@ def test_a_store_that_may_not_be_written(manifest: Path, capsys: pytest.CaptureF
 
     said = capsys.readouterr()
     assert (20, f"error: cannot write {state / 'build.lock'}: Permission denied\n") == (status, said.err)
-
-
-@contextmanager
-def nobody(folder: Path, *, but: Path | None = None) -> Iterator[None]:
-    """Be a user to whom permissions apply, where the tests run as root; `folder` is theirs, save for `but`
-    and what nobody may read.
-    """
-    if os.geteuid() != 0:
-        yield
-        return
-    for path in (folder, *folder.rglob("*")):
-        if path != but and path.stat().st_mode & 0o777:
-            path.chmod(0o777)
-    for path in folder.parents:
-        if path.stat().st_mode & 0o011 != 0o011:
-            # The group is still root. Never closed again: other workers' folders lie below it too.
-            path.chmod(path.stat().st_mode | 0o011)
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.mark.parametrize(

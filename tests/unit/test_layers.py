@@ -12,7 +12,7 @@ LAYERS = [
     "errors children",
     "schemas",
     "device",
-    "store checked_json paths_as_text leftovers",
+    "store checked_json paths_as_text leftovers folders",
     "project revision events blame receipts steering audit commit_signers",
     "commits",
     "artifact release delta",

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from another_user import as_another_user, nobody
 
 from fleetctl.errors import ManifestError
 from fleetctl.manifest.files import MAX_BYTES
@@ -152,6 +153,29 @@ def test_a_folder_is_not_included(inventory: Path) -> None:
 
     text = "include[0]: `inventory/groups` is a folder; include its files, such as `groups/*.yaml`"
     assert any(problem.endswith(text) for problem in said(inventory / "fleet.yaml"))
+
+
+@as_another_user
+@pytest.mark.parametrize(
+    ("pattern", "folder"),
+    [("boards/*.yaml", "boards"), ("**/*.yaml", "boards/deep"), ("*/deep/*.yaml", "boards/deep")],
+)
+def test_a_folder_that_may_not_be_listed_is_not_taken_for_empty(
+    inventory: Path, pattern: str, folder: str
+) -> None:
+    """Else its boards would leave the fleet unseen, although other files fit the pattern."""
+    for name in ("more/deep", "boards/deep", ".cache"):
+        (inventory / name).mkdir(parents=True)
+        (inventory / name / f"{len(name)}.yaml").write_text("")
+    (inventory / "fleet.yaml").write_text(HEAD + MODELS + f'include: ["{pattern}"]\n' + board("a"))
+    (inventory / ".cache").chmod(0)
+    (inventory / folder).chmod(0)
+    with nobody(inventory.absolute().parent):
+        problems = said(inventory / "fleet.yaml")
+
+    (inventory / folder).chmod(0o755)
+    told = f"include[0]: `inventory/{folder}` cannot be read: Permission denied"
+    assert any(problem.endswith(told) for problem in problems), problems
 
 
 def test_no_file_at_all(inventory: Path) -> None:

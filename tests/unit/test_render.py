@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from another_user import as_another_user, nobody
 from msgspec.structs import replace
 
 from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef
@@ -254,6 +255,20 @@ def test_template_files_that_are_none_are_refused(tmp_path: Path, monkeypatch: p
         f"{tmp_path.name}/c d.j2: its name may have letters, digits, dots, dashes and underscores only",
         f"{tmp_path.name}/e.j2:2: not UTF-8",
     ]
+
+
+@as_another_user
+def test_templates_that_may_not_be_listed_are_not_replaced_by_the_packaged_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever may not look into the folder would roll out something that nobody wrote."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "templates").mkdir(mode=0)
+    with nobody(tmp_path), pytest.raises(ManifestError) as refused:
+        read_templates(tmp_path / "templates")
+
+    (tmp_path / "templates").chmod(0o755)
+    assert ["templates: cannot be read: Permission denied"] == [str(each) for each in refused.value.problems]
 
 
 def stocked(folder: Path) -> BlobStore:

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from another_user import as_another_user, nobody
 from msgspec.structs import replace
 from signatures import KEY, OTHER_KEY, STRANGER
 
@@ -227,6 +228,16 @@ def test_a_private_key_among_those_to_trust_is_called_one(project: Project) -> N
 
     assert "once git has it, it is known" in refused.value.hint
     assert pem.splitlines()[1] not in f"{refused.value.message} {refused.value.hint}"
+
+
+@as_another_user
+def test_keys_that_may_not_be_listed_are_not_taken_for_none(tmp_path: Path) -> None:
+    """Else a board would be prepared to trust nobody, and take anything."""
+    (tmp_path / "trust").mkdir(mode=0)
+    with nobody(tmp_path), pytest.raises(SigningError, match="inventory/trust cannot be read: Permission"):
+        trusted_keys(tmp_path / "trust")
+
+    (tmp_path / "trust").chmod(0o755)
 
 
 def test_keys_keep_their_names(project: Project) -> None:
