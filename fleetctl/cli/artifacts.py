@@ -92,7 +92,6 @@ def check(
 ) -> None:
     """Say whether a place has all that the lock names. Exits 1 where something is missing."""
     from fleetctl.remotes import transfer
-    from fleetctl.report.console import talk
 
     remote = _open(place)
     lacking = transfer.missing(_locked(Project(file)), remote)
@@ -102,10 +101,10 @@ def check(
         data={"place": remote.name, "artifacts": [_json(a, names) for a, names in lacking]},
         columns=["model", "variant", "artifact", "missing"],
         rows=[[a.model, a.variant, a.digest[:12], ", ".join(names)] for a, names in lacking],
+        nothing=f"{remote.name} has all that the lock names",
     )
     if lacking:
         raise typer.Exit(1)
-    talk.done(f"{remote.name} has all that the lock names")
 
 
 @app.command()
@@ -172,7 +171,6 @@ def prune(
     shown = prunable(project, since)
     _show_prunable(shown, project, output)
     if not shown:
-        talk.done("nothing to remove")
         return
     ask(yes, f"Remove {bytes_text(sum(thing.size for thing in shown))}?")
     agreed = frozenset(shown)
@@ -212,6 +210,7 @@ def _show_prunable(things: "list[Thing]", project: Project, output: Output) -> N
             ]
             for each in by_kind
         ],
+        nothing="nothing to remove",
     )
 
 

@@ -149,7 +149,14 @@ def _show_changed(file: Path, names: list[str], output: Output) -> None:
         ],
     }
     rows = [[name, inputs[name][:12], why] for name, why in stale.items()]
-    show(output, schema="fleetctl.changed/v1", data=data, columns=["model", "inputs", "why"], rows=rows)
+    show(
+        output,
+        schema="fleetctl.changed/v1",
+        data=data,
+        columns=["model", "inputs", "why"],
+        rows=rows,
+        nothing="every model is as the lock says",
+    )
     matrix = [{"model": name, "inputs": inputs[name]} for name in stale]
     github.set_outputs(
         {

@@ -54,6 +54,7 @@ def history(
         data={"receipts": receipts},
         columns=["time", "board", "release", "before", "outcome", "p95", "commit", "why"],
         rows=[_row(receipt) for receipt in receipts],
+        nothing="no board that answered has a record of a release",
     )
     if silent:
         raise typer.Exit(1)

@@ -75,14 +75,11 @@ def new(
 @app.command()
 def show(file: FileOption = DEFAULT_MANIFEST, output: OutputOption = Output.TABLE) -> None:
     """List the keys in inventory/trust, and say which of them the environment holds the private half of."""
-    from fleetctl.report.console import talk
     from fleetctl.signing.keys import key_from
     from fleetctl.signing.trusted_keys import trusted_keys
 
     key, trusted = key_from(os.environ), trusted_keys(Project(file).trust)
     _show(trusted, key.public.fingerprint if key else "", output)
-    if not trusted:
-        talk.note("inventory/trust holds no key: `fleetctl keys new` makes one")
 
 
 def _show(keys: "dict[str, PublicKey]", own: str, output: Output) -> None:
@@ -96,6 +93,7 @@ def _show(keys: "dict[str, PublicKey]", own: str, output: Output) -> None:
         data={"keys": data},
         columns=["key", "fingerprint", "private half"],
         rows=[[key["name"], key["fingerprint"], "here" if key["here"] else "elsewhere"] for key in data],
+        nothing="inventory/trust holds no key: `fleetctl keys new` makes one",
     )
 
 

@@ -15,13 +15,23 @@ def show(
     data: dict[str, Any],
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
+    nothing: str = "",
 ) -> None:
-    """Print `data` under the name of its `schema` for machines, else the table of `rows` for people."""
-    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table
+    """Print `data` under the name of its `schema` for machines, else the table of `rows` for people.
+
+    Where there is no row there is no table; `nothing` says in its place what is so.
+    """
+    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table, emit_text, talk
 
     match output:
         case Output.JSON:
             emit_json(schema, data)
+        case Output.MARKDOWN if nothing and not rows:
+            emit_text(nothing)
+        case Output.TABLE if nothing and not rows:
+            talk.note(nothing)
+        case _ if not rows:
+            pass
         case Output.MARKDOWN:
             emit_markdown_table(columns, rows)
         case Output.TABLE:

@@ -62,6 +62,7 @@ def rollback(
                 [r["board"], "rolled back" if r["rolled_back"] else "failed", str(r["release"] or "")[:8]]
                 for r in results
             ],
+            nothing="no board is to go back",
         )
     if failed := _failed(results):
         raise RollbackFailed(

@@ -92,7 +92,9 @@ def test_what_nobody_needs_goes(fleetctl: Fleetctl, stale: Path) -> None:
     assert (0, False) == (said.status, stale.exists())
     assert "✓ 30 B removed" in said.err
     assert 0 == fleetctl("build", "--check").status
-    assert "✓ nothing to remove" in fleetctl("artifacts", "prune").err
+    again, page = fleetctl("artifacts", "prune"), fleetctl("artifacts", "prune", "-o", "markdown")
+    assert ("", "  nothing to remove\n") == (again.out, again.err)
+    assert ("nothing to remove\n", "") == (page.out, page.err)
 
 
 def test_machines_are_told_each_by_name(fleetctl: Fleetctl, stale: Path) -> None:

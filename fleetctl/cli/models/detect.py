@@ -7,6 +7,7 @@ import typer
 
 from fleetctl.cli.models.given import demand_photo, demand_png, finite, write_result
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
+from fleetctl.cli.result import show
 from fleetctl.manifest.schema import VariantName
 
 if TYPE_CHECKING:
@@ -115,15 +116,16 @@ def _from_folder(folder: Path) -> "tuple[Contract, bytes]":
 
 
 def _emit(contract: "Contract", image: Path, found: "Sequence[Detection]", output: Output) -> None:
-    from fleetctl.report.console import emit_json, emit_markdown_table, emit_table
-
-    if output is Output.JSON:
-        facts = [{"box": list(one.box), "sign": one.sign, "score": one.score} for one in found]
-        header = {"model": contract.model, "variant": contract.variant, "image": str(image)}
-        emit_json("fleetctl.detections/v1", {**header, "detections": facts})
-        return
-    emit = emit_markdown_table if output is Output.MARKDOWN else emit_table
-    emit(["sign", "score", "x0", "y0", "x1", "y1"], [_row(one) for one in found])
+    facts = [{"box": list(one.box), "sign": one.sign, "score": one.score} for one in found]
+    header = {"model": contract.model, "variant": contract.variant, "image": str(image)}
+    show(
+        output,
+        schema="fleetctl.detections/v1",
+        data={**header, "detections": facts},
+        columns=["sign", "score", "x0", "y0", "x1", "y1"],
+        rows=[_row(one) for one in found],
+        nothing=f"no sign was found in {image}",
+    )
 
 
 def _row(one: "Detection") -> list[str]:
