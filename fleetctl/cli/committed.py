@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli.options import never_empty
 from fleetctl.commit_signers import SIGNERS
 from fleetctl.commits import Commits, in_repository, project_at
 from fleetctl.errors import BuildError, FleetError, GateRefused, LockStale, ManifestError, Refused, UsageError
@@ -17,7 +18,13 @@ from fleetctl.project import Project
 REQUIRED_SIGNATURE = "FLEETCTL_REQUIRE_SIGNED_COMMIT"
 
 CommitOption = Annotated[
-    str, typer.Option("--commit", metavar="REV", help="What this very commit says, not the files here.")
+    str,
+    typer.Option(
+        "--commit",
+        metavar="REV",
+        callback=never_empty("the files here"),
+        help="What this very commit says, not the files here.",
+    ),
 ]
 AllowDirtyOption = Annotated[
     bool, typer.Option("--allow-dirty", help="With --commit: though the files here differ from git.")

@@ -1,5 +1,6 @@
 """Options that many verbs share, spelled once."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -28,12 +29,16 @@ class TransportKind(StrEnum):
     FAKE = "fake"
 
 
-def _given(ctx: typer.Context, param: typer.CallbackParam, value: str) -> str:
-    """A selection that is given and empty is a variable that was not set, and must not mean every board."""
-    source = ctx.get_parameter_source(param.name or "")
-    if not value.strip() and source is not None and source.name == "COMMANDLINE":
-        raise UsageError("--on is empty", hint="leave it out to mean every board")
-    return value
+def never_empty(left_out: str) -> Callable[[typer.Context, typer.CallbackParam, str], str]:
+    """Refuses an option that is given and empty: a variable that was not set, and no wish for `left_out`."""
+
+    def given(ctx: typer.Context, param: typer.CallbackParam, value: str) -> str:
+        source = ctx.get_parameter_source(param.name or "")
+        if not value.strip() and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"{param.opts[0]} is empty", hint=f"leave it out to mean {left_out}")
+        return value
+
+    return given
 
 
 def _file(ctx: typer.Context, value: Path) -> Path:
@@ -58,7 +63,7 @@ OnOption = Annotated[
         "--on",
         help="Boards: names, globs, @groups, label=value, !not. Default: all.",
         autocompletion=complete.selections,
-        callback=_given,
+        callback=never_empty("every board"),
     ),
 ]
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="Form of the result on stdout.")]

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fleetctl.cli.named_file import place_of, write_named
-from fleetctl.cli.options import Output
+from fleetctl.cli.options import Output, never_empty
 from fleetctl.errors import FleetError, GatePaused, UsageError
 from fleetctl.plan import Action, Plan, WaveSteps, wave_name, waves_of
 from fleetctl.smoke import Verdict
@@ -48,7 +48,13 @@ WaveOption = Annotated[
     ),
 ]
 ShardOption = Annotated[
-    str, typer.Option("--shard", metavar="N/OF", help="Prove the N-th of OF shares of a wave; judge nothing.")
+    str,
+    typer.Option(
+        "--shard",
+        metavar="N/OF",
+        callback=never_empty("a rollout by one machine"),
+        help="Prove the N-th of OF shares of a wave; judge nothing.",
+    ),
 ]
 ResultOption = Annotated[
     Path | None, typer.Option("--result", help="With --shard: the file to write what became of it to.")

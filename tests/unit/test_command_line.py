@@ -157,6 +157,15 @@ def test_an_empty_selection_is_not_the_whole_fleet(
     assert "--on is empty" in said.err
 
 
+@pytest.mark.parametrize("line", ["rollout --yes --commit", "rollout --yes --shard"])
+def test_an_empty_value_is_not_an_option_left_out(fleetctl: Fleetctl, line: str) -> None:
+    """`--commit "$SHA"` with a variable that is not set does not roll out the files as they lie here."""
+    said = fleetctl(*line.split(), "")
+
+    assert (2, "") == (said.status, said.out)
+    assert f"{line.split()[-1]} is empty" in said.err
+
+
 def test_no_command_is_run_on_no_board(fleetctl: Fleetctl) -> None:
     """`exec -- "$COMMAND"` with a variable that is not set is refused as well."""
     said = fleetctl("exec", "--yes", "--", " ")
