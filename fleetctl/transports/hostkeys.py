@@ -8,11 +8,12 @@ from pathlib import Path
 
 from fleetctl.manifest.schema import Board
 from fleetctl.transports.base import ReplyStatus
+from fleetctl.transports.unable import refusal_of_sudo
 from fleetctl.transports.wire import BoardFault, printable
 
 _DENIED = ("Permission denied", "Too many authentication failures", "No more authentication methods")
 _SLOW_SUDO = "waiting for privilege escalation prompt"  # Ansible's words; ssh alone may have been slow, too
-_SUDO = ("a password is required", "Missing sudo password", "is not in the sudoers file", "may not run sudo")
+_CUT_OFF = "Data could not be sent to remote host"  # Ansible's words
 
 
 def unknown_key(board: Board, known_hosts: Path) -> BoardFault:
@@ -39,15 +40,6 @@ def denied(board: Board) -> BoardFault:
         ReplyStatus.REFUSED,
         f"{board.user}@{board.host} refused our ssh keys",
         f"add a key to ~{board.user}/.ssh/authorized_keys there, or load the right one into ssh-agent",
-    )
-
-
-def needs_password(board: Board) -> BoardFault:
-    """The board's user may not become root without being asked."""
-    return BoardFault(
-        ReplyStatus.REFUSED,
-        f"sudo on {board.name} wants a password for {board.user}",
-        "allow `NOPASSWD` for that user in sudoers, or connect as root",
     )
 
 
@@ -78,14 +70,16 @@ def fault_of(said: str, board: Board, known_hosts: Path) -> BoardFault:
         return refused
     if _SLOW_SUDO in said:
         return BoardFault(ReplyStatus.TIMED_OUT, f"sudo on {board.name} did not answer in time")
+    if _CUT_OFF in said and not said.partition(" ssh:")[2].strip():  # ssh itself had nothing to say
+        return BoardFault(
+            ReplyStatus.UNREACHABLE,
+            f"{board.host}:{board.port} did not take all that was sent: what ran there was ended, "
+            "or the connection was lost",
+            "try again; where memory is short the kernel ends what takes much (`journalctl -k` on the board)",
+        )
     return BoardFault(
         ReplyStatus.UNREACHABLE, f"no connection to {board.host}:{board.port}: {_last_line(said)}"
     )
-
-
-def refusal_of_sudo(said: str, board: Board) -> BoardFault | None:
-    """The fault, if what a command wrote are the words with which sudo refuses."""
-    return needs_password(board) if any(words in said for words in _SUDO) else None
 
 
 def _last_line(said: str) -> str:

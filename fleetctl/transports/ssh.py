@@ -17,22 +17,17 @@ from fleetctl.transports import board_script, kept_look, wire
 from fleetctl.transports.base import Reply, ReplyStatus
 from fleetctl.transports.board_script import NOT_KEPT
 from fleetctl.transports.fan_out import fan_out
-from fleetctl.transports.hostkeys import needs_password
 from fleetctl.transports.known_hosts import KnownHosts
 from fleetctl.transports.ssh_connection import Deadline, Outcome, Run, Trust, connected
+from fleetctl.transports.unable import no_python, no_sudo, refusal_of_sudo
 from fleetctl.transports.wire import BoardFault
 
 _CONNECTIONS = 256  # boards asked at once: a silent one costs a thread that sleeps, and nobody's turn
 _FILES_PER_CONNECTION = 4
 _FILES_OF_OUR_OWN = 64
 _NO_RELEASE = 94  # exit status of a question where the board has no release of ours, or none any more
+_NO_PROGRAM = 127  # exit status of a shell, and of `env`, where there is no program of that name
 _SUDO = ("env", "LC_MESSAGES=C", "sudo", "-n")  # what it says is told by its words
-_SUDO_REFUSES = (
-    "a password is required",
-    "is not in the sudoers file",
-    "may not run sudo",
-    "is not allowed to",
-)
 # Python is started only where it may find its modules.
 _ASK = (
     '[ -f "$1/state/compiled" ] && exec python3 -I -S -c "$2" "$3" --root "$1"; '
@@ -188,7 +183,7 @@ def _send(board: Board, verb: str, request: Mapping[str, Any], run: Run) -> Outc
 def _parsed(board: Board, verb: str, outcome: Outcome) -> Mapping[str, Any]:
     check_sudo(board, outcome)
     if not outcome.stdout.strip() and outcome.status != 0:
-        raise _failure(verb, outcome)
+        raise no_python(outcome.stderr.decode(errors="replace"), board) or _failure(verb, outcome)
     return wire.parse_reply(verb, outcome.stdout)
 
 
@@ -226,15 +221,17 @@ def _as_root(board: Board, argv: Sequence[str]) -> str:
 
 
 def check_sudo(board: Board, outcome: Outcome) -> None:
-    """Raise the board's refusal if it was sudo that answered, in the command's place."""
+    """Raise the board's refusal if it was sudo that answered, or its absence, in the command's place."""
+    if not board.become or outcome.stdout:
+        return
     said = outcome.stderr.decode(errors="replace")
-    if (
-        board.become
-        and outcome.status == 1
-        and not outcome.stdout
-        and any(words in said for words in _SUDO_REFUSES)
-    ):
-        raise needs_password(board)
+    fault = None
+    if outcome.status == 1:
+        fault = refusal_of_sudo(said, board)
+    elif outcome.status == _NO_PROGRAM and said.startswith("env:"):
+        fault = no_sudo(said, board)
+    if fault:
+        raise fault
 
 
 def _failure(verb: str, outcome: Outcome) -> BoardFault:

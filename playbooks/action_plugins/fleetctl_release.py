@@ -19,8 +19,9 @@ from ansible.plugins.action import ActionBase
 from fleetctl.transports import board_script, wire
 from fleetctl.transports.base import Reply, ReplyStatus
 from fleetctl.transports.dialogue import carry_out
-from fleetctl.transports.hostkeys import fault_of, refusal_of_sudo
+from fleetctl.transports.hostkeys import fault_of
 from fleetctl.transports.orders import Goal, Work, reply_to_json, work_from_json
+from fleetctl.transports.unable import no_python, no_sudo, refusal_of_sudo
 
 ARGUMENTS = {  # documented in ../library/fleetctl_release.py
     "state": {"type": "str", "choices": [goal.value for goal in Goal], "default": "released"},
@@ -102,14 +103,13 @@ class ActionModule(ActionBase):
             raise fault_of(str(error), self._board, self._known_hosts) from error
 
     def _broken(self, verb, code, stderr):
-        is_of_ssh = code == _SSH_FAILED  # a board's program may be denied permissions, too
-        fault = (
-            fault_of(stderr, self._board, self._known_hosts)
-            if is_of_ssh
-            else refusal_of_sudo(stderr, self._board)
-        )
-        if fault and fault.status is ReplyStatus.REFUSED:
-            return fault
+        if code == _SSH_FAILED:  # a board's program may be denied permissions, too
+            fault = fault_of(stderr, self._board, self._known_hosts)
+            if fault.status is ReplyStatus.REFUSED:
+                return fault
+        for unable in (refusal_of_sudo, no_sudo, no_python):
+            if fault := unable(stderr, self._board):
+                return fault
         said = wire.printable(stderr[-300:])
         return wire.BoardFault(
             ReplyStatus.FAILED, f"{verb}: the board's python3 ended with {code}: {said or 'no message'}"

@@ -211,6 +211,16 @@ def test_words_of_ssh_become_a_status(said: str, status: str, part: str) -> None
     assert bool(fault.hint) == (fault.status is ReplyStatus.REFUSED)
 
 
+def test_a_program_that_was_ended_is_no_host_that_is_off() -> None:
+    """Ansible says that the host is to be reached over ssh; it was, and our script was ended."""
+    said = 'Data could not be sent to remote host "192.0.2.11". Make sure this host can be reached over ssh: '
+    ended, lost = (fault_of(said + words, BOARD, KNOWN_HOSTS) for words in ("", "Connection reset by peer"))
+
+    assert ("unreachable", True) == (ended.status, "what ran there was ended" in ended.error)
+    assert "journalctl" in ended.hint
+    assert "Connection reset by peer" in lost.error
+
+
 def event(name: str, res: dict[str, Any] | None, host: str = "luxor-01") -> dict[str, Any]:
     return {"event": name, "event_data": {"host": host, "res": res}}
 
