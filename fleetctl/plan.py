@@ -179,7 +179,8 @@ def refuse_if_stale(saved: Plan, now: Plan) -> None:
     named = ", ".join(differing[:3]) + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
     raise PlanStale(
         f"the saved plan no longer holds for {named or 'the waves'}",
-        hint="the manifest, the lock or the boards changed; make a new plan with `fleetctl plan --save`",
+        hint="the manifest, the lock, the boards or the selection changed; "
+        "make a new plan with `fleetctl plan --save`",
     )
 
 

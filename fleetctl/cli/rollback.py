@@ -16,6 +16,7 @@ from fleetctl.cli.options import (
     TransportKind,
     TransportOption,
     YesOption,
+    never_empty,
 )
 from fleetctl.cli.result import read_or_not, show
 from fleetctl.errors import RollbackFailed, TransportError, UsageError
@@ -31,7 +32,12 @@ def rollback(
     file: FileOption = DEFAULT_MANIFEST,
     on: OnOption = "",
     to: Annotated[
-        str, typer.Option("--to", help="A release they have, by the start of its digest, or a commit.")
+        str,
+        typer.Option(
+            "--to",
+            callback=never_empty("the release that each ran before"),
+            help="A release they have, by the start of its digest, or a commit.",
+        ),
     ] = "",
     transport: TransportOption = TransportKind.MANIFEST,
     faults: FaultsOption = None,
@@ -47,6 +53,7 @@ def rollback(
     """
     from fleetctl.cli.agreed import ask
     from fleetctl.cli.session import open_session
+    from fleetctl.manifest.boards import names
 
     session = open_session(file, on, transport, faults)
     _signing(session)
@@ -65,9 +72,7 @@ def rollback(
             nothing="no board is to go back",
         )
     if failed := _failed(results):
-        raise RollbackFailed(
-            f"not rolled back: {', '.join(failed)}", hint="`fleetctl status` says what they run"
-        )
+        raise RollbackFailed(f"not rolled back: {names(failed)}", hint="`fleetctl status` says what they run")
 
 
 def roll_back(session: "Session", to: str, way: str) -> list[dict[str, Any]]:

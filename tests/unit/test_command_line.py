@@ -157,9 +157,11 @@ def test_an_empty_selection_is_not_the_whole_fleet(
     assert "--on is empty" in said.err
 
 
-@pytest.mark.parametrize("line", ["rollout --yes --commit", "rollout --yes --shard"])
+@pytest.mark.parametrize("line", ["rollout --yes --commit", "rollout --yes --shard", "rollback --yes --to"])
 def test_an_empty_value_is_not_an_option_left_out(fleetctl: Fleetctl, line: str) -> None:
-    """`--commit "$SHA"` with a variable that is not set does not roll out the files as they lie here."""
+    """`--commit "$SHA"` with a variable that is not set does not roll out the files as they lie here,
+    nor does `--to "$RELEASE"` take boards back to whatever they ran before.
+    """
     said = fleetctl(*line.split(), "")
 
     assert (2, "") == (said.status, said.out)

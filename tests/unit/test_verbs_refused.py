@@ -88,6 +88,26 @@ def test_a_saved_plan_is_done_or_refused(fleetctl: Fleetctl) -> None:
     assert "the saved plan no longer holds for luxor-01, luxor-02, karnak-01" in stale.err
 
 
+def test_an_error_about_many_boards_names_a_few(fleet: GitFleet, fleetctl: Fleetctl) -> None:
+    """Thousands of names would push what is wrong out of sight; the table has them all."""
+    more = "".join(f"  gizeh-{n}: {{board: generic, model: toy, host: 192.0.2.{n}}}\n" for n in range(10, 14))
+    fleet.edit("boards:\n  luxor-01", f"boards:\n{more}  luxor-01")
+    said = fleetctl("rollback", "--yes")
+
+    assert 41 == said.status
+    assert "error: not rolled back: gizeh-10, gizeh-11, gizeh-12, gizeh-13, luxor-01 and 2 more\n" in said.err
+    assert "karnak-01  failed" in said.out
+
+
+def test_a_plan_of_other_boards_is_not_blamed_on_a_change_alone(fleetctl: Fleetctl) -> None:
+    """Who plans the fleet and rolls out a part of it has changed no manifest, and no board has changed."""
+    fleetctl("plan", "--save", "plan.json")
+    said = fleetctl("rollout", "--yes", "--plan", "plan.json", "--on", "luxor-01")
+
+    assert 11 == said.status
+    assert "the boards or the selection changed" in said.err
+
+
 NO_PLANS = {
     "": "not JSON",
     "[]": "expected an object",
