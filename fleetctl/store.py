@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -58,6 +57,7 @@ def _fsync_directory(path: Path) -> None:
 def atomic_write(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
     """Replace `path` with `data`: a reader, or a power cut, sees the old bytes or the new, never a mix.
 
+    `mode` is what it may be read and written by at most: the umask takes from it.
     The rename is durable once the directory is synced; a drive that lies about flushing can still lose it.
     A process killed between the two leaves a `.name.*` file behind, which nobody reads.
 
@@ -108,17 +108,18 @@ def _space_left(path: Path) -> str:
 
 def _replace(path: Path, raw: bytes, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    aside = path.parent / f".{path.name}.{os.urandom(4).hex()}"
+    # Made with its mode: so the user's umask counts, as for any file.
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(raw)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(name).chmod(mode)
-        Path(name).replace(path)
+        aside.replace(path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
+            aside.unlink()
         raise
     _fsync_directory(path.parent)
 

@@ -73,6 +73,20 @@ def test_atomic_write_makes_folders_and_sets_the_mode(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_atomic_write_leaves_to_others_what_the_umask_does(tmp_path: Path) -> None:
+    """Who has it at 077 wants reports and blobs to be nobody else's, also where they replace one."""
+    (tmp_path / "report.html").write_text("for all")
+    before = os.umask(0o077)
+    try:
+        atomic_write(tmp_path / "report.html", "for me")
+        digest = BlobStore(tmp_path).put(b"model")
+    finally:
+        os.umask(before)
+
+    assert 0o600 == stat.S_IMODE((tmp_path / "report.html").stat().st_mode)
+    assert 0o400 == stat.S_IMODE(BlobStore(tmp_path).path(digest).stat().st_mode)
+
+
 def test_atomic_write_that_cannot_says_where_and_why(tmp_path: Path) -> None:
     """The system's refusal becomes a sentence with the file's name."""
     (tmp_path / "file").write_text("in the way")
