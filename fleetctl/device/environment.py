@@ -59,7 +59,7 @@ def ensure_environment(
     if not is_whole(path):
         make_environment(path, wheels, folder, proof)
     checkpoint("environment-made")
-    is_by_hand = os.path.isdir(venv(board)) and not os.path.islink(venv(board))
+    is_by_hand = os.path.lexists(venv(board)) and not os.path.islink(venv(board))
     before = name_aside(venv(board)) if is_by_hand else linked(board)
     if board.current is not None:
         # What serves runs on with the interpreter of before, and would meet the new one at the next boot
@@ -117,9 +117,17 @@ def is_whole(path: str) -> bool:
 
 
 def make_environment(path: str, wheels: Mapping[str, str], folder: str, proof: str) -> None:
-    # In its final place, for its programs name it; without its record it counts as nothing.
     shutil.rmtree(path, ignore_errors=True)
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    try:
+        fill_environment(path, wheels, folder, proof)
+    except (BoardError, OSError):
+        shutil.rmtree(path, ignore_errors=True)  # what serves needs the room, if that is what was short
+        raise
+
+
+def fill_environment(path: str, wheels: Mapping[str, str], folder: str, proof: str) -> None:
+    # In its final place, for its programs name it; without its record it counts as nothing.
     _run([sys.executable, "-m", "venv", "--without-pip", path])
     python = os.path.join(path, "bin", "python")
     files = [os.path.join(folder, name) for name in sorted(wheels)]
@@ -137,7 +145,7 @@ def make_environment(path: str, wheels: Mapping[str, str], folder: str, proof: s
 
 
 def set_aside(path: str) -> None:
-    """An environment that somebody made by hand keeps its bytes, under another name."""
+    """What somebody made by hand keeps its bytes, under another name."""
     folder = os.path.dirname(path)
     os.rename(path, os.path.join(folder, name_aside(path)))
     fsync_directory(folder)

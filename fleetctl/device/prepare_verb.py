@@ -83,24 +83,30 @@ def prepare_environment(call: Call, wheels: Dict[str, str], sizes: Dict[str, int
     folder = os.path.join(board.root, "wheelhouse")
     if not is_in_use(board, name):
         refuse_on_probation(board)
-    if not is_whole(environment_path(board, name)):
-        drop_unfinished_environments(board)
-        demand_room(board.root, sum(sizes.values()) * _UNPACKED)
-        os.makedirs(folder, exist_ok=True)
-        bundle = call.request.get("bundle_bytes", 0)
-        if isinstance(bundle, int) and bundle > 0:
-            receive_members(LimitedReader(call.stream, bundle), folder, wheels, sizes)
-        absent = [wheel for wheel in wheels if sha256_file(os.path.join(folder, wheel)) != wheels[wheel]]
-        if absent:
-            raise BoardError("missing-blobs", "%d wheels are not here: %s" % (len(absent), ", ".join(absent)))
-    call.checkpoint("wheels-received")
-    proof = call.request.get("proof", "")
-    if not isinstance(proof, str) or len(proof) > 1000:
-        raise BoardError("bad-request", "proof is not a short statement")
-    changed = ensure_environment(board, wheels, folder, proof, call.checkpoint)
-    shutil.rmtree(folder, ignore_errors=True)  # made, they are only a second copy
+    try:
+        if not is_whole(environment_path(board, name)):
+            drop_unfinished_environments(board)
+            receive_wheels(call, folder, wheels, sizes)
+        call.checkpoint("wheels-received")
+        proof = call.request.get("proof", "")
+        if not isinstance(proof, str) or len(proof) > 1000:
+            raise BoardError("bad-request", "proof is not a short statement")
+        changed = ensure_environment(board, wheels, folder, proof, call.checkpoint)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # only a second copy, or what nobody will ask for again
     drop_old_environments(board, name)
     return changed
+
+
+def receive_wheels(call: Call, folder: str, wheels: Dict[str, str], sizes: Dict[str, int]) -> None:
+    demand_room(call.board.root, sum(sizes.values()) * _UNPACKED)
+    os.makedirs(folder, exist_ok=True)
+    bundle = call.request.get("bundle_bytes", 0)
+    if isinstance(bundle, int) and bundle > 0:
+        receive_members(LimitedReader(call.stream, bundle), folder, wheels, sizes)
+    absent = [wheel for wheel in wheels if sha256_file(os.path.join(folder, wheel)) != wheels[wheel]]
+    if absent:
+        raise BoardError("missing-blobs", "%d wheels are not here: %s" % (len(absent), ", ".join(absent)))
 
 
 def refuse_on_probation(board: Board) -> None:

@@ -12,6 +12,8 @@ import sys
 import tarfile
 import venv
 import zipfile
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from fleetctl.device.activate import main
 from fleetctl.device.environment import environment_name
 from fleetctl.device.layout import Board
 from fleetctl.device.prepare_verb import drop_old_environments
+from fleetctl.transports import dialogue
+from fleetctl.transports.orders import Preparation
 
 PROOF = "import toy; assert toy.ANSWER == 42"
 
@@ -118,6 +122,61 @@ def test_an_environment_without_its_interpreter_is_made_anew(
     subprocess.run([python, "-I", "-c", PROOF], check=True)
 
 
+def test_an_environment_of_another_python_is_made_anew(
+    tmp_path: Path, wheels: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An update from 3.11.2 to 3.11.9 changes no wheel's name: they are sent again all the same."""
+    root = tmp_path / "board"
+    ask(root, "prepare", request_of(wheels), capsys, tar_of(wheels))
+    made_by_another(root)
+    files = [write(tmp_path / name, data) for name, data in wheels.items()]
+    board = partial(ask_as_sent, root, capsys)
+    first, second = (dialogue.prepare(Preparation(request_of(wheels), tuple(files)), board) for _ in range(2))
+
+    assert (["python environment"], []) == (first["changed"], second["changed"])
+
+
+def made_by_another(root: Path) -> None:
+    """Have the environment of a board be as another Python of the same minor version made it."""
+    record = root / "venv" / "fleetctl.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "python": [3, sys.version_info[1], 99]}))
+    other = root / "environments" / ("0" * 16)
+    (root / "venv").resolve().rename(other)
+    (root / "venv").unlink()
+    (root / "venv").symlink_to(other.relative_to(root))
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def ask_as_sent(
+    root: Path,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+    request: Mapping[str, Any],
+    payload: bytes = b"",
+) -> Mapping[str, Any]:
+    """Ask, where a board that says no is a failure."""
+    said = ask(root, verb, dict(request), capsys, payload)
+    assert said["ok"], said
+    return said
+
+
+def test_a_file_in_the_place_of_an_environment_is_set_aside(
+    tmp_path: Path, wheels: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing that somebody put there is lost, whatever it is."""
+    root = tmp_path / "board"
+    root.mkdir()
+    (root / "venv").write_text("mine")
+    said = ask(root, "prepare", request_of(wheels), capsys, tar_of(wheels))
+
+    assert ["python environment"] == said["changed"]
+    assert "mine" == (root / "venv.before.1").read_text()
+
+
 def test_an_environment_made_by_hand_is_set_aside(
     tmp_path: Path, wheels: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,6 +224,8 @@ def test_an_environment_that_does_not_work_is_not_used(
 
     assert (False, "environment-failed") == (said["ok"], said["code"])
     assert before == (root / "venv").readlink()
+    assert [before.name] == [path.name for path in (root / "environments").iterdir()]
+    assert not (root / "wheelhouse").exists(), "what came to nothing keeps its room"
 
 
 def test_the_udev_rule_is_written_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
