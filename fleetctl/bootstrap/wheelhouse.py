@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from fleetctl.children import environment
 from fleetctl.errors import FleetError, ToolchainMissing
-from fleetctl.store import sha256_file
+from fleetctl.store import Lock, naming, sha256_file
 
 _OLDEST_GLIBC = 17  # manylinux_2_17, which is manylinux2014
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
@@ -57,6 +57,13 @@ class Platform(Struct, frozen=True):
                 tags.append(f"{_LEGACY[minor]}_{self.machine}")
         return [*tags, f"linux_{self.machine}"]
 
+    def loads(self, wheel: str) -> bool:
+        """Whether a wheel's file name says that it is for this Python, processor and C library."""
+        *_, abi, systems = wheel.removesuffix(".whl").split("-")
+        own = "cp{}{}".format(*self.python)
+        is_for_python = any(each in ("none", "abi3") or each.startswith(own) for each in abi.split("."))
+        return is_for_python and not {*self.tags, "any"}.isdisjoint(systems.split("."))
+
 
 class Packages(Struct, frozen=True):
     """What an environment is made of, and the Python statement that shows that it works."""
@@ -89,10 +96,13 @@ def fetch(platform: Platform, folder: Path, run: Run | None = None) -> Mapping[s
     Raises:
         ToolchainMissing: this interpreter has no pip.
         FleetError: no wheels exist for the platform, or the index cannot be reached; pip's last word. Or a
-            wheel that was fetched before is not what it was.
+            wheel that was fetched before is not what it was, or is another platform's.
     """
-    wanted = packages_for(platform).requirements
-    return kept(folder / platform.name, wanted, lambda place: _download(platform, wanted, place, run))
+    wanted, place = packages_for(platform).requirements, folder / platform.name
+    wheels = kept(place, wanted, lambda aside: _download(platform, wanted, aside, run))
+    if strange := [name for name in wheels if not platform.loads(name)]:
+        raise FleetError(f"{place / strange[0]} is not for {platform.name}", hint=_bring_or_delete(place))
+    return wheels
 
 
 def kept(place: Path, requirements: Sequence[str], download: Callable[[Path], None]) -> Mapping[str, Path]:
@@ -101,8 +111,11 @@ def kept(place: Path, requirements: Sequence[str], download: Callable[[Path], No
     Raises:
         FleetError: as `download` does; or one is not what was listed, or is not there.
     """
-    if not _said_in(place / _LIST).startswith(_heading(requirements)):
-        _bring_anew(place, requirements, download)
+    if not _is_listed(place, requirements):
+        # One at a time: the next one finds what this one fetched.
+        with naming(place), Lock(place.with_name(f"{place.name}.lock"), "fetching wheels", wait=_PATIENCE):
+            if not _is_listed(place, requirements):
+                _bring_anew(place, requirements, download)
     return _as_listed(place)
 
 
@@ -137,14 +150,27 @@ def run_pip(words: Sequence[str], purpose: str, hint: str = INDEX_HINT, run: Run
             hint=f"install it: `{sys.executable} -m ensurepip`",
         )
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        last = lines[-1].removeprefix("ERROR: ") if lines else "pip failed"
-        raise FleetError(f"no wheels for {purpose}: {last}", hint=hint)
+        raise FleetError(f"no wheels for {purpose}: {_last_word(done.stderr)}", hint=hint)
+
+
+def _last_word(said: str) -> str:
+    """What pip complained of last; of an exception that it did not expect, the line that names it."""
+    complaints = [line for line in said.splitlines() if line.startswith("ERROR")]
+    last = complaints[-1].removeprefix("ERROR: ") if complaints else "pip failed"
+    return said.strip().rpartition("\n")[2] if last == "Exception:" else last
 
 
 def _heading(requirements: Sequence[str]) -> str:
     """What the list of their wheels begins with: of other packages, it is another's list."""
     return "# pip download {}\n".format(" ".join(requirements))
+
+
+def _is_listed(place: Path, requirements: Sequence[str]) -> bool:
+    return _said_in(place / _LIST).startswith(_heading(requirements))
+
+
+def _bring_or_delete(place: Path) -> str:
+    return f"bring those that were fetched, or delete {place} to have them fetched anew"
 
 
 def _said_in(path: Path) -> str:
@@ -160,7 +186,7 @@ def _as_listed(place: Path) -> dict[str, Path]:
     Raises:
         FleetError: one is not what was listed, or is not there.
     """
-    hint = f"bring those that were fetched, or delete {place} to have them fetched anew"
+    hint = _bring_or_delete(place)
     wheels = {}
     for line in (place / _LIST).read_text().splitlines()[1:]:
         listed = _LISTED.fullmatch(line)

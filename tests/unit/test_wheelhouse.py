@@ -1,5 +1,8 @@
 """Wheels for boards and module images: what pip is asked for, and that what it fetched stays what it was."""
 
+import subprocess
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,7 @@ from stand_in_pip import Pip
 
 from fleetctl.bootstrap import wheelhouse
 from fleetctl.bootstrap.wheelhouse import Platform, fetch, list_of
-from fleetctl.errors import FleetError, ToolchainMissing
+from fleetctl.errors import FleetError, ToolchainMissing, WriteError
 from fleetctl.images.wheels import module_wheels
 from fleetctl.store import sha256
 
@@ -58,6 +61,50 @@ def test_an_altered_wheel_is_refused(tmp_path: Path) -> None:
     wheel.unlink()
     with pytest.raises(FleetError, match="is gone: SHA256SUMS beside it"):
         fetch(PI, tmp_path, Pip())
+
+
+@pytest.mark.parametrize(
+    ("wheel", "fits"),
+    [
+        ("pip-26.3-py3-none-any.whl", True),
+        ("numpy-1.26.4-cp311-cp311-manylinux_2_17_aarch64.manylinux2014_aarch64.whl", True),
+        ("cryptography-50-cp37-abi3-manylinux_2_34_aarch64.whl", True),
+        ("numpy-1.26.4-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl", False),
+        ("numpy-1.26.4-cp39-cp39-manylinux2014_aarch64.whl", False),
+        ("tflite_runtime-2.14.0-cp311-cp311-manylinux_2_99_aarch64.whl", False),
+    ],
+)
+def test_wheels_of_another_platform_are_refused_here(wheel: str, fits: bool, tmp_path: Path) -> None:
+    """Somebody brought them by hand, list and all; no board has to unpack them to find out."""
+    if fits:
+        assert [wheel] == list(fetch(PI, tmp_path, Pip(wheel)))
+        return
+    with pytest.raises(FleetError, match="is not for aarch64-cp311-glibc2") as refused:
+        fetch(PI, tmp_path, Pip(wheel))
+    assert "to have them fetched anew" in refused.value.hint
+
+
+def test_who_comes_second_finds_what_the_first_one_fetched(tmp_path: Path) -> None:
+    """Two bootstraps at once would delete what the other one's pip is writing."""
+    pip = Pip(WHEEL)
+
+    def fetches_meanwhile(argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        seconds.append(pool.submit(fetch, PI, tmp_path, pip))
+        assert not seconds[0].done()
+        return pip(argv)
+
+    seconds: list[Future[Mapping[str, Path]]] = []
+    with ThreadPoolExecutor(1) as pool:
+        first = fetch(PI, tmp_path, fetches_meanwhile)
+
+    assert (1, first) == (len(pip.calls), seconds[0].result())
+
+
+def test_a_wheelhouse_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """As one of somebody else's: which path, and why."""
+    (tmp_path / "wheelhouse").write_text("no folder")
+    with pytest.raises(WriteError, match="cannot write "):
+        fetch(PI, tmp_path / "wheelhouse", Pip(WHEEL))
 
 
 def test_a_wheel_that_is_not_listed_is_not_sent(tmp_path: Path) -> None:
@@ -115,6 +162,13 @@ def test_no_wheels_is_said_in_pips_words(tmp_path: Path) -> None:
     pip = Pip(status=1, stderr="WARNING: x\nERROR: No matching distribution found for tflite-runtime\n")
     with pytest.raises(FleetError, match=r"aarch64-cp311-glibc2\.36: No matching distribution"):
         fetch(PI, tmp_path, pip)
+
+
+def test_an_error_that_pip_did_not_expect_is_named(tmp_path: Path) -> None:
+    """pip writes `ERROR: Exception:` before a traceback; what happened stands in its last line."""
+    said = "ERROR: Exception:\nTraceback (most recent call last):\n  ...\nOSError: the card is gone\n"
+    with pytest.raises(FleetError, match="36: OSError: the card is gone"):
+        fetch(PI, tmp_path, Pip(status=2, stderr=said))
 
 
 def test_a_python_without_pip_is_said(tmp_path: Path) -> None:
