@@ -109,9 +109,19 @@ class _Header(NamedTuple):
         return _CHANNELS[self.colour]
 
 
-def demand_png(data: bytes) -> None:
-    """Raise what `decode` raises of a PNG before it unpacks the pixels."""
-    _png_header(bytes(_collect_chunks(data)[b"IHDR"]))
+def demand_png(data: bytes) -> bool:
+    """Raise what `decode` raises of a PNG that is damaged, cut short, or of a kind that is not read here.
+
+    Returns whether all decoders see the same in it: its one header comes first, and its pixels say all, for
+    there is neither a palette nor a colour that is transparent.
+    """
+    chunks = _collect_chunks(data)
+    header = _png_header(bytes(chunks[b"IHDR"]))
+    for _ in _strips_of_rows(header, chunks[b"IDAT"]):
+        pass
+    first, *others = (kind for kind, _ in _png_chunks(data))
+    is_ordered = first == b"IHDR" and b"IHDR" not in others
+    return is_ordered and header.colour != _PALETTE and b"tRNS" not in others
 
 
 def _decode_png(data: bytes) -> Any:
@@ -169,14 +179,19 @@ def _unpack(header: _Header, packed: bytearray) -> Tuple[Any, Any]:
     height, width, channels = header.height, header.width, header.channels
     filters = np.empty(height, np.uint8)
     bordered = np.zeros((height + 1, width + 1, channels), np.uint8)
-    row = 1 + width * channels
-    unpacked = _Unpacked(packed)
-    for rows in strips(height, row):
-        raw = unpacked.read((rows.stop - rows.start) * row)
-        table = np.frombuffer(raw, np.uint8).reshape(-1, row)
+    for rows, table in _strips_of_rows(header, packed):
         filters[rows] = table[:, 0]
         bordered[rows.start + 1 : rows.stop + 1, 1:] = table[:, 1:].reshape(-1, width, channels)
     return filters, bordered
+
+
+def _strips_of_rows(header: _Header, packed: bytearray) -> Iterator[Tuple[slice, Any]]:
+    """Which rows, and what is packed of them as uint8 (N, 1 + W * C): the filter comes before the pixels."""
+    row = 1 + header.width * header.channels
+    unpacked = _Unpacked(packed)
+    for rows in strips(header.height, row):
+        raw = unpacked.read((rows.stop - rows.start) * row)
+        yield rows, np.frombuffer(raw, np.uint8).reshape(-1, row)
 
 
 class _Unpacked:

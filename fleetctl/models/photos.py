@@ -50,7 +50,8 @@ def read(folder: Path, *, progress: Progress = silent) -> Samples:
 def decode(path: Path) -> Grey:
     """A PNG as grey uint8 (H, W), with the pixels that a board sees of it.
 
-    Pillow decodes, ten times as fast as a board's decoder; what a board does besides, its own code does.
+    Pillow decodes, ten times as fast as a board's decoder; what a board does besides, its own code does, and
+    all of it where Pillow may see other colours, or see some that are not there.
 
     Raises:
         BuildError: unreadable, cut short, not a PNG whatever its name says, animated, far too large, or of a
@@ -67,9 +68,7 @@ def decode(path: Path) -> Grey:
             with Image.open(path, formats=("PNG",)) as image:
                 frames = getattr(image, "n_frames", 1)
                 if frames == 1:
-                    grey = _grey(image)
-                    images.demand_png(path.read_bytes())
-                    return grey
+                    return _as_on_boards(_grey(image), path.read_bytes())
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         most = f"{images.MAX_PIXELS / 1e6:.0f} million"
         raise BuildError(f"{path} has more than {most} pixels", hint=REPLACE) from None
@@ -94,6 +93,11 @@ def _reason(path: Path, error: Exception) -> str:
     if "cannot identify" in str(error):
         return "its header is damaged"
     return str(error) or "its parts contradict each other"
+
+
+def _as_on_boards(grey: Grey, data: bytes) -> Grey:
+    """What a board sees of a PNG of which Pillow sees `grey`; raises `ImageError` where it sees nothing."""
+    return grey if images.demand_png(data) else to_grey(images.decode(data))
 
 
 def _grey(image: "Image.Image") -> Grey:
