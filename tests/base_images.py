@@ -86,7 +86,7 @@ def little_wheelhouse(folder: Path, machines: Sequence[str] = ("x86_64", "aarch6
         for place, wheel, requirements in (
             (
                 folder / platform.name,
-                "numpy-1.26.4-cp311-cp311-linux.whl",
+                f"numpy-1.26.4-cp311-cp311-linux_{machine}.whl",
                 packages_for(platform).requirements,
             ),
             (place_of(platform, folder), "azure_iot_device-2.14.0-py3-none-any.whl", REQUIREMENTS),
