@@ -55,7 +55,15 @@ def _transport(ctx: typer.Context, param: typer.CallbackParam, value: TransportK
 
 
 FileOption = Annotated[
-    Path, typer.Option("-f", "--file", callback=_file, help="The fleet manifest.", show_default=True)
+    Path,
+    typer.Option(
+        "-f",
+        "--file",
+        callback=_file,
+        readable=False,  # is for the manifest's reader to find out, which says so as of any other file of it
+        help="The fleet manifest.",
+        show_default=True,
+    ),
 ]
 OnOption = Annotated[
     str,

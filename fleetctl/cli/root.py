@@ -49,14 +49,14 @@ class LazyGroup(Verbs):
         except (typer.Exit, typer.TyperException, KeyboardInterrupt):
             raise
         except Exception as error:
-            from fleetctl.report.problems import nowhere, show_error, show_internal_error, unwritten
+            from fleetctl.report import problems
 
-            if (lost := nowhere(error)) is not None:
-                show_error(lost)
-                raise typer.Exit(lost.exit_code) from error
-            if os.environ.get("FLEETCTL_DEBUG") or unwritten(error):
+            if (told := problems.nowhere(error) or problems.forbidden(error)) is not None:
+                problems.show_error(told)
+                raise typer.Exit(told.exit_code) from error
+            if os.environ.get("FLEETCTL_DEBUG") or problems.unwritten(error):
                 raise
-            show_internal_error(error)
+            problems.show_internal_error(error)
             raise typer.Exit(FleetError.exit_code) from error
 
 

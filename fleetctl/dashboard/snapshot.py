@@ -74,6 +74,7 @@ class Watch:
 
         Raises:
             FleetError: git cannot be read now.
+            OSError: nor can the folder of journals.
         """
         self._open = open_source
         self._every = every
@@ -84,6 +85,7 @@ class Watch:
         self.deeds: list[dict[str, Any]] = []  # what people did, newest first
         self.running: UnderWay | None = None  # the rollout at work, if there is one
         self.versions = {"fleet": 0, "rollout": 0}
+        newest_journal(self._state)
 
     def start(self) -> None:
         for work in (self._ask_on, self._read_on):
@@ -131,10 +133,10 @@ class Watch:
     def _read_on(self) -> None:
         seen: object = None
         while not self._stop.is_set():
-            path = newest_journal(self._state)
-            now = (path, _size(path), _size(Audit(self._state).path), under_way(self._state))
-            if now != seen:
-                with suppress(OSError):  # of a journal that was taken away meanwhile: it is looked at again
+            with suppress(OSError):  # of a journal that was taken away meanwhile: it is looked at again
+                path = newest_journal(self._state)
+                now = (path, _size(path), _size(Audit(self._state).path), under_way(self._state))
+                if now != seen:
                     self.read_journal()
                     seen = now
             self._stop.wait(_LOOK_S)

@@ -34,6 +34,15 @@ def nowhere(error: BaseException) -> UsageError | None:
     return None
 
 
+def forbidden(error: BaseException) -> FleetError | None:
+    """The error to show where the system keeps from this user what another left in the fleet's folder."""
+    if not isinstance(error, PermissionError) or error.filename is None:
+        return None
+    return FleetError(
+        f"{error.filename}: {error.strerror}", hint="work as whoever it belongs to, or have them let you"
+    )
+
+
 def error_text(error: FleetError) -> str:
     """The message of an error as a user sees it."""
     lines = [str(problem) for problem in error.problems] if isinstance(error, ManifestError) else []

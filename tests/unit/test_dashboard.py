@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from another_user import as_another_user, nobody
 from dashboards import Served, serving
 from many_boards import fleet_of, statuses
 from msgspec.structs import replace
@@ -209,6 +210,20 @@ def test_answers_beside_what_was_expected() -> None:
     assert None is agreement(contract("A1"), {"answers": "yes"})
     assert None is agreement(None, receipt)
     assert replace(compared[0], index=1).index == 1
+
+
+@as_another_user
+def test_journals_that_may_not_be_read_are_said_at_once(tmp_path: Path) -> None:
+    """Else the page would stand there without the rollout that it is open for."""
+    fleet = fleet_of(1)
+    source = Source(
+        Project(tmp_path / "inventory/fleet.yaml"), fleet, (*fleet.boards,), FakeTransport(), list
+    )
+    (tmp_path / ".fleetctl").mkdir(mode=0)
+    with nobody(tmp_path), pytest.raises(PermissionError):
+        Watch(lambda: source, every=3600)
+
+    (tmp_path / ".fleetctl").chmod(0o755)
 
 
 def test_an_accident_is_not_the_end_of_asking(fleet: QuadrantFleet) -> None:

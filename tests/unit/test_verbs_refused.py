@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from another_user import as_another_user, nobody
 from git_fleet import Fleetctl, GitFleet, faults
 from step_outputs import outputs
 
@@ -86,6 +87,36 @@ def test_a_saved_plan_is_done_or_refused(fleetctl: Fleetctl) -> None:
     stale = fleetctl("rollout", "--yes", "--plan", "plan.json")
     assert stale.status == 11
     assert "the saved plan no longer holds for luxor-01, luxor-02, karnak-01" in stale.err
+
+
+@as_another_user
+@pytest.mark.parametrize("line", ["history", "report --rollout"])
+def test_what_somebody_else_keeps_to_himself_is_named(fleet: GitFleet, fleetctl: Fleetctl, line: str) -> None:
+    """A rollout as root with a strict umask leaves a `.fleetctl` that others may not read."""
+    (fleet.root / ".fleetctl" / "fake").mkdir(parents=True, exist_ok=True)
+    fleetctl("history")  # whose modules this user may read
+    (fleet.root / ".fleetctl").chmod(0)
+    with nobody(fleet.root.parent):
+        said = fleetctl(*line.split())
+
+    (fleet.root / ".fleetctl").chmod(0o755)
+    assert (70, "") == (said.status, said.out)
+    assert said.err.startswith(f"error: {fleet.root}/.fleetctl/")
+    assert ": Permission denied\nhint: work as whoever it belongs to" in said.err
+
+
+@as_another_user
+def test_a_manifest_that_may_not_be_read_is_a_problem_of_the_manifest(
+    fleet: GitFleet, fleetctl: Fleetctl
+) -> None:
+    """Exit 10, in JSON too, as for anything else that is wrong with it."""
+    fleetctl("validate", "-o", "json", "-f", str(fleet.manifest))
+    fleet.manifest.chmod(0)
+    with nobody(fleet.root.parent):
+        said = fleetctl("validate", "-o", "json", "-f", str(fleet.manifest))
+
+    assert 10 == said.status
+    assert ["cannot be read: Permission denied"] == [each["what"] for each in said.json["problems"]]
 
 
 def test_an_error_about_many_boards_names_a_few(fleet: GitFleet, fleetctl: Fleetctl) -> None:
