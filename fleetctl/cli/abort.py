@@ -13,12 +13,11 @@ def abort(
     exits 43.
     """
     from fleetctl.cli.agreed import ask
-    from fleetctl.cli.steer import boards_of_rollout, tell_it
+    from fleetctl.cli.steer import boards_of_rollout, rollout_of, tell_it
     from fleetctl.project import Project
     from fleetctl.report.units import plural
-    from fleetctl.steering import Word, running
+    from fleetctl.steering import Word
 
-    state = Project(file).state
-    found = running(state)
-    ask(yes, f"Abort the {found.purpose}, {plural(boards_of_rollout(state), 'board')}?")
+    found, boards = rollout_of(file), boards_of_rollout(Project(file).state)
+    ask(yes, f"Abort the {found.purpose}, {plural(boards, 'board')}?")
     tell_it(file, Word.ABORT, output, "ends after the boards that are at work")

@@ -249,10 +249,12 @@ def _open(place: str) -> "Remote":
 def _locked(project: Project) -> list["Artifact"]:
     from fleetctl import lockfile
     from fleetctl.errors import LockStale
+    from fleetctl.manifest.files import demand_manifest
     from fleetctl.remotes.transfer import artifacts_of
 
     artifacts = artifacts_of(lockfile.read(project.lockfile))
     if not artifacts:
+        demand_manifest(project.manifest)
         raise LockStale(f"{project.lockfile} names no artifact", hint="run `fleetctl build`")
     return artifacts
 

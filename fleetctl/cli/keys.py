@@ -75,10 +75,13 @@ def new(
 @app.command()
 def show(file: FileOption = DEFAULT_MANIFEST, output: OutputOption = Output.TABLE) -> None:
     """List the keys in inventory/trust, and say which of them the environment holds the private half of."""
+    from fleetctl.manifest.files import demand_manifest
     from fleetctl.signing.keys import key_from
     from fleetctl.signing.trusted_keys import trusted_keys
 
     key, trusted = key_from(os.environ), trusted_keys(Project(file).trust)
+    if not trusted:
+        demand_manifest(file)
     _show(trusted, key.public.fingerprint if key else "", output)
 
 

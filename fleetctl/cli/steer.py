@@ -5,7 +5,7 @@ from pathlib import Path
 from fleetctl.cli.options import Output
 from fleetctl.cli.result import show
 from fleetctl.project import Project
-from fleetctl.steering import UnderWay, Word, running
+from fleetctl.steering import UnderWay, Word, running, under_way
 
 
 def boards_of_rollout(state: Path) -> int:
@@ -15,6 +15,21 @@ def boards_of_rollout(state: Path) -> int:
 
     path = newest_journal(state)
     return tell(Journal(path).read()).boards if path else 0
+
+
+def rollout_of(file: Path) -> UnderWay:
+    """The rollout that is under way from the fleet's folder.
+
+    Raises:
+        ManifestError: there is no fleet here.
+        UsageError: there is no rollout.
+    """
+    state = Project(file).state
+    if under_way(state) is None:
+        from fleetctl.manifest.files import demand_manifest
+
+        demand_manifest(file)
+    return running(state)
 
 
 def say(state: Path, word: Word, way: str, name: str = "") -> UnderWay:
@@ -37,7 +52,7 @@ def tell_it(file: Path, word: Word, output: Output, then: str) -> None:
     from fleetctl.report.units import plural
 
     state = Project(file).state
-    running(state)  # before anything is written down: in a wrong folder, nothing is
+    rollout_of(file)  # before anything is written down: in a wrong folder, nothing is
     found = say(state, word, "command")
     boards = boards_of_rollout(state)
     talk.done(f"{found.purpose}, {plural(boards, 'board')}: {then}")

@@ -232,6 +232,16 @@ def read_bounded(path: Path, budget: int) -> bytes:
     return data
 
 
+def demand_manifest(path: Path) -> None:
+    """For who finds nothing and never reads the manifest: perhaps it is looked for in a wrong folder.
+
+    Raises:
+        ManifestError: there is none here; names one that lies above.
+    """
+    if _is_missing(path):
+        raise _refusal(path, "there is no such file", _where_else(path))
+
+
 def _where_else(path: Path) -> str:
     """What to do about a manifest that is not there: who stands within a fleet's folder wants that one."""
     above = (folder / path for folder in Path.cwd().parents)

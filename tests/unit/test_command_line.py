@@ -13,15 +13,15 @@ from fleetctl.cli import VERBS, main
 @pytest.mark.parametrize(
     ("line", "status"),
     [
-        ("pause", 2),
-        ("resume", 2),
-        ("abort --yes", 2),
+        ("pause", 10),
+        ("resume", 10),
+        ("abort --yes", 10),
         ("lab down", 0),
         ("lab status", 1),
         ("lab stop luxor-01", 2),
         ("lab start luxor-01", 2),
-        ("artifacts pull models", 11),
-        ("artifacts prune --yes", 11),
+        ("artifacts pull models", 10),
+        ("artifacts prune --yes", 10),
     ],
 )
 def test_a_wrong_folder_stays_as_it_is(
@@ -166,6 +166,20 @@ def test_an_empty_value_is_not_an_option_left_out(fleetctl: Fleetctl, line: str)
 
     assert (2, "") == (said.status, said.out)
     assert f"{line.split()[-1]} is empty" in said.err
+
+
+@pytest.mark.parametrize(
+    "line", ["keys show", "artifacts check ../place", "artifacts prune", "pause", "resume", "abort --yes"]
+)
+def test_nothing_is_found_in_a_wrong_folder(
+    fleetctl: Fleetctl, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """Within the fleet's folder, its keys, models and rollouts are not said to be none."""
+    monkeypatch.chdir("inventory")
+    said = fleetctl(*line.split())
+
+    assert (10, "") == (said.status, said.out)
+    assert "there is one above: `-f fleet.yaml` names it" in said.err
 
 
 def test_no_command_is_run_on_no_board(fleetctl: Fleetctl) -> None:
