@@ -196,7 +196,7 @@ def holding_of(seen: Observed) -> Holding | None:
     """What a board has, if it answered."""
     if not seen.time or seen.reach is not Reach.REACHED:
         return None
-    return Holding(seen.current, seen.files, seen.spare, seen.begun)
+    return Holding(seen.current, seen.files, seen.spare, seen.begun, seen.modules)
 
 
 def desired_orders(

@@ -73,6 +73,7 @@ class Observed(Struct, frozen=True):
     files: Mapping[str, str] = field(default_factory=dict)  # path in the release -> sha256
     spare: tuple[str, ...] = ()  # digests of large blobs that lie there besides, as it says
     begun: Mapping[str, int] | None = None  # bytes by digest of what came before a line broke
+    modules: str | None = None  # digest of the runtime whose modules it keeps, ready to run
     altered: Mapping[str, Alteration] = field(default_factory=dict)  # by path in the release
     units: Mapping[str, Alteration] = field(default_factory=dict)  # by path on the board
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -103,6 +104,7 @@ class Observed(Struct, frozen=True):
             files=_file_digests(data.get("files")),
             spare=_digests(data.get("spare")),
             begun=_sizes(data.get("begun")),
+            modules=_digest(data.get("modules")),
             altered=_alterations(data.get("altered")),
             units=_alterations(data.get("units")),
             config=_mapping(data.get("config")),

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from fleetctl.bootstrap.wheelhouse import Platform, packages_for, request_of
 from fleetctl.manifest.schema import Accelerator, Board, ServiceManager
+from fleetctl.transports import board_script
 from fleetctl.transports.orders import Preparation
 
 SERVICE_USER = "fleetctl"
@@ -79,9 +80,14 @@ def checks(
             "{}, Python {}, glibc {}".format(*words),
             "boards are Linux with glibc on x86_64, aarch64 or armv7l, and have Python 3.7 or later",
         ),
-        _room(said.get("free_bytes"), made=_is_made(said)),
+        _room(said, made=_is_made(said)),
         _clock(said.get("clock"), time.time() if now is None else now),
     ]
+    if manages_environment(board) and not _is_made(said):
+        venv = said.get("venv") is not False
+        found.append(
+            Check("venv", venv, "python3 makes environments with it", "install the package python3-venv")
+        )
     if board.accelerator is Accelerator.REQUIRED:
         found.append(_edge_tpu_library(said.get("libedgetpu")))
     if trust.keys:
@@ -106,6 +112,7 @@ def preparation(
             "udev": system and board.accelerator.value != "none",
             "wheels": request_of(wheels) if managed else {},
             "proof": packages_for(platform).proof,
+            "runtime": board_script.runtime_digest(),
             **trust.request(board.name),
         },
         tuple(wheels.values()) if managed else (),
@@ -122,8 +129,16 @@ def _is_made(said: Mapping[str, Any]) -> bool:
     return isinstance(environment, dict) and isinstance(environment.get("wheels"), dict)
 
 
-def _room(free: object, *, made: bool) -> Check:
+def _room(said: Mapping[str, Any], *, made: bool) -> Check:
+    free = said.get("free_bytes")
     known = isinstance(free, int) and not isinstance(free, bool)
+    if said.get("read_only") is True:
+        return Check(
+            "disk",
+            False,
+            "mounted read-only",
+            "make it writable; the kernel mounts a failing card so: `journalctl -k` says, then replace it",
+        )
     enough = made or (isinstance(free, int) and known and free >= MIN_FREE)
     shown = f"{free >> 20} MiB free" if isinstance(free, int) else "unknown"
     return Check("disk", enough, shown, f"free {MIN_FREE >> 20} MiB where the root lies")

@@ -11,7 +11,7 @@ from .blobs import missing_blobs
 from .board_error import BoardError
 from .bundle import ReadAhead, receive_blobs
 from .call import Call, digest_of, number
-from .compiled import keep_compiled
+from .compiled import keep_those_of
 from .evidence import evidence_terms, prove
 from .files import Json
 from .records import Records
@@ -74,7 +74,7 @@ def receive_release(call: Call, digest: str, manifest: str, files: Mapping[str, 
     if still_absent:
         raise BoardError("missing-blobs", "%d blobs of the release are not here" % len(still_absent))
     stage(board, digest, manifest, files, call.checkpoint)
-    keep_compiled(board, digest)
+    keep_those_of(board, digest)
     call.checkpoint("staged")
 
 

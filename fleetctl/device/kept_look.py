@@ -17,7 +17,7 @@ from .durable import rename_aside, write_aside
 from .files import Json, names, words_of
 from .healthz import healthz
 from .layout import LOOK, Board
-from .loader import FOLDED, folded
+from .loader import COMPILED, FOLDED, folded
 from .survey import places_of
 from .unit_files import drop_in_folders
 
@@ -65,7 +65,7 @@ def ground(board: Board, python: str, unit: Optional[str], unit_folder: str, sla
 
     `python` is the interpreter that it surveys; `unit`, if there is one, lies in `unit_folder`.
     """
-    state = ("good", "receipt.json", "pending.json", "adopted.json", "serial", "repaired")
+    state = ("good", "receipt.json", "pending.json", "adopted.json", "serial", "repaired", COMPILED)
     places = [
         *(board.root, board.current_link, *map(board.in_state, state)),
         *_with_files(board.trust),

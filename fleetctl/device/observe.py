@@ -10,6 +10,7 @@ from .begun import begun
 from .blobs import spare_blobs
 from .call import Call
 from .clock import utc
+from .compiled import kept_runtime
 from .files import Json, sha256_file, to_json
 from .foreign import foreign_names
 from .healthz import healthz, state_of
@@ -78,6 +79,7 @@ def look(call: Call, current: Optional[str], wanted: Mapping[str, FileRef], pyth
         "files": files,
         "spare": spare_blobs(board, {ref.sha256 for ref in wanted.values()}),
         "begun": begun(board),
+        "modules": kept_runtime(board),
         "altered": altered,
         "units": units,
         "config": config if len(to_json(config)) <= CONFIG_LIMIT else None,

@@ -8,8 +8,9 @@ from typing import Any, Dict, List, Mapping, Set
 
 from .board_error import BoardError
 from .bundle import LimitedReader, receive_members
-from .call import Call
+from .call import Call, digest_of
 from .commands import run
+from .compiled import keep_compiled
 from .describe_verb import describe
 from .durable import atomic_write
 from .environment import (
@@ -57,6 +58,8 @@ def prepare(call: Call) -> Dict[str, Any]:
                 changed.append(TO_BE_PROVED)
         if "trust" in call.request and ensure_trust(call.board, call.request["trust"]):
             changed.append("trusted keys")
+        if "runtime" in call.request:
+            keep_compiled(call.board, digest_of(call.request, "runtime"))
     return {"changed": changed, "description": describe(call)}
 
 

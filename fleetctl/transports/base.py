@@ -48,6 +48,7 @@ class Holding(Struct, frozen=True):
     files: Mapping[str, str]  # of that release, as they are on the board: sha256 by path
     spare: tuple[str, ...] = ()  # digests of large blobs besides, as it says: nobody hashed them
     begun: Mapping[str, int] | None = None  # bytes by digest of what came before a line broke; None: not said
+    modules: str | None = None  # digest of the runtime whose modules it keeps, ready to run
 
     @property
     def blobs(self) -> frozenset[str]:

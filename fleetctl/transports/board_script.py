@@ -61,11 +61,8 @@ def runtime_digest() -> str:
 
 
 def is_kept(holding: Holding | None) -> bool:
-    """Whether a board has the modules; where nobody has looked, it is worth a try."""
-    if holding is None:
-        return True
-    runtime = (item for item in holding.files.items() if item[0].startswith("runtime/"))
-    return _runtime() == {PurePath(path).stem: digest for path, digest in runtime}
+    """Whether a board keeps the modules; where nobody has looked, it is worth a try."""
+    return holding is None or holding.modules == runtime_digest()
 
 
 @cache
@@ -74,7 +71,7 @@ def modules(verb: str | None = None) -> Mapping[str, bytes]:
     folder = files("fleetctl.device")
     found: dict[str, bytes] = {}
     wanted = {"activate", *(VERBS.values() if verb is None else [VERBS[verb]])}
-    if verb == "activate":
+    if verb in ("activate", "prepare"):
         wanted |= {*EVERYDAY}  # which it compiles for the board to keep
     while wanted:
         name = wanted.pop()

@@ -14,10 +14,12 @@ from fleetctl.render.sources import board_runtime
 from fleetctl.transports import board_script, wire
 
 
-def ask(root: Path, script: bytes, verb: str = "observe") -> "subprocess.CompletedProcess[bytes]":
+def ask(
+    root: Path, script: bytes, verb: str = "observe", **request: object
+) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(
         wire.command(verb, str(root), script),
-        input=wire.standard_input(script, {}),
+        input=wire.standard_input(script, request),
         capture_output=True,
         check=False,
     )
@@ -33,9 +35,9 @@ def keep_modules(root: Path) -> Path:
     script = (
         board_script.whole()
         + f"""
-from fleetctl_device.compiled import keep_compiled
+from fleetctl_device.compiled import keep_those_of
 from fleetctl_device.layout import Board
-keep_compiled(Board({str(root)!r}), {"0" * 64!r})
+keep_those_of(Board({str(root)!r}), {"0" * 64!r})
 """.encode()
     )
     script = script.replace(b"sys.exit(status)", b"pass", 1)  # after the verb, which comes first
@@ -107,6 +109,28 @@ def test_modules_that_are_kept_are_run(tmp_path: Path) -> None:
 
     assert wire.parse_reply("observe", ask(tmp_path, script).stdout)["current"] is None
     assert len(wire.deflated(script)) < 600
+
+
+def test_a_board_that_was_made_fit_keeps_the_modules(tmp_path: Path) -> None:
+    """Its very first look and release need not be sent any; and it says which it keeps."""
+    done = ask(tmp_path, board_script.whole("prepare"), "prepare", runtime=board_script.runtime_digest())
+    looked = ask(tmp_path, board_script.by_digest(str(tmp_path)))
+
+    assert b"" == done.stderr
+    assert wire.parse_reply("observe", looked.stdout)["modules"] == board_script.runtime_digest()
+
+
+def test_modules_for_another_python_are_not_among_what_a_board_says_it_keeps(tmp_path: Path) -> None:
+    """Neither are none: both would be asked for in vain."""
+    kept = keep_modules(tmp_path)
+    head, body = kept.read_bytes().split(b"\n", 1)
+    kept.write_bytes(head[:-1] + (b"0" if head[-1:] != b"0" else b"1") + b"\n" + body)
+    of_another = ask(tmp_path, board_script.whole("observe"))
+    kept.unlink()
+    none = ask(tmp_path, board_script.whole("observe"))
+
+    said = [wire.parse_reply("observe", done.stdout)["modules"] for done in (of_another, none)]
+    assert said == [None, None]
 
 
 @pytest.mark.parametrize("verb", board_script.VERBS)

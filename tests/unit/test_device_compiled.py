@@ -15,7 +15,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
     board = Board(str(tmp_path))
     board.make_folders()
     monkeypatch.setattr(compiled, "__spec__", SimpleNamespace(loader=SimpleNamespace(codes={})))
-    compiled.keep_compiled(board, "0" * 64)
+    compiled.keep_those_of(board, "0" * 64)
     return board
 
 
@@ -24,7 +24,7 @@ def test_damaged_modules_are_kept_anew(board: Board) -> None:
     kept = Path(board.in_state(compiled.COMPILED))
     whole = kept.read_bytes()
     kept.write_bytes(whole[:-1] + b"?")
-    compiled.keep_compiled(board, "0" * 64)
+    compiled.keep_those_of(board, "0" * 64)
 
     assert whole == kept.read_bytes()
 
@@ -33,6 +33,6 @@ def test_whole_modules_are_left_alone(board: Board) -> None:
     """A card wears out with every write."""
     kept = Path(board.in_state(compiled.COMPILED))
     before = kept.stat().st_ino
-    compiled.keep_compiled(board, "0" * 64)
+    compiled.keep_those_of(board, "0" * 64)
 
     assert before == kept.stat().st_ino

@@ -118,6 +118,7 @@ CHANGES: dict[str, Callable[[TinyBoard], object]] = {
     "a transfer that broke": begun,
     "a blob gone": lambda board: next((board.root / "blobs" / "sha256").iterdir()).unlink(),
     "keys it trusts": trusting,
+    "the modules it keeps": lambda board: (board.root / "state" / "compiled").write_text("others"),
     "a stranger's file": lambda board: (board.root / "notes.txt").write_text("mine"),
     "no service": lambda board: board.cut_power(),
 }
