@@ -25,6 +25,10 @@ def run(argv: List[str], code: str, patience: float) -> None:
         raise BoardError(code, "`%s` did not end within %d s" % (name, patience)) from None
     except OSError as error:
         raise BoardError(code, "`%s` cannot be run: %s" % (name, error)) from None
+    if done.returncode < 0:
+        raise BoardError(
+            code, "`%s` was ended by signal %d: is there memory enough?" % (name, -done.returncode)
+        )
     if done.returncode:
         lines = [line for line in done.stdout.decode("utf-8", "replace").splitlines() if line.strip()]
         raise BoardError(code, "`%s`: %.300s" % (name, lines[-1].strip() if lines else "it said nothing"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -34,6 +35,8 @@ def describe(call: Call) -> Dict[str, Any]:
         "edge_tpu": has_edge_tpu(),
         "libedgetpu": shared_libraries("libedgetpu.so"),
         "free_bytes": free_bytes(existing_parent(root)),
+        "read_only": bool(os.statvfs(existing_parent(root)).f_flag & os.ST_RDONLY),
+        "venv": importlib.util.find_spec("venv") is not None,
         "clock": time.time(),
         "openssl": shutil.which("openssl") is not None,
         "trust": described_trust(call.board),

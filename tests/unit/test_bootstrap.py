@@ -111,6 +111,8 @@ def test_a_fit_board_passes_every_check() -> None:
         ("platform", {"python": [2, 7, 18]}),
         ("platform", {"glibc": []}),
         ("disk", {"free_bytes": 1 << 20}),
+        ("disk", {"read_only": True}),
+        ("venv", {"venv": False}),
         ("clock", {"clock": 0.0}),
         ("systemd", {"systemd": False}),
         ("root", {"root": False}),
@@ -126,8 +128,14 @@ def test_an_unfit_board_says_why(name: str, said: dict[str, Any]) -> None:
 
 def test_a_board_that_has_its_environment_needs_no_room_for_it() -> None:
     """A full disk does not stop a second run, which changes nothing."""
-    said = {**SAID, "free_bytes": 0, "environment": {"wheels": {}}}
+    said = {**SAID, "free_bytes": 0, "venv": False, "environment": {"wheels": {}}}
     assert all(check.ok for check in checks(BOARD, said, now=1000.0))
+
+
+def test_an_interpreter_of_the_users_own_needs_no_venv() -> None:
+    """Debian keeps the module in a package of its own, which such a board can do without."""
+    board = replace(BOARD, python="/usr/bin/python3")
+    assert all(check.ok for check in checks(board, {**SAID, "venv": False}, now=1000.0))
 
 
 def test_an_interpreter_of_the_users_own_is_left_alone(tmp_path: Path) -> None:

@@ -228,6 +228,17 @@ def test_an_environment_that_does_not_work_is_not_used(
     assert not (root / "wheelhouse").exists(), "what came to nothing keeps its room"
 
 
+def test_a_program_that_the_kernel_ended_is_said(
+    tmp_path: Path, wheels: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where memory is short it dies without a word, and the board says which signal it was."""
+    asked = request_of(wheels, proof="import os; os.kill(os.getpid(), 9)")
+    said = ask(tmp_path / "board", "prepare", asked, capsys, tar_of(wheels))
+
+    assert "environment-failed" == said["code"]
+    assert "ended by signal 9: is there memory enough" in said["error"]
+
+
 def test_the_udev_rule_is_written_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A Coral's rule goes beside systemd's folder, and a second time changes nothing."""
     root = tmp_path / "board"
