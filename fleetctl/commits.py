@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from fleetctl.children import environment
 from fleetctl.commit_signers import SIGNERS, trusting
-from fleetctl.errors import FleetError, Problem, UsageError
+from fleetctl.errors import FleetError, Problem, Refused, UsageError
 from fleetctl.project import Project
 from fleetctl.revision import demand_plain, linked, uncommitted
 from fleetctl.store import naming
@@ -176,15 +176,16 @@ class Commits(Struct, frozen=True):
                 of OpenPGP. Empty: whoever git was told to trust.
 
         Raises:
-            UsageError: there is no signature, or none that is trusted; or `signers` cannot be read.
+            Refused: there is no signature, or none that is trusted.
+            UsageError: `signers` cannot be read.
         """
         with trusting(signers) as (settings, environ):
             done = self._run(*settings, "verify-commit", "--", commit, environ=environ)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             why = f": {said[-1]}" if said else ""
-            raise UsageError(
-                f"commit {commit[:12]} has no signature that git trusts{why}",
+            raise Refused(
+                f"commit {commit[:12]} has no signature that git trusts{why}; nothing was changed",
                 hint="`git log --show-signature` shows it; "
                 f"{SIGNERS} or git's `gpg.ssh.allowedSignersFile` says who is trusted",
             )

@@ -53,9 +53,10 @@ def project_of(file: Path, rev: str, *, dirty: bool, unpushed: bool, signed: boo
     error says so.
 
     Raises:
-        UsageError: git knows no such commit, trusts no signature of it, or does not read the repository, or
-            the fleet in it; or a commit is wanted, and none named.
-        Refused: files here differ from git, or no remote has the commit, and that was not allowed.
+        UsageError: git knows no such commit, or does not read the repository, or the fleet in it; or a commit
+            is wanted, and none named.
+        Refused: files here differ from git, or no remote has the commit, and that was not allowed; or a
+            signature is wanted, and git trusts none of it.
     """
     project = Project(file)
     if not rev:
