@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -62,9 +63,9 @@ def plan(
     without saying so is refused, whatever came behind it, until that is taken back.
     """
     if base is None:
-        _refuse_without_base(by_commit)
+        _refuse_without_base({"--commit-by-commit": by_commit, "--changes-ok": changes_ok})
     else:
-        _refuse_board_options(on, save)
+        _refuse_with_base({"--on": on, "--save": save, "--back": back, "--adopt": adopt, "--faults": faults})
         from fleetctl.cli.proposed import show_proposal
 
         show_proposal(file, base, output, by_commit=by_commit, changes_ok=changes_ok)
@@ -122,19 +123,16 @@ def plan(
         raise typer.Exit(1)
 
 
-def _refuse_without_base(by_commit: bool) -> None:
+def _refuse_without_base(given: Mapping[str, object]) -> None:
     from fleetctl.errors import UsageError
 
-    if by_commit:
-        raise UsageError(
-            "--commit-by-commit is about a change, and nothing says since when", hint="give --base"
-        )
+    if wrong := [name for name, value in given.items() if value]:
+        raise UsageError(f"{wrong[0]} is about a change, and nothing says since when", hint="give --base")
 
 
-def _refuse_board_options(on: str, save: Path | None) -> None:
+def _refuse_with_base(given: Mapping[str, object]) -> None:
     from fleetctl.errors import UsageError
 
-    given = {"--on": on, "--save": save}
     if wrong := [name for name, value in given.items() if value]:
         raise UsageError(
             f"--base and {wrong[0]} do not go together",

@@ -169,6 +169,23 @@ def test_an_empty_value_is_not_an_option_left_out(fleetctl: Fleetctl, line: str)
 
 
 @pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("plan --changes-ok", "--changes-ok is about a change, and nothing says since when"),
+        ("plan --commit-by-commit", "--commit-by-commit is about a change"),
+        ("plan --base HEAD --back", "--base and --back do not go together"),
+        ("plan --base HEAD --adopt", "--base and --adopt do not go together"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(fleetctl: Fleetctl, line: str, says: str) -> None:
+    """Whoever gives it counts on it, as a pipeline on the exit status."""
+    said = fleetctl(*line.split())
+
+    assert (2, "") == (said.status, said.out)
+    assert says in said.err
+
+
+@pytest.mark.parametrize(
     "line", ["keys show", "artifacts check ../place", "artifacts prune", "pause", "resume", "abort --yes"]
 )
 def test_nothing_is_found_in_a_wrong_folder(
