@@ -46,12 +46,9 @@ def tell_of_boards(project: Project, fleet: str, statuses: "Sequence[BoardStatus
     Raises:
         UsageError: the environment names no webhook, or one that cannot be used.
     """
-    from fleetctl.errors import UsageError
     from fleetctl.notifications import ailments, changes
 
-    notifier = _notifier(project)
-    if notifier is None:
-        raise UsageError(f"--notify needs {ADDRESS} in the environment", hint="see docs/notifications.md")
+    notifier = demanded(project)
     asked = [status.board for status in statuses]
     before = notifier.ailments
     now = ailments(statuses, before)
@@ -61,6 +58,20 @@ def tell_of_boards(project: Project, fleet: str, statuses: "Sequence[BoardStatus
             notifier.tell(notification)
     others = {board: what for board, what in before.items() if board not in asked}
     notifier.remember(others | now)
+
+
+def demanded(project: Project) -> "Notifier":
+    """The webhook that `--notify` is about.
+
+    Raises:
+        UsageError: the environment names none, or one that cannot be used.
+    """
+    from fleetctl.errors import UsageError
+
+    notifier = _notifier(project)
+    if notifier is None:
+        raise UsageError(f"--notify needs {ADDRESS} in the environment", hint="see docs/notifications.md")
+    return notifier
 
 
 def _notifier(project: Project) -> "Notifier | None":

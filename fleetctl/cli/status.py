@@ -66,6 +66,11 @@ def status(
 
     if to is not None:
         place_of(to, hint=_WITHOUT_TO)  # before any board is asked
+    if notify:
+        from fleetctl.cli.notify import demanded
+        from fleetctl.project import Project
+
+        demanded(Project(file))
 
     def opened() -> "Session":
         return open_session(file, on, transport, faults, to_look=True)

@@ -65,6 +65,14 @@ def test_a_textfile_is_replaced_whole(fleet: QuadrantFleet) -> None:
     assert 'fleetctl_board_healthy{board="luxor-01"} 1.0' in (folder / "fleetctl.prom").read_text()
 
 
+def test_a_webhook_that_is_missing_is_said_before_boards_are_asked(fleet: QuadrantFleet) -> None:
+    """As any bad usage: whoever runs it by a timer does not take the table for a success."""
+    done = fleet.run("status", "--notify", transport="fake")
+
+    assert (2, "") == (done.status, done.out)
+    assert "--notify needs FLEETCTL_WEBHOOK" in done.err
+
+
 def test_a_watch_goes_into_a_log(fleet: QuadrantFleet) -> None:
     """Without a terminal, `--watch` prints the table once, then what changes; Ctrl-C ends it quietly."""
     with subprocess.Popen(
