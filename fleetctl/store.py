@@ -180,7 +180,8 @@ class BlobStore:
             data = self.path(digest).read_bytes()
         except FileNotFoundError:
             raise BuildError(
-                f"blob {digest[:12]} is not in the store {self.root}", hint="run `fleetctl build`"
+                f"blob {digest[:12]} is not in the store {self.root}",
+                hint="run `fleetctl artifacts pull` where it was pushed, or `fleetctl build`",
             ) from None
         except OSError as error:
             raise BuildError(f"blob {digest[:12]} in {self.root} cannot be read: {error.strerror}") from error

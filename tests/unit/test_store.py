@@ -169,7 +169,7 @@ def test_an_absent_blob_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="blob aaaaaaaaaaaa is not in the store") as absent:
         BlobStore(tmp_path).get("a" * 64)
 
-    assert absent.value.hint == "run `fleetctl build`"
+    assert absent.value.hint == "run `fleetctl artifacts pull` where it was pushed, or `fleetctl build`"
 
 
 def test_an_altered_blob_is_refused_and_then_replaced(tmp_path: Path) -> None:
