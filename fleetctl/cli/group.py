@@ -1,8 +1,22 @@
-"""A verb that has verbs of its own: its page names each with its first sentence, whole."""
+"""Verbs as Typer runs them: those that have verbs of their own, and those that select boards."""
 
 from typing import Any
 
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+
+from fleetctl.errors import UsageError
+
+
+class Verb(TyperCommand):
+    """Typer's command, which would take the last of several `--on`: of two exclusions, one would hold."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = list(args)
+        rest: list[str] = super().parse_args(ctx, args)
+        _, _, given = self.make_parser(ctx).parse_args(args=words)
+        if [param.name for param in given].count("on") > 1 and not ctx.resilient_parsing:
+            raise UsageError("--on is given twice", hint="put commas between its terms: `--on A,B,!C`")
+        return rest
 
 
 class Verbs(TyperGroup):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetctl.cli import lab_iothub
-from fleetctl.cli.group import Verbs
+from fleetctl.cli.group import Verb, Verbs
 from fleetctl.cli.lab_iothub import Tier
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, OnOption, Output, OutputOption
 from fleetctl.cli.result import show
@@ -47,7 +47,7 @@ KeepOption = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=Verb)
 def up(
     file: FileOption = DEFAULT_MANIFEST,
     on: OnOption = "",

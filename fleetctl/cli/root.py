@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from fleetctl.cli import VERBS
-from fleetctl.cli.group import Verbs
+from fleetctl.cli.group import Verb, Verbs
 from fleetctl.errors import FleetError
 
 
@@ -68,7 +68,7 @@ def _load(verb: str) -> Any:
     else:
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
         function = getattr(module, verb, None) or getattr(module, f"{verb}_")
-        single.command(name=verb, help=_first_paragraph(function))(function)
+        single.command(name=verb, cls=Verb, help=_first_paragraph(function))(function)
         command = typer.main.get_command(single)
     command.name = verb
     return command

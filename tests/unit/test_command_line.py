@@ -157,6 +157,19 @@ def test_an_empty_selection_is_not_the_whole_fleet(
     assert "--on is empty" in said.err
 
 
+@pytest.mark.parametrize(
+    "line", ["rollout --yes --on !luxor-01 --on !luxor-02", "lab up --on=luxor-01 --on luxor-02"]
+)
+def test_no_selection_hides_another(fleetctl: Fleetctl, line: str) -> None:
+    """The last one alone would count, and a board that was left out be written to."""
+    said = fleetctl(*line.split())
+    command = fleetctl("exec", "--yes", "--on", "luxor-01", "--", "--on", "a", "--on", "b")
+
+    assert (2, "") == (said.status, said.out)
+    assert "error: --on is given twice" in said.err
+    assert "given twice" not in command.err
+
+
 @pytest.mark.parametrize("line", ["rollout --yes --commit", "rollout --yes --shard", "rollback --yes --to"])
 def test_an_empty_value_is_not_an_option_left_out(fleetctl: Fleetctl, line: str) -> None:
     """`--commit "$SHA"` with a variable that is not set does not roll out the files as they lie here,

@@ -39,7 +39,7 @@ def test_an_error_names_the_manifest_that_the_user_named(
     here = say(capsys, "pause")
 
     assert [["build", *OF, "toy"]] == hinted(stale.err)
-    assert [["rollout"]] == hinted(here.err)
+    assert [["init"]] == hinted(here.err)
     assert str is talk.spelled
 
 
