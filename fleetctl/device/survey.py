@@ -45,7 +45,7 @@ def places_of(python: str, dpkg: str = _DPKG) -> List[str]:
     real = os.path.realpath(python)
     for prefix in (os.path.dirname(os.path.dirname(path)) for path in (python, real)):
         lib = os.path.join(prefix, "lib")
-        found = _with_packages(prefix, False)
+        found = _with_packages(prefix, real, False)
         places += [prefix, os.path.join(prefix, "pyvenv.cfg"), lib, *(found.packages if found else ())]
     return [python, real, *places]
 
@@ -99,17 +99,24 @@ def _exists(python: str) -> bool:
 def _interpreter(python: str) -> Optional[_Interpreter]:
     if not os.path.isabs(python):
         return None
-    prefix = os.path.dirname(os.path.dirname(python))
+    prefix, real = os.path.dirname(os.path.dirname(python)), os.path.realpath(python)
     settings = " ".join(words_of(os.path.join(prefix, "pyvenv.cfg")))
     if settings:  # a virtual environment
-        return _with_packages(prefix, "include-system-site-packages = false" in settings)
-    return _with_packages(os.path.dirname(os.path.dirname(os.path.realpath(python))), False)
+        return _with_packages(prefix, real, "include-system-site-packages = false" in settings)
+    return _with_packages(os.path.dirname(os.path.dirname(real)), real, False)
 
 
-def _with_packages(prefix: str, isolated: bool) -> Optional[_Interpreter]:
-    """The one Python of a prefix; None where there are several, or none."""
+def _with_packages(prefix: str, program: str, isolated: bool) -> Optional[_Interpreter]:
+    """The Python of a prefix that a program is, by its name, or else the one that is there; None where there
+    are several, or none.
+
+    An environment whose system was upgraded holds what its Python of before could load, and that one only.
+    """
     lib = os.path.join(prefix, "lib")
+    named = re.match(r"python(3\.\d+)\Z", os.path.basename(program))
     versions = [name[6:] for name in names(lib) if re.match(r"python3\.\d+\Z", name)]
+    if named and versions:
+        versions = [named.group(1)]
     if len(versions) != 1:
         return None
     own = "python" + versions[0]

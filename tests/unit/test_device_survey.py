@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny_board import TinyBoard
 
-from fleetctl.device.survey import libedgetpu, machine, survey
+from fleetctl.device.survey import libedgetpu, machine, places_of, survey
 
 
 def environment(root: Path, *packages: str, shared: bool = False, python: str = "python3.11") -> Path:
@@ -66,6 +66,22 @@ def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
     assert [False, False] == [
         survey(str(path))["python"]["exists"] for path in (tmp_path / "no" / "python", link)
     ]
+
+
+@pytest.mark.parametrize("upgraded", [False, True])
+def test_an_environment_whose_system_was_upgraded_holds_nothing(upgraded: bool, tmp_path: Path) -> None:
+    """Its link leads to the next Python, which does not look where the one before kept its packages."""
+    python = environment(tmp_path / "venv", "tflite_runtime-2.14.0.dist-info", python="python3.9")
+    system = tmp_path / "usr" / "bin" / ("python3.11" if upgraded else "python3.9")
+    system.parent.mkdir(parents=True)
+    system.touch()
+    python.unlink()
+    python.symlink_to(system)
+    said = survey(str(python))
+
+    expected = ("3.11", "") if upgraded else ("3.9", "tflite_runtime 2.14.0")
+    assert expected == (said["python"]["version"], said["tflite"])
+    assert str(system) in places_of(str(python))
 
 
 def test_a_command_name_is_left_to_who_runs_it() -> None:
