@@ -51,7 +51,7 @@ class LazyGroup(Verbs):
         except Exception as error:
             from fleetctl.report import problems
 
-            if (told := problems.nowhere(error) or problems.forbidden(error)) is not None:
+            if (told := problems.nowhere(error) or problems.barred(error)) is not None:
                 problems.show_error(told)
                 raise typer.Exit(told.exit_code) from error
             if os.environ.get("FLEETCTL_DEBUG") or problems.unwritten(error):

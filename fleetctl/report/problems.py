@@ -34,13 +34,18 @@ def nowhere(error: BaseException) -> UsageError | None:
     return None
 
 
-def forbidden(error: BaseException) -> FleetError | None:
-    """The error to show where the system keeps from this user what another left in the fleet's folder."""
-    if not isinstance(error, PermissionError) or error.filename is None:
+def barred(error: BaseException) -> FleetError | None:
+    """The error to show where what others left in the fleet's folder keeps us from our own files."""
+    if not isinstance(error, OSError) or error.filename is None:
         return None
-    return FleetError(
-        f"{error.filename}: {error.strerror}", hint="work as whoever it belongs to, or have them let you"
-    )
+    match error:
+        case PermissionError():
+            hint = "work as whoever it belongs to, or have them let you"
+        case NotADirectoryError() | IsADirectoryError():
+            hint = "something else lies where fleetctl keeps files of its own: move it away"
+        case _:
+            return None
+    return FleetError(f"{error.filename}: {error.strerror}", hint=hint)
 
 
 def error_text(error: FleetError) -> str:

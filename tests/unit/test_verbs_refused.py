@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,6 +104,17 @@ def test_what_somebody_else_keeps_to_himself_is_named(fleet: GitFleet, fleetctl:
     assert (70, "") == (said.status, said.out)
     assert said.err.startswith(f"error: {fleet.root}/.fleetctl/")
     assert ": Permission denied\nhint: work as whoever it belongs to" in said.err
+
+
+@pytest.mark.parametrize("line", ["status", "lab status"])
+def test_what_lies_in_the_way_of_our_files_is_named(fleet: GitFleet, fleetctl: Fleetctl, line: str) -> None:
+    """A file called `.fleetctl` is the user's to move, and no fault of fleetctl's own."""
+    shutil.rmtree(fleet.root / ".fleetctl")
+    (fleet.root / ".fleetctl").write_text("")
+    said = fleetctl(*line.split())
+
+    assert (70, "") == (said.status, said.out)
+    assert ": Not a directory\nhint: something else lies where fleetctl keeps files of its own" in said.err
 
 
 @as_another_user
