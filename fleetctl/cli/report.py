@@ -84,9 +84,11 @@ def _tale(project: "Project", journal: Path | None, *, needed: bool) -> "Tale | 
     path = journal or newest_journal(project.state)
     if path is not None and path.is_file():
         tale = tell(Journal(path).read())
-        if tale.fleet or not needed:
+        if tale.fleet:
             return tale
-        raise UsageError(f"{path} tells of no rollout", hint=hint)
+        if needed:
+            raise UsageError(f"{path} tells of no rollout", hint=hint)
+        return None
     if needed:
         what = f"{path} is no file" if path else "no rollout was made from here"
         raise UsageError(what, hint=hint)

@@ -12,18 +12,21 @@ def tale_markdown(tale: Tale) -> str:
     commit = tale.commit[:12]
     lead = f"{plural(tale.boards, 'board')} to change, commit `{commit if commit.isalnum() else 'none'}`, "
     lead += duration_text(tale.seconds)
-    waves = markdown_table(["wave", "boards", "verdicts", "gate"], [_wave_row(wave) for wave in tale.waves])
+    waves = markdown_table(
+        ["wave", "boards", "verdicts", "gate"], [_wave_row(wave, tale.outcome) for wave in tale.waves]
+    )
     boards = [board for wave in tale.waves for board in wave.boards.values() if board.verdict != "verified"]
     table = markdown_table(["board", "verdict", "release", "p95", "why"], list(map(_board_row, boards)))
     return "\n\n".join([head, lead, *([waves] if tale.waves else []), *([table] if boards else [])])
 
 
-def _wave_row(wave: WaveTale) -> list[str]:
+def _wave_row(wave: WaveTale, outcome: str) -> list[str]:
     counts = ", ".join(
         f"{count} {(verdict or 'at work').replace('_', ' ')}" for verdict, count in wave.counts.most_common()
     )
     before = f"{wave.released_before} released before, watched" if wave.released_before else ""
-    gate = f"{wave.decision}: {wave.reason}" if wave.decision else "under way"
+    waiting = "did not speak" if outcome else "under way"  # as of a shard, whose wave others judge
+    gate = f"{wave.decision}: {wave.reason}" if wave.decision else waiting
     return [
         f"{wave.number} {wave.name}",
         str(len(wave.boards)),

@@ -51,6 +51,18 @@ def test_a_tale_may_end_anywhere(fleet: LittleFleet) -> None:
         assert "not finished" in tale_markdown(tale)
 
 
+def test_a_gate_that_never_spoke_is_not_waited_for() -> None:
+    """A shard proves its boards, and others judge the wave: its rollout has ended all the same."""
+    records = [
+        {"event": "WaveStarted", "number": 2, "name": "100 %", "boards": ["b01"]},
+        {"event": "BoardSettled", "board": "b01", "verdict": "verified"},
+        {"event": "RolloutFinished", "outcome": "done"},
+    ]
+
+    assert "| 1 verified | did not speak |" in tale_markdown(tell(records))
+    assert "| 1 verified | under way |" in tale_markdown(tell(records[:2]))
+
+
 def test_the_rest_of_a_soak_is_part_of_the_tale() -> None:
     """A wave of an earlier rollout has no board at work; one that falls over is told of all the same."""
     what_happened = [

@@ -78,7 +78,11 @@ def test_a_file_that_tells_of_no_rollout_is_no_report(fleetctl: Fleetctl, conten
     """Rather than a rollout of nothing that is not finished."""
     Path("else.txt").write_text(content)
     other, folder = fleetctl("report", "--journal", "else.txt"), fleetctl("report", "--journal", "inventory")
+    Path(".fleetctl/journal").mkdir(parents=True)
+    Path("else.txt").rename(".fleetctl/journal/20261129T001044Z.jsonl")
+    today = fleetctl("report")
 
+    assert (0, False) == (today.status, "Rollout of" in today.out)
     assert (2, "") == (other.status, other.out)
     assert "error: else.txt tells of no rollout" in other.err
     assert "error: inventory is no file" in folder.err
