@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from typing import Any, Dict, List, Mapping, Set
@@ -28,6 +29,7 @@ from .pending import KEEPING, why_lapsed
 from .records import Records
 from .repaired import environment_before, linked
 from .service_user import ensure_user, user_name
+from .services import service_of
 from .space import MARGIN_BYTES
 from .trust import ensure_trust
 
@@ -86,6 +88,7 @@ def prepare_environment(call: Call, wheels: Dict[str, str], sizes: Dict[str, int
     folder = os.path.join(board.root, "wheelhouse")
     if not is_in_use(board, name):
         refuse_on_probation(board)
+        forget_earlier_deaths(call)
     try:
         if not is_whole(environment_path(board, name)):
             drop_unfinished_environments(board)
@@ -120,6 +123,13 @@ def refuse_on_probation(board: Board) -> None:
             "busy",
             "release %s is on probation: prepare this board when that is over" % str(pending["release"])[:12],
         )
+
+
+def forget_earlier_deaths(call: Call) -> None:
+    """A service that keeps dying from now on does so with its next interpreter, and goes back to this one."""
+    if call.board.current is not None:
+        with contextlib.suppress(BoardError, OSError):  # it goes back sooner, then
+            service_of(call.board, call.board.current, call.unit_folder).count_anew()
 
 
 def drop_old_environments(board: Board, keep: str) -> None:

@@ -113,6 +113,9 @@ class ProcessService:
         """Nothing is left to uninstall."""
         self.stop()
 
+    def count_anew(self) -> None:
+        """Nobody counts."""
+
     def described(self) -> Dict[str, Any]:
         """What is known of the process, for people."""
         pid = self.pid

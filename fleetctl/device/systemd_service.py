@@ -63,7 +63,7 @@ class SystemdService:
             with contextlib.suppress(OSError):  # a full disk: the next start has it loaded again
                 atomic_write(self._note, wanted.encode())
         if installed is not None:  # else earlier crashes count against this start
-            self._systemctl("reset-failed", self._unit, check=False)
+            self.count_anew()
         self._systemctl("restart", self._unit)
         self._asked = time.monotonic()
 
@@ -75,6 +75,10 @@ class SystemdService:
                 return stream.read()
         except FileNotFoundError:
             return ""
+
+    def count_anew(self) -> None:
+        """Forget how often systemd had to start it by itself, for which there may have been other reasons."""
+        self._systemctl("reset-failed", self._unit, check=False)
 
     def stop(self) -> None:
         self._systemctl("stop", self._unit, check=False)

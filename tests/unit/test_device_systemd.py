@@ -4,6 +4,7 @@ The `systemctl` of tests/cases/device really runs what the units say, from what 
 """
 
 import hashlib
+import json
 import os
 import pwd
 import subprocess
@@ -16,8 +17,10 @@ from typing import Any
 import pytest
 from tiny_board import DEVICE, MODELS, TinyBoard, TinyRelease, powered, tiny_release
 
+from fleetctl.device.environment import environment_name
 from fleetctl.device.layout import Board
 from fleetctl.device.repaired import demand_proof
+from fleetctl.store import sha256
 
 UNIT = "fleetctl-serve.service"
 
@@ -241,6 +244,26 @@ def test_a_service_that_keeps_dying_has_the_interpreter_it_was_proved_with(chang
         (changed.units / "restarts").write_text(restarts)
         assert environment == environment_at_start(changed)
     assert changed.ask("observe")["repaired"] is True
+
+
+def test_deaths_before_a_bootstrap_are_not_held_against_what_it_brought(board: TinyBoard) -> None:
+    """systemd counts since somebody started the service by hand, which may be long ago."""
+    wheels = {"toy-1.0-py3-none-any.whl": sha256(b"toy")}
+    brought = environment_name(wheels)
+    for name in ("a" * 16, brought):
+        (board.root / "environments" / name / "bin").mkdir(parents=True)
+        (board.root / "environments" / name / "bin" / "python").symlink_to(sys.executable)
+    record = {"wheels": wheels, "python": list(sys.version_info[:3])}
+    (board.root / "environments" / brought / "fleetctl.json").write_text(json.dumps(record))
+    (board.root / "venv").symlink_to(f"environments/{'a' * 16}")
+    board.install(systemd_release(board))
+    (board.units / "restarts").write_text("2")
+    asked = {"user": "", "udev": False, "wheels": {name: [of, 3] for name, of in wheels.items()}}
+    assert board.ask("prepare", asked)["changed"][0] == "python environment"
+
+    assert brought[0] == environment_at_start(board)
+    (board.units / "restarts").write_text("2")
+    assert "a" == environment_at_start(board)
 
 
 def test_a_service_without_an_interpreter_has_the_one_it_was_proved_with(changed: TinyBoard) -> None:

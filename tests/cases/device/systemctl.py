@@ -65,7 +65,9 @@ def main():
         again = UNITS / "restarts"  # that systemd made by itself
         count = again.read_text() if again.exists() else "0"
         print(f"ActiveState={active}\nSubState={sub}\nMainPID={pid}\nNRestarts={count}")
-    elif verb not in ("enable", "disable", "reset-failed"):
+    elif verb == "reset-failed":
+        (UNITS / "restarts").unlink(missing_ok=True)
+    elif verb not in ("enable", "disable"):
         sys.exit(f"unknown verb {verb}")
 
 
