@@ -15,6 +15,7 @@ from .pending import KEEPING, REVERTING, why_lapsed
 from .repaired import environment_before, is_environment_back, venv
 from .space import sweep
 from .talk import complain
+from .way_back import and_why
 
 if TYPE_CHECKING:
     from .activation import Activation  # it starts the watcher, and the watcher recovers
@@ -53,7 +54,7 @@ def receipt_of_lapsed(activation: Activation, pending: Json, reason: str) -> Dic
     last = activation.records.receipt or {}
     if last.get("release") != digest or last.get("state") != "pending":
         last = receipt_of(activation.board, digest, pending.get("previous"), pending, {})
-    return dict(last, reasons=[*last.get("reasons", []), reason])
+    return dict(last, reasons=and_why(last.get("reasons", []), reason))
 
 
 def settle_link(activation: Activation) -> str:

@@ -39,6 +39,15 @@ def release_before(
     return None
 
 
+def and_why(reasons: Iterable[str], reason: str) -> List[str]:
+    """What a receipt says once its release is gone back from for `reason`.
+
+    A controller that judged by the same evidence says again what the board wrote down: once is enough.
+    """
+    known = list(reasons)
+    return known if not reason or "; ".join(known)[: len(reason)] == reason else [*known, reason]
+
+
 def _state(receipt: Any) -> Optional[str]:
     state = receipt.get("state") if isinstance(receipt, dict) else None
     return state if isinstance(state, str) else None

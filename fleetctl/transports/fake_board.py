@@ -16,7 +16,7 @@ from fleetctl.device.begun import WORTH_KEEPING
 from fleetctl.device.bundle import Part
 from fleetctl.device.delta import patched, size_made
 from fleetctl.device.judge import FAILED
-from fleetctl.device.way_back import release_before, went_back
+from fleetctl.device.way_back import and_why, release_before, went_back
 from fleetctl.manifest.schema import Accelerator, Board
 from fleetctl.store import canonical_json, sha256
 from fleetctl.transports import fake_trust as trust
@@ -291,7 +291,7 @@ class FakeBoard:
         """Leave the release on probation; the receipt about it ends `reverted`, or `revert_failed`."""
         pending = self.record.pending or {}
         receipt = self._last_receipt()
-        reasons = [*receipt.get("reasons", []), *([reason] if reason else [])]
+        reasons = and_why(receipt.get("reasons", []), reason)
         if self.fault.revert_fails:
             state, reasons = "revert_failed", [*reasons, "simulated: going back fails"]
         else:

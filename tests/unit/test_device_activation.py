@@ -189,6 +189,16 @@ def test_the_controller_says_no(board: TinyBoard, good: TinyRelease) -> None:
     assert reply["receipt"]["reasons"] == ["the controller disagrees"]
 
 
+def test_what_board_and_controller_agree_on_is_written_down_once(board: TinyBoard, good: TinyRelease) -> None:
+    """Who could not be judged is told to go back for the reasons that its receipt has."""
+    receipt = board.activate(good.with_json("config/smoke.json", accelerator="required"))["receipt"]
+    no = {"to": None, "trial": receipt["release"], "reason": "; ".join(receipt["reasons"])}
+    reply = board.ask("revert", no)
+
+    assert ("reverted", "inconclusive") == (reply["state"], receipt["outcome"])
+    assert receipt["reasons"] == reply["receipt"]["reasons"]
+
+
 def test_a_late_no_moves_nobody(board: TinyBoard, good: TinyRelease) -> None:
     """A board that went back by itself, or took another order, does not leave what it confirmed."""
     bad, better = tiny_release(board.port, threshold=0.9), tiny_release(board.port, threshold=0.8)
