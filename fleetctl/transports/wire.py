@@ -32,6 +32,7 @@ _HIGH, _LOW = r"\\u[dD][89abAB][0-9a-fA-F]{2}", r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPE = re.compile(rf"\\\\|{_HIGH}{_LOW}|(?P<half>{_HIGH}|{_LOW})")
 
 _HINTS = {
+    "busy": "wait until that is over, and run the same command again",
     "no-space": "make room there: journals (`journalctl --vacuum-size=50M`), packages, old pictures",
     "environment-failed": "its interpreter is as it was: see to what it says, and bootstrap it again",
     "untrusted": "it trusts keys: whatever it is to run, or to go back to, has to be signed for it by name",

@@ -7,7 +7,7 @@ from fleetctl.transports.base import ReplyStatus
 from fleetctl.transports.ssh import check_sudo
 from fleetctl.transports.ssh_connection import Outcome
 from fleetctl.transports.unable import no_python, no_sudo, refusal_of_sudo
-from fleetctl.transports.wire import BoardFault
+from fleetctl.transports.wire import BoardFault, BoardSaidNo
 
 BOARD = Board("luxor-01", BoardKind.GENERIC, "reader", VariantName.INT8, user="pi", become=True)
 
@@ -71,3 +71,9 @@ def test_what_a_command_of_the_users_own_says_is_its_own() -> None:
     with pytest.raises(BoardFault, match="no sudo on luxor-01"):
         check_sudo(BOARD, Outcome(127, b"", b"env: 'sudo': No such file or directory\n"))
     check_sudo(BOARD, Outcome(127, b"", b"sh: 1: sudo: not found\n"))
+
+
+@pytest.mark.parametrize("code", ["busy", "no-space", "environment-failed"])
+def test_a_board_that_says_no_for_now_is_told_what_to_try(code: str) -> None:
+    """What bootstrap meets on boards that are at work already, are full, or lack what an environment needs."""
+    assert BoardSaidNo("prepare", code, "it says why").hint
