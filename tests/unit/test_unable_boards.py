@@ -75,5 +75,5 @@ def test_what_a_command_of_the_users_own_says_is_its_own() -> None:
 
 @pytest.mark.parametrize("code", ["busy", "no-space", "environment-failed"])
 def test_a_board_that_says_no_for_now_is_told_what_to_try(code: str) -> None:
-    """What bootstrap meets on boards that are at work already, are full, or lack what an environment needs."""
+    """What bootstrap meets on boards that are at work already, full, or lack what an environment needs."""
     assert BoardSaidNo("prepare", code, "it says why").hint
