@@ -39,8 +39,9 @@ systemctl disable --now --quiet fleetctl-serve.service
 rm -f /etc/systemd/system/fleetctl-serve.service /tmp/release.tar
 systemctl daemon-reload
 systemctl reset-failed
-find /opt/fleetctl -mindepth 1 -maxdepth 1 ! -name venv ! -name environments -exec rm -rf {} +
-test -x /opt/fleetctl/venv/bin/python
+find /opt/fleetctl -mindepth 1 -maxdepth 1 ! -name venv ! -name environments ! -name state -exec rm -rf {} +
+find /opt/fleetctl/state -mindepth 1 ! -name compiled -delete
+test -x /opt/fleetctl/venv/bin/python && test -f /opt/fleetctl/state/compiled
 """
 
 
