@@ -32,13 +32,17 @@ class ListOf(Struct, frozen=True):
             hint = f"write [{node.text}]" if type(node) is Scalar and node.text else ""
             return refuse(node, "list", complaints, hint)
         values = tuple([self.item.decode(item, complaints) for item in node.items])
-        if self.exactly is not None and len(values) != self.exactly:
-            complaints.append(Complaint(node, f"must have {self.exactly} items, not {len(values)}"))
-        elif len(values) < self.least:
-            complaints.append(Complaint(node, "must not be an empty list"))
         if self.unique:
             self._complain_of_repeats(node, values, complaints)
+        if wrong := self._wrong_length(len(values)):
+            complaints.append(Complaint(node, wrong))
+            return INVALID  # nobody else has to expect a list of another length
         return values
+
+    def _wrong_length(self, count: int) -> str:
+        if self.exactly is not None:
+            return f"must have {self.exactly} items, not {count}" if count != self.exactly else ""
+        return "must not be an empty list" if count < self.least else ""
 
     def _complain_of_repeats(self, node: Items, values: tuple[Any, ...], complaints: Complaints) -> None:
         seen: set[Any] = set()
