@@ -108,7 +108,7 @@ class Boards:
             self._check_compatibility(board)
         if board.via is Via.ANSIBLE:
             self._check_address(board, entry)
-        elif board.runtime.get("machine") is Machine.ARMV7L:
+        elif Machine.ARMV7L in _values(board.runtime):
             what = "no module image is made for a 32-bit system, and `via: iothub` needs one"
             hint = "put a 64-bit system on it, or use `via: ansible`"
             self._complain(board, ["runtime.machine"], what, hint)
