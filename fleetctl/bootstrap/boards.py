@@ -22,6 +22,7 @@ MACHINES = ("x86_64", "aarch64", "armv7l")
 MIN_FREE = 300 << 20  # bytes: the environment, three releases, and logs
 MAX_SKEW = 60.0  # seconds between a board's clock and ours
 
+_KEEP_TIME = "let it keep time (`timedatectl set-ntp true`, with a server that it can reach)"
 _PYTHONS = range(7, 20)  # of Python 3
 
 
@@ -156,9 +157,10 @@ def _edge_tpu_library(files: object) -> Check:
 
 def _clock(clock: object, now: float) -> Check:
     if isinstance(clock, bool) or not isinstance(clock, int | float):
-        return Check("clock", False, "unknown", "see to its time: `timedatectl`")
-    apart = abs(float(clock) - now)
-    return Check("clock", apart <= MAX_SKEW, f"{apart:.0f} s from ours", "see to its time: `timedatectl`")
+        return Check("clock", False, "unknown", _KEEP_TIME)
+    ahead = float(clock) - now
+    seen = f"{abs(ahead):.0f} s {'behind' if ahead < 0 else 'ahead of'} ours"
+    return Check("clock", abs(ahead) <= MAX_SKEW, seen, _KEEP_TIME)
 
 
 def _version(said: object) -> tuple[int, int] | None:

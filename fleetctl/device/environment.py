@@ -24,6 +24,16 @@ from .repaired import demand_proof, linked, venv
 WHEEL = re.compile(r"[A-Za-z0-9_.+!-]{1,200}\.whl\Z")
 PATIENCE_S = 1200  # an emulated or slow board takes minutes to unpack
 _RECORD = "fleetctl.json"
+# numpy buries what went wrong under a page of advice: the first error of a chain is what a person can act on.
+_PROVE = """
+import sys
+try:
+    exec(sys.argv[1])
+except Exception as error:
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__
+    sys.exit("%s: %s" % (type(error).__name__, " ".join(str(error).split())))
+"""
 
 
 def described_environment(board: Board) -> Dict[str, Any]:
@@ -138,7 +148,7 @@ def fill_environment(path: str, wheels: Mapping[str, str], folder: str, proof: s
     # pip runs from its own wheel: a board may have neither pip nor ensurepip.
     install = ["install", "--no-index", "--no-deps", "--no-compile"]
     _run([python, os.path.join(pip[0], "pip"), *install, *packages])
-    _run([python, "-I", "-c", proof])
+    _run([python, "-I", "-c", _PROVE, proof])
     record = {"wheels": dict(wheels), "python": list(sys.version_info[:3])}
     os.sync()  # tens of thousands of small files: before the record says that they are whole
     atomic_write(os.path.join(path, _RECORD), to_json(record))

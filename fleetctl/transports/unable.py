@@ -16,6 +16,7 @@ _WANTS_PASSWORD = (
 _WANTS_TERMINAL = "you must have a tty to run sudo"
 # As `env`, shells and sudo itself say it: dash and bash name the program first, zsh last.
 _ABSENT = r"\b{0}['’]?: (?:command not found|not found|No such file or directory)|command not found: {0}\b"
+_KILLED = 128 + 9  # exit status of a shell whose program the kernel killed, as it does where memory is short
 _TOO_OLD = "future feature annotations is not defined"  # what Python says of our first line, up to 3.6
 _INCOMPLETE = re.compile(r"ModuleNotFoundError: (No module named '\w+')")
 
@@ -63,3 +64,14 @@ def no_python(said: str, board: Board) -> BoardFault | None:
         "it needs Python 3.7 or later as `python3`, with its whole standard library (Debian: `python3-venv`)"
     )
     return BoardFault(ReplyStatus.FAILED, found, hint)
+
+
+def killed(verb: str, status: int, board: Board) -> BoardFault | None:
+    """The fault, if a shell's exit status says that the kernel killed what it ran."""
+    if status != _KILLED:
+        return None
+    return BoardFault(
+        ReplyStatus.FAILED,
+        f"{verb}: what ran on {board.name} was killed",
+        "is there memory enough? `journalctl -k` on the board says whether the kernel did it",
+    )

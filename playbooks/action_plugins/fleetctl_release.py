@@ -21,7 +21,7 @@ from fleetctl.transports.base import Reply, ReplyStatus
 from fleetctl.transports.dialogue import carry_out
 from fleetctl.transports.hostkeys import fault_of
 from fleetctl.transports.orders import Goal, Work, reply_to_json, work_from_json
-from fleetctl.transports.unable import no_python, no_sudo, refusal_of_sudo
+from fleetctl.transports.unable import killed, no_python, no_sudo, refusal_of_sudo
 
 ARGUMENTS = {  # documented in ../library/fleetctl_release.py
     "state": {"type": "str", "choices": [goal.value for goal in Goal], "default": "released"},
@@ -110,6 +110,8 @@ class ActionModule(ActionBase):
         for unable in (refusal_of_sudo, no_sudo, no_python):
             if fault := unable(stderr, self._board):
                 return fault
+        if fault := killed(verb, code, self._board):
+            return fault
         said = wire.printable(stderr[-300:])
         return wire.BoardFault(
             ReplyStatus.FAILED, f"{verb}: the board's python3 ended with {code}: {said or 'no message'}"

@@ -126,6 +126,13 @@ def test_an_unfit_board_says_why(name: str, said: dict[str, Any]) -> None:
     assert all(check.hint for check in failed)
 
 
+@pytest.mark.parametrize(("clock", "seen"), [(100.0, "900 s behind ours"), (5000.0, "4000 s ahead of ours")])
+def test_a_clock_that_is_off_says_which_way(clock: float, seen: str) -> None:
+    """Whose clock is off is for a person to say; a dead battery leaves a board behind."""
+    judged = {check.name: check.detail for check in checks(BOARD, {**SAID, "clock": clock}, now=1000.0)}
+    assert seen == judged["clock"]
+
+
 def test_a_board_that_has_its_environment_needs_no_room_for_it() -> None:
     """A full disk does not stop a second run, which changes nothing."""
     said = {**SAID, "free_bytes": 0, "venv": False, "environment": {"wheels": {}}}

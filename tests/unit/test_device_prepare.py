@@ -228,6 +228,21 @@ def test_an_environment_that_does_not_work_is_not_used(
     assert not (root / "wheelhouse").exists(), "what came to nothing keeps its room"
 
 
+def test_what_went_wrong_first_is_said(
+    tmp_path: Path, wheels: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """numpy answers the error of its library with a page of advice, whose last line helps nobody."""
+    proof = """
+try:
+    raise ImportError('libtoy.so: failed to map segment')
+except ImportError as error:
+    raise ImportError('please\\nread this') from error
+"""
+    said = ask(tmp_path / "board", "prepare", request_of(wheels, proof=proof), capsys, tar_of(wheels))
+
+    assert "`python`: ImportError: libtoy.so: failed to map segment" == said["error"]
+
+
 def test_a_program_that_the_kernel_ended_is_said(
     tmp_path: Path, wheels: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,7 @@ from fleetctl.manifest.schema import Board, BoardKind, VariantName
 from fleetctl.transports.base import ReplyStatus
 from fleetctl.transports.ssh import check_sudo
 from fleetctl.transports.ssh_connection import Outcome
-from fleetctl.transports.unable import no_python, no_sudo, refusal_of_sudo
+from fleetctl.transports.unable import killed, no_python, no_sudo, refusal_of_sudo
 from fleetctl.transports.wire import BoardFault, BoardSaidNo
 
 BOARD = Board("luxor-01", BoardKind.GENERIC, "reader", VariantName.INT8, user="pi", become=True)
@@ -77,3 +77,12 @@ def test_what_a_command_of_the_users_own_says_is_its_own() -> None:
 def test_a_board_that_says_no_for_now_is_told_what_to_try(code: str) -> None:
     """What bootstrap meets on boards that are at work already, full, or lack what an environment needs."""
     assert BoardSaidNo("prepare", code, "it says why").hint
+
+
+def test_a_script_that_the_kernel_killed_says_so() -> None:
+    """Where memory is short it dies without a word of its own; other statuses are its own."""
+    fault = killed("prepare", 137, BOARD)
+
+    assert fault is not None
+    assert (True, True) == ("luxor-01 was killed" in fault.error, "memory" in fault.hint)
+    assert killed("prepare", 1, BOARD) is None
