@@ -158,7 +158,7 @@ def _why_another_release(release: Release, seen: Observed, blame: Blame) -> Orig
     if left or receipt.get("left") == release.digest:
         reasons = receipt.get("reasons")
         told = "; ".join(str(r) for r in reasons)[:300] if isinstance(reasons, list) else ""
-        return Origin(_text(receipt.get("time")), "the board", f"went back: {told}" if told else "went back")
+        return Origin(_text(receipt.get("time")), "the board", f"went back ({told})" if told else "went back")
     differing = {path for path, ref in release.files.items() if seen.files.get(path) != ref.sha256}
     if differing | (seen.files.keys() - release.files.keys()) <= _runtime_paths(release, seen):
         return _RUNTIME

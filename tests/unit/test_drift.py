@@ -137,7 +137,7 @@ CASES: list[tuple[str, dict[str, Any], list[tuple[str, str, str | None, str | No
             },
         },
         [("release", "release", RELEASE.digest, OTHER, OTHER)],
-        Origin("2026-01-02T00:00:00Z", "the board", "went back: too slow"),
+        Origin("2026-01-02T00:00:00Z", "the board", "went back (too slow)"),
     ),
     (
         "the process has another release than the disk",
