@@ -155,7 +155,16 @@ def _dial(board: Board, deadline: Deadline) -> Iterator[socket.socket]:
         poll.register(line, select.POLLIN)
         if not poll.poll(deadline.left() * 1000):
             raise BoardFault(ReplyStatus.TIMED_OUT, f"{_place(board)} accepts connections but does not speak")
+        if _has_hung_up(line):
+            raise _unreachable(board, "it hangs up before its ssh server speaks")
         yield line
+
+
+def _has_hung_up(line: socket.socket) -> bool:
+    try:
+        return not line.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
 
 
 def _shake_hands(

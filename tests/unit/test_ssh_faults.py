@@ -193,6 +193,14 @@ def test_nobody_on_the_port_counts_as_offline() -> None:
     assert reply.error == f"no connection to 127.0.0.1:{port}: Connection refused"
 
 
+def test_a_port_without_an_ssh_server_behind_it_counts_as_offline() -> None:
+    """A forwarded port takes connections while the board boots, and closes them at once."""
+    with a_server(lambda line: line.shutdown(socket.SHUT_RDWR)) as port:
+        [reply] = SshReader(KNOWN_HOSTS, None).observe([a_board(port=port)], deadline=5.0)
+
+    assert (UNREACHABLE, True) == (reply.status, "hangs up before" in reply.error)
+
+
 def test_a_name_nobody_knows_counts_as_offline() -> None:
     """A host that does not resolve is one board's trouble, not the transport's."""
     [reply] = SshReader(KNOWN_HOSTS, None).observe([a_board(host="luxor.invalid")], deadline=2.0)
