@@ -82,12 +82,18 @@ class Commits(Struct, frozen=True):
         """See that git reads this folder and what the fleet is read from. Outside a repository anything goes.
 
         Raises:
-            UsageError: the repository belongs to somebody else, so it would seem to have no history; or the
-                fleet lies behind a link, so it would seem not to change.
+            UsageError: there is a repository that git does not read, so it would seem to have no history; or
+                the fleet lies behind a link, so it would seem not to change.
         """
-        if foreign := _foreign(self._run("rev-parse", "--git-dir").stderr.decode(errors="replace")):
-            raise foreign
+        if self.marker and (why := self._unreadable()):
+            raise why
         demand_plain(self.project)
+
+    @property
+    def marker(self) -> Path | None:
+        """The `.git` that says that a repository is here, whether git can open it or not."""
+        root = self.root.absolute()
+        return next((mark for folder in (root, *root.parents) if (mark := folder / ".git").exists()), None)
 
     def _unreadable(self) -> UsageError | None:
         """Why git tells nothing of this repository at all; None where it does."""
@@ -99,6 +105,11 @@ class Commits(Struct, frozen=True):
             return foreign
         if done.returncode == _NO_GIT:
             return UsageError("git is not installed", hint="install it: commits are read by git itself")
+        if mark := self.marker:
+            return UsageError(
+                f"git does not read {mark}: {said.strip() or 'it says nothing'}",
+                hint="see that what it leads to is here and whole; `git status` says more",
+            )
         if "not a git repository" in said:
             return UsageError(f"{self.root} lies in no git repository", hint="`git init` makes one")
         return UsageError(f"git cannot read {self.root}: {said.strip() or 'it says nothing'}")

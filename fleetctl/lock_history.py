@@ -52,11 +52,9 @@ def wanted_locks(project: Project, recorded: Iterable[str], since: float) -> lis
 
 def _is_repository(commits: Commits) -> bool:
     """Whether there is one. One that git cannot open must not pass for none."""
-    root = commits.root.absolute()
-    found = any((folder / ".git").exists() for folder in (root, *root.parents))
-    if found:
+    if commits.marker:
         commits.must("rev-parse", "--git-dir")
-    return found or commits.exist  # git may have been told where it is
+    return bool(commits.marker) or commits.exist  # git may have been told where it is
 
 
 def _versions(commits: Commits, revisions: Iterable[str], path: str) -> dict[str, str]:

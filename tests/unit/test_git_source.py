@@ -152,6 +152,18 @@ def test_a_repository_that_git_does_not_read_is_not_taken_for_none(
     assert f"`git config --global --add safe.directory {Path.cwd()}`" in foreign.err
 
 
+def test_a_repository_that_is_not_all_here_is_not_taken_for_none(fleetctl: Fleetctl) -> None:
+    """As a worktree or a submodule of which a container mounts the folder alone."""
+    shutil.rmtree(".git")
+    Path(".git").write_text("gitdir: /nowhere/.git/worktrees/fleet\n")
+    away = fleetctl("rollout", "--yes")
+    planned = fleetctl("plan", "--base", "HEAD")
+
+    assert (2, 2) == (away.status, planned.status)
+    assert f"error: git does not read {Path.cwd()}/.git: fatal: not a git repository: /nowhere" in away.err
+    assert "`git init`" not in planned.err
+
+
 @pytest.mark.parametrize("option", ["--signed", "--allow-dirty", "--allow-unpushed"])
 def test_what_is_said_of_a_commit_needs_one(fleetctl: Fleetctl, option: str) -> None:
     """Else files that nobody signed would go out although a signature was asked for."""
