@@ -17,6 +17,7 @@ from fleetctl.cli.options import (
     TransportKind,
     TransportOption,
     YesOption,
+    never_empty,
 )
 from fleetctl.doctor import Grade, Remedy
 
@@ -31,7 +32,15 @@ _LOOK_S = 3.0  # seconds between two looks whether it is back
 
 
 def doctor(
-    board: Annotated[str, typer.Argument(metavar="BOARD", help="One board.", autocompletion=complete.boards)],
+    board: Annotated[
+        str,
+        typer.Argument(
+            metavar="BOARD",
+            callback=never_empty(or_else="name one board"),
+            help="One board.",
+            autocompletion=complete.boards,
+        ),
+    ],
     file: FileOption = DEFAULT_MANIFEST,
     remedy: Annotated[
         Remedy | None, typer.Option("--remedy", help="Take this rung of the ladder first, after asking.")

@@ -13,12 +13,16 @@ from fleetctl.cli.options import (
     OutputOption,
     TransportKind,
     TransportOption,
+    never_empty,
 )
 
 BoardArgument = Annotated[
     str,
     typer.Argument(
-        metavar="BOARD", help="A board, or several as for --on.", autocompletion=complete.selections
+        metavar="BOARD",
+        callback=never_empty(or_else="say '*' to mean every board"),
+        help="A board, or several as for --on.",
+        autocompletion=complete.selections,
     ),
 ]
 LinesOption = Annotated[

@@ -29,13 +29,20 @@ class TransportKind(StrEnum):
     FAKE = "fake"
 
 
-def never_empty(left_out: str) -> Callable[[typer.Context, typer.CallbackParam, str], str]:
-    """Refuses an option that is given and empty: a variable that was not set, and no wish for `left_out`."""
+def never_empty(
+    left_out: str = "", *, or_else: str = ""
+) -> Callable[[typer.Context, typer.CallbackParam, str], str]:
+    """Refuses what is given and empty: a variable that was not set, and no wish for what `left_out` means.
+
+    `or_else` is what to do about what cannot be left out.
+    """
+    hint = or_else or f"leave it out to mean {left_out}"
 
     def given(ctx: typer.Context, param: typer.CallbackParam, value: str) -> str:
         source = ctx.get_parameter_source(param.name or "")
         if not value.strip() and source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"{param.opts[0]} is empty", hint=f"leave it out to mean {left_out}")
+            name = param.opts[0] if param.param_type_name == "option" else param.make_metavar(ctx)
+            raise UsageError(f"{name} is empty", hint=hint)
         return value
 
     return given

@@ -181,6 +181,15 @@ def test_an_empty_value_is_not_an_option_left_out(fleetctl: Fleetctl, line: str)
     assert f"{line.split()[-1]} is empty" in said.err
 
 
+@pytest.mark.parametrize("line", ["logs", "doctor --remedy reboot --yes"])
+def test_an_empty_board_is_not_every_board(fleetctl: Fleetctl, line: str) -> None:
+    """Nor the only one of a small fleet, which would be started anew."""
+    said = fleetctl(*line.split(), " ")
+
+    assert (2, "") == (said.status, said.out)
+    assert "BOARD is empty" in said.err
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
