@@ -197,8 +197,13 @@ def _encoded(file: str, text: str, board: Board) -> bytes:
     except UnicodeEncodeError:
         what, place = "a value holds half a character (a lone surrogate)", ""
     except Malformed as error:
-        what, place = error.what, f", line {error.line} of the result" if error.line else ""
+        what, place = error.what, _place(text, error.line) if error.line else ""
     else:
         return data
-    problem = Problem(file, 0, 0, "", f"{what}{place}", f"see `fleetctl render {board.name}`")
-    raise ManifestError([_for_board(problem, board)])
+    raise ManifestError([_for_board(Problem(file, 0, 0, "", f"{what}{place}"), board)])
+
+
+def _place(text: str, line: int) -> str:
+    """Where in a result something is wrong, with what stands there: nobody else would show a bad result."""
+    written = [each.strip() for each in text.splitlines()[:line] if each.strip()]
+    return f", line {line} of the result" + (f", at `{written[-1][:80]}`" if written else "")

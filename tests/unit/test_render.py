@@ -168,18 +168,19 @@ def test_generated_files_have_no_template(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "not JSON: expecting property name enclosed in double quotes, line 1 of the result"),
+        ("{", "not JSON: expecting property name enclosed in double quotes, line 1 of the result, at `{`"),
         (
             '{"a": 1,\n\n}',
-            "not JSON: expecting property name enclosed in double quotes, line 3 of the result",
+            "not JSON: expecting property name enclosed in double quotes, line 3 of the result, at `}`",
         ),
+        ('{"a":\n\n', 'not JSON: expecting value, line 3 of the result, at `{"a":`'),
         ("[]", "expected an object, got an array"),
         ('{"port": 1, "port": 2}', "the key 'port' is there twice"),
         ('{"threshold": NaN}', "not JSON: NaN is not a number"),
     ],
 )
 def test_json_that_is_none_is_refused(text: str, says: str) -> None:
-    """A board never gets a configuration it cannot read; the message names template and board."""
+    """A board never gets a configuration it cannot read; what stands at the fault is shown."""
     with pytest.raises(ManifestError) as refused:
         renderer(serve__json=text).render(BOARD, ARTIFACT, SMOKE)
 
