@@ -126,6 +126,24 @@ def is_whole(path: str) -> bool:
     )
 
 
+def is_sound(path: str, proof: str) -> bool:
+    """Whether an environment still has its packages; one that cannot say, memory being short, has them."""
+    import subprocess  # slow to import: only where there is an environment
+
+    argv = [os.path.join(path, "bin", "python"), "-I", "-c", _PROVE, proof]
+    nowhere = subprocess.DEVNULL
+    try:
+        done = subprocess.run(argv, stdin=nowhere, stdout=nowhere, stderr=nowhere, timeout=PATIENCE_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+    return done.returncode != 1
+
+
+def disown(path: str) -> None:
+    """Have an environment count as nothing, so that it is made anew."""
+    os.remove(os.path.join(path, _RECORD))
+
+
 def make_environment(path: str, wheels: Mapping[str, str], folder: str, proof: str) -> None:
     shutil.rmtree(path, ignore_errors=True)
     os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -16,10 +16,12 @@ from .describe_verb import describe
 from .durable import atomic_write
 from .environment import (
     WHEEL,
+    disown,
     ensure_environment,
     environment_name,
     environment_path,
     is_in_use,
+    is_sound,
     is_whole,
     loaded_environments,
 )
@@ -85,23 +87,31 @@ def wheels_of(request: Mapping[str, Any]) -> "tuple[Dict[str, str], Dict[str, in
 
 def prepare_environment(call: Call, wheels: Dict[str, str], sizes: Dict[str, int]) -> bool:
     board, name = call.board, environment_name(wheels)
-    folder = os.path.join(board.root, "wheelhouse")
-    if not is_in_use(board, name):
+    path, folder = environment_path(board, name), os.path.join(board.root, "wheelhouse")
+    proof = proof_of(call.request)
+    is_spoiled = is_whole(path) and not is_sound(path, proof)
+    if is_spoiled or not is_in_use(board, name):
         refuse_on_probation(board)
         forget_earlier_deaths(call)
+    if is_spoiled:
+        disown(path)
     try:
-        if not is_whole(environment_path(board, name)):
+        if not is_whole(path):
             drop_unfinished_environments(board)
             receive_wheels(call, folder, wheels, sizes)
         call.checkpoint("wheels-received")
-        proof = call.request.get("proof", "")
-        if not isinstance(proof, str) or len(proof) > 1000:
-            raise BoardError("bad-request", "proof is not a short statement")
         changed = ensure_environment(board, wheels, folder, proof, call.checkpoint)
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # only a second copy, or what nobody will ask for again
     drop_old_environments(board, name)
     return changed
+
+
+def proof_of(request: Mapping[str, Any]) -> str:
+    proof = request.get("proof", "")
+    if not isinstance(proof, str) or len(proof) > 1000:
+        raise BoardError("bad-request", "proof is not a short statement")
+    return proof
 
 
 def receive_wheels(call: Call, folder: str, wheels: Dict[str, str], sizes: Dict[str, int]) -> None:

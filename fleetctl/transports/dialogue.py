@@ -129,7 +129,14 @@ def prepare(preparation: Preparation, ask: Ask) -> Mapping[str, Any]:
     # One made by another Python is made anew, though the wheels be the same: their names do not tell 3.11.2.
     made_of = {"wheels": wanted, "python": said.get("python")}
     has_them = isinstance(described, dict) and made_of.items() <= described.items()
-    bundle = b"" if has_them else _tar((path.name, path.read_bytes()) for path in preparation.wheels)
+    if has_them:
+        try:
+            return ask("prepare", {**preparation.request, "bundle_bytes": 0})
+        except BoardSaidNo as no:
+            if no.code != "missing-blobs":
+                raise
+        # Its environment says that it was made of them, and no longer works.
+    bundle = _tar((path.name, path.read_bytes()) for path in preparation.wheels)
     return ask("prepare", {**preparation.request, "bundle_bytes": len(bundle)}, bundle)
 
 
