@@ -6,17 +6,18 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 
 from fleetctl.report.console import emit_text, on_one_line
-from fleetctl.report.screen import Screen, can_redraw
+from fleetctl.report.screen import Screen, can_redraw, print_coloured
 from fleetctl.report.status import MARKS
 from fleetctl.status import BoardStatus
 
 
 class TerminalWatch(AbstractContextManager["TerminalWatch"]):
-    """Draws each round in place of the one before, with the time of asking below."""
+    """Draws each round in place of the one before, with the time of asking below; the last one stays."""
 
     def __init__(self, every: float) -> None:
         self._every = every
         self._screen = Screen()
+        self._last = ""
 
     def __enter__(self) -> "TerminalWatch":
         self._screen.__enter__()
@@ -26,9 +27,11 @@ class TerminalWatch(AbstractContextManager["TerminalWatch"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._screen.__exit__(kind, error, trace)
+        if self._last:
+            print_coloured(self._last)
 
     def show(self, statuses: Sequence[BoardStatus], text: str) -> None:  # noqa: ARG002 - the text says it all
-        asked = f"asked at {_clock()}, every {self._every:g} s; Ctrl-C ends"
+        self._last, asked = text, f"asked at {_clock()}, every {self._every:g} s; Ctrl-C ends"
         self._screen.draw(lambda: f"{text}\n{asked}", at_once=True)
 
 

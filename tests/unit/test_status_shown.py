@@ -10,7 +10,7 @@ from fleetctl.manifest.schema import Board, BoardKind, VariantName
 from fleetctl.observation import Health, Loaded, Observed, Reach
 from fleetctl.report.prometheus import METRICS, prometheus_text
 from fleetctl.report.status import status_markdown, status_text
-from fleetctl.report.watching import LogWatch
+from fleetctl.report.watching import LogWatch, TerminalWatch
 from fleetctl.status import BoardStatus, assess
 
 NEW, OLD = "a" * 64, "b" * 64
@@ -117,6 +117,15 @@ def test_a_log_is_told_changes_only() -> None:
     assert ["?? a: nothing loaded, no route to host", "   b: no longer asked"] == [
         line[9:] for line in lines[1:]
     ]
+
+
+def test_what_a_terminal_was_told_last_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who ends a watch over something that is wrong has it before his eyes."""
+    with TerminalWatch(1.0) as watch:
+        watch.show([well("a")], "all is well")
+        watch.show([silent("a")], "a is silent")
+
+    assert "a is silent\n" == capsys.readouterr().out
 
 
 def test_prometheus_reads_what_is_written() -> None:
