@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,12 @@ class Tale(Struct):
     def seconds(self) -> float:
         """From its start to what last happened."""
         return max(0.0, self.heard - self.began)
+
+
+def journal_begun(state: Path, at: float) -> Path:
+    """The journal of a rollout that begins then: one for each, and by their names in the order of time."""
+    began = datetime.fromtimestamp(at, UTC)
+    return state / "journal" / f"{began:%Y%m%dT%H%M%S.%f}Z.jsonl"
 
 
 def newest_journal(state: Path) -> Path | None:

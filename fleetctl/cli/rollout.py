@@ -152,9 +152,9 @@ def carry_out(
     from fleetctl.report.rollout import Narrator
     from fleetctl.steering import Helm
     from fleetctl.store import Journal
+    from fleetctl.tale import journal_begun
 
-    began = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    journal = Journal(session.project.state / "journal" / f"{began}.jsonl")
+    journal = Journal(journal_begun(session.project.state, time.time()))
     narrate = Narrator(talk)
 
     policy, name, plan = session.fleet.rollout, session.fleet.name, begun[0].plan.digest

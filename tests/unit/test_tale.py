@@ -13,7 +13,7 @@ from fleetctl.events import BoardSettled, GateDecided, SoakResumed, event_json
 from fleetctl.report.tale import tale_markdown
 from fleetctl.report.web.report import report_html
 from fleetctl.store import BlobStore
-from fleetctl.tale import tell
+from fleetctl.tale import journal_begun, newest_journal, tell
 
 
 def journal(fleet: LittleFleet) -> list[dict[str, Any]]:
@@ -49,6 +49,17 @@ def test_a_tale_may_end_anywhere(fleet: LittleFleet) -> None:
         assert "" == tale.outcome
         assert tale.settled <= sum(len(wave.boards) for wave in tale.waves) <= 4
         assert "not finished" in tale_markdown(tale)
+
+
+def test_rollouts_that_begin_in_one_second_are_two_tales(tmp_path: Path) -> None:
+    """As rehearsals do; the newest is told, also beside journals of whole seconds."""
+    names = ["20260101T000000Z.jsonl", *(journal_begun(tmp_path, at).name for at in (1.8e9, 1.8e9 + 0.001))]
+    (tmp_path / "journal").mkdir()
+    for name in reversed(names):
+        (tmp_path / "journal" / name).write_text("")
+
+    assert 3 == len(set(names))
+    assert tmp_path / "journal" / names[-1] == newest_journal(tmp_path)
 
 
 def test_a_gate_that_never_spoke_is_not_waited_for() -> None:
