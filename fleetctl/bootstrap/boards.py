@@ -84,7 +84,9 @@ def checks(
         _room(said, made=_is_made(said)),
         _clock(said.get("clock"), time.time() if now is None else now),
     ]
-    if manages_environment(board) and not _is_made(said):
+    if not manages_environment(board):
+        found.append(_own_interpreter(board.python, said.get("platform")))
+    elif not _is_made(said):
         venv = said.get("venv") is not False
         found.append(
             Check("venv", venv, "python3 makes environments with it", "install the package python3-venv")
@@ -143,6 +145,20 @@ def _room(said: Mapping[str, Any], *, made: bool) -> Check:
     enough = made or (isinstance(free, int) and known and free >= MIN_FREE)
     shown = f"{free >> 20} MiB free" if isinstance(free, int) else "unknown"
     return Check("disk", enough, shown, f"free {MIN_FREE >> 20} MiB where the root lies")
+
+
+def _own_interpreter(python: str, platform: object) -> Check:
+    """The one that the manifest names; where a board cannot tell what it has, a release's proof will."""
+    said = platform if isinstance(platform, dict) else {}
+    program = said.get("python")
+    if isinstance(program, dict) and program.get("exists") is False:
+        detail = f"there is no {python}"
+    elif said.get("tflite") == "":
+        detail = f"{python} has no TFLite runtime"
+    else:
+        return Check("interpreter", True, f"{python} serves")
+    hint = "install it there, or leave `python` out of the manifest: bootstrap makes one then"
+    return Check("interpreter", False, detail, hint)
 
 
 def _edge_tpu_library(files: object) -> Check:

@@ -17,7 +17,7 @@ from .environment import described_environment
 from .exposure import exposure_of
 from .files import Json, names
 from .service_user import described_user
-from .survey import machine
+from .survey import machine, survey
 from .trust import described_trust
 from .vitals import has_edge_tpu
 
@@ -42,6 +42,7 @@ def describe(call: Call) -> Dict[str, Any]:
         "trust": described_trust(call.board),
         "environment": described_environment(call.board),
         "user": described_user(call.request),
+        "platform": described_platform(call.request),
         "exposure": described_exposure(call.request),
     }
 
@@ -51,6 +52,12 @@ def described_exposure(request: Json) -> Optional[float]:
     if not isinstance(unit, str):
         raise BoardError("bad-request", "unit is not the text of a unit")
     return exposure_of(unit, "fleetctl-serve.service")
+
+
+def described_platform(request: Json) -> Optional[Dict[str, Any]]:
+    """What the interpreter that is to serve could load a model with, if the caller names one."""
+    python = request.get("python")
+    return survey(python) if isinstance(python, str) and python else None
 
 
 def operating_system() -> Dict[str, str]:

@@ -92,7 +92,7 @@ class SshReader:
         """
 
         def request(board: Board) -> Mapping[str, Any]:
-            return {"user": user, "unit": units.get(board.name, "")}
+            return {"user": user, "unit": units.get(board.name, ""), "python": board.python}
 
         return self._sent(boards, "describe", request, deadline)
 

@@ -145,6 +145,26 @@ def test_an_interpreter_of_the_users_own_needs_no_venv() -> None:
     assert all(check.ok for check in checks(board, {**SAID, "venv": False}, now=1000.0))
 
 
+@pytest.mark.parametrize(
+    ("platform", "detail"),
+    [
+        ({"python": {"exists": False}, "tflite": None}, "there is no /usr/bin/python3"),
+        ({"python": {"exists": True}, "tflite": ""}, "/usr/bin/python3 has no TFLite runtime"),
+        ({"python": {"exists": True}, "tflite": "tflite_runtime 2.5.0"}, None),
+        ({"python": {"exists": True}, "tflite": None}, None),
+        (None, None),
+    ],
+    ids=["gone", "bare", "whole", "hidden", "silent"],
+)
+def test_an_interpreter_of_the_users_own_has_to_have_a_runtime(platform: Any, detail: str | None) -> None:
+    """Nobody installs it there for them; what a board cannot tell is not held against it."""
+    board = replace(BOARD, python="/usr/bin/python3")
+    judged = checks(board, {**SAID, "platform": platform}, now=1000.0)
+
+    assert [detail] == [next((check.detail for check in judged if not check.ok), None)]
+    assert all(check.ok for check in checks(BOARD, {**SAID, "platform": platform}, now=1000.0))
+
+
 def test_an_interpreter_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
     """A board whose manifest names another python gets no environment."""
     wheel = tmp_path / "a-1-py3-none-any.whl"

@@ -84,8 +84,11 @@ def request_of(wheels: dict[str, bytes], **more: Any) -> dict[str, Any]:
 def test_a_board_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The words that decide which wheels a board gets are there, and asking changes nothing."""
     root = tmp_path / "board"
-    said = ask(root, "describe", {"user": "nobody-of-that-name"}, capsys)
+    said = ask(root, "describe", {"user": "nobody-of-that-name", "python": sys.executable}, capsys)
 
+    assert {"path": sys.executable, "exists": True} == {
+        k: said["platform"]["python"][k] for k in ("path", "exists")
+    }
     assert [True, list(sys.version_info[:3])] == [said["ok"], said["python"]]
     assert {"present": False, "wheels": None, "python": None} == said["environment"]
     assert not said["user"]["present"]
