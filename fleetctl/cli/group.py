@@ -13,10 +13,15 @@ class Verb(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = list(args)
         rest: list[str] = super().parse_args(ctx, args)
-        _, _, given = self.make_parser(ctx).parse_args(args=words)
-        if [param.name for param in given].count("on") > 1 and not ctx.resilient_parsing:
+        said = sum(word.partition("=")[0] == "--on" for word in words)
+        if said > 1 and not ctx.resilient_parsing and self._selects_twice(ctx, words):
             raise UsageError("--on is given twice", hint="put commas between its terms: `--on A,B,!C`")
         return rest
+
+    def _selects_twice(self, ctx: Any, words: list[str]) -> bool:
+        """Whether both are options: behind `--` stands a command of the user's own."""
+        _, _, given = self.make_parser(ctx).parse_args(args=words)
+        return [param.name for param in given].count("on") > 1
 
 
 class Verbs(TyperGroup):
