@@ -10,7 +10,7 @@ Whatever kills this process, at any instant, the board keeps one whole working r
     blobs and releases   are written aside, checked, synced, and only then renamed to their names
     pending.json         is written before `current` is touched: what is under way, and how to undo it
     current              changes by one rename
-    the watcher          runs before `current` is touched, outlives this process, undoes what nobody confirms
+    the watcher          runs before pending.json is there, outlives this process, undoes what nobody confirms
     recover              comes first at boot and before any change of what is served: finishes or undoes what
                          was cut short
 """

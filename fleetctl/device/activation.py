@@ -69,14 +69,17 @@ class Activation:
         """Swap to a staged release, start it and prove it. Ends pending, or back on `previous`.
 
         Returns `{"state": "pending" | "reverted" | "revert_failed", "receipt": ...}`.
+
+        Raises:
+            BoardError: `watcher-failed`; nothing was changed.
         """
         self._end_trial_under_another_manager(digest)
+        start_watcher(self)  # before anything is on probation: a login that ends now may end all it began
+        self.checkpoint("watcher-started")
         limit = time.monotonic() + number(order, "deadline", DEADLINE_S)
         self.records.write("pending.json", on_probation(digest, previous, order, TRYING, limit))
         self.checkpoint("pending-written")
         try:
-            start_watcher(self)
-            self.checkpoint("watcher-started")
             receipt = self._swap_and_prove(digest, previous, order, limit)
             if receipt["outcome"] != "failed":
                 self._await_confirmation(receipt, order)

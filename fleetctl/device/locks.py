@@ -48,7 +48,7 @@ def try_flock(handle: int, how: int = fcntl.LOCK_EX) -> bool:
 def is_flocked(path: str) -> bool:
     """True while a process holds the lock on `path`: the kernel lets go of it however that process ends."""
     try:
-        handle = os.open(path, os.O_RDWR)
+        handle = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:

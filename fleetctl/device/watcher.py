@@ -24,7 +24,9 @@ WATCH_RETRY_S = 2.0
 
 
 def start_watcher(activation: Activation) -> None:
-    """Leave behind a process that undoes the pending release unless it is confirmed; returns once it watches.
+    """Leave behind a process that undoes what is pending unless it is confirmed; returns once it watches.
+
+    The caller holds the lock, and may put a release on probation until it lets go of it.
 
     It is a fork, not a new program: it needs no file of ours on the board, and runs the very code that wrote
     the state it watches.
@@ -88,9 +90,10 @@ def watch(activation: Activation, ready: int) -> None:
     trouble = ""
     while True:
         try:
-            if not activation.records.pending:
-                return
-            undo_what_must_be(activation)
+            if not is_flocked(board.in_state("lock")):  # asked first: a verb at work may yet try something
+                if not activation.records.pending:
+                    return
+                undo_what_must_be(activation)
             trouble = ""
         except Exception as error:  # noqa: BLE001 - whatever it was, giving up would leave the board on trial
             if str(error) != trouble:  # said once: a log that grows would fill the disk
@@ -101,11 +104,10 @@ def watch(activation: Activation, ready: int) -> None:
 
 
 def undo_what_must_be(activation: Activation) -> None:
-    board = activation.board
-    if is_flocked(board.in_state("lock")) or not must_revert(activation.records.pending):
+    if not must_revert(activation.records.pending):
         return
     try:
-        with locked(board, "watch", 1.0):
+        with locked(activation.board, "watch", 1.0):
             say("watch: %s" % recover(activation))
     except BoardError as error:
         if error.code != "busy":  # a verb came first; look again when it is done

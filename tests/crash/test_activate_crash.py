@@ -28,9 +28,9 @@ from tiny_board import (
 from fleetctl.device.begun import WORTH_KEEPING
 from fleetctl.store import sha256
 
-BEFORE_THE_WATCHER = ["receiving", "blobs-received", "staged-aside", "staged", "pending-written"]
+BEFORE_THE_TRIAL = ["receiving", "blobs-received", "staged-aside", "staged", "watcher-started"]
 UNDER_THE_WATCHER = [
-    "watcher-started",
+    "pending-written",
     "swapped",
     "started",
     "judged",
@@ -79,7 +79,7 @@ def litter(root: Path) -> list[str]:
     return [name for name in every if name.startswith((".new.", ".trash."))]
 
 
-@pytest.mark.parametrize("step", BEFORE_THE_WATCHER)
+@pytest.mark.parametrize("step", BEFORE_THE_TRIAL)
 def test_killed_before_anything_is_touched(
     board: TinyBoard, good: TinyRelease, new: TinyRelease, step: str
 ) -> None:
@@ -156,7 +156,7 @@ def test_killed_during_the_trial(board: TinyBoard, good: TinyRelease, new: TinyR
     assert "the activation was cut short" in board.ask("observe")["receipt"]["reasons"]
 
 
-@pytest.mark.parametrize("step", [*BEFORE_THE_WATCHER, *UNDER_THE_WATCHER, *PROVED])
+@pytest.mark.parametrize("step", [*BEFORE_THE_TRIAL, *UNDER_THE_WATCHER, *PROVED])
 def test_power_cut_during_the_trial(board: TinyBoard, good: TinyRelease, new: TinyRelease, step: str) -> None:
     """Everything on the board dies, the watcher too: what runs after the boot is the old release."""
     board.activate(new, crash_at=step)
@@ -189,7 +189,7 @@ def test_power_cut_while_going_back(board: TinyBoard, good: TinyRelease, new: Ti
     assert (receipt["release"], receipt["state"]) == (answers_wrongly(new).digest, "reverted")
 
 
-@pytest.mark.parametrize("step", ["pending-written", *UNDER_THE_WATCHER])
+@pytest.mark.parametrize("step", UNDER_THE_WATCHER)
 def test_no_room_for_another_byte(board: TinyBoard, good: TinyRelease, new: TinyRelease, step: str) -> None:
     """Where nothing can be noted any more, not even in a log, the board goes back, and serves."""
     reply = board.activate(new, full_at=step)
@@ -285,4 +285,4 @@ def test_every_step_is_killed(board: TinyBoard, good: TinyRelease, new: TinyRele
     board.install(new)
     board.activate(answers_wrongly(good))
     announced = set(board.steps_file.read_text().split())
-    assert announced == {*BEFORE_THE_WATCHER, *UNDER_THE_WATCHER, *PROVED, *CONFIRMING, *REVERTING}
+    assert announced == {*BEFORE_THE_TRIAL, *UNDER_THE_WATCHER, *PROVED, *CONFIRMING, *REVERTING}

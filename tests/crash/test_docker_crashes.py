@@ -17,7 +17,7 @@ import pytest
 from board_crashes import CONFIRM_TIMEOUT, Case, CrashLab, Fault, crash_lab
 from controller_crashes import kill_controller, usual_seconds
 from crash_table import AT_ONCE, Table, on_free_boards
-from test_activate_crash import BEFORE_THE_WATCHER, CONFIRMING, PROVED, REVERTING, UNDER_THE_WATCHER
+from test_activate_crash import BEFORE_THE_TRIAL, CONFIRMING, PROVED, REVERTING, UNDER_THE_WATCHER
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("docker boards")]
 
@@ -29,7 +29,7 @@ INSTANTS = 500 if FULL else 3
 COMMAND_LINES = 10  # rollouts of the whole command line that are killed, on every board at once
 SLACK = 10.0  # seconds beyond its time-out until a board on a busy machine serves again
 EACH = 24  # of every fault that kills nobody
-STEPS = [*BEFORE_THE_WATCHER, *UNDER_THE_WATCHER, *PROVED, *CONFIRMING, *REVERTING]
+STEPS = [*BEFORE_THE_TRIAL, *UNDER_THE_WATCHER, *PROVED, *CONFIRMING, *REVERTING]
 
 
 @pytest.fixture(scope="module")

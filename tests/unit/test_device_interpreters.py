@@ -126,7 +126,7 @@ def test_a_board_that_boots_into_an_interpreter_that_cannot_serve_goes_back(
 ) -> None:
     """It serves what it served before, with what it served it with."""
     if is_on_trial:
-        board.activate(spoiled.with_json("config/serve.json", threshold=0.9), crash_at="watcher-started")
+        board.activate(spoiled.with_json("config/serve.json", threshold=0.9), crash_at="pending-written")
     board.cut_power()
     board.ask("recover")
 
@@ -150,6 +150,7 @@ def test_a_start_after_a_trial_that_was_cut_short_has_the_interpreter_of_before(
     """The service manager starts it before anybody can see whether the new one serves."""
     now = (board.root / "venv").readlink()
     board.activate(spoiled.with_json("config/serve.json", threshold=0.9), crash_at="pending-written")
+    board.cut_power()
     board.ask("recover", options=["--before-start"])
     before = (board.root / "venv").readlink()
 

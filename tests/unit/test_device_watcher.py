@@ -60,7 +60,7 @@ def test_a_damaged_record_of_nothing_is_removed(board: TinyBoard, good: TinyRele
 
 
 def test_nothing_is_tried_without_a_watcher(board: TinyBoard, good: TinyRelease) -> None:
-    """Where none can be started, the receipt says so, and nothing is left under way."""
+    """Where none can be started, the reply says so, and nothing is left under way."""
     log = board.root / "state" / "watch.log"
     log.unlink(missing_ok=True)
     log.mkdir()
@@ -68,8 +68,10 @@ def test_nothing_is_tried_without_a_watcher(board: TinyBoard, good: TinyRelease)
         reply = board.activate(tiny_release(board.port, threshold=0.8))
     finally:
         log.rmdir()
-    assert reply["state"] == "reverted"
-    assert reply["receipt"]["reasons"] == ["the watcher did not start, so nothing was changed"]
+    assert (reply["code"], reply["error"]) == (
+        "watcher-failed",
+        "the watcher did not start, so nothing was changed",
+    )
     assert not board.pending
     assert board.serves() == board.current == good.digest
 
