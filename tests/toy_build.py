@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fleetctl import lockfile
 from fleetctl.artifact import Artifact, Contract, Tensor
+from fleetctl.build.inputs import BUILDER, BUILDER_TOOL
 from fleetctl.build.stages import Converted, Measured
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import (
@@ -58,11 +59,12 @@ class ToyStages:
     wrong: Mapping[VariantName, Mapping[str, int]] = field(default_factory=dict)
     failing: Collection[VariantName] = ()
     each: int = EACH
+    builder: str = BUILDER
     asked: list[str] = field(default_factory=list)
 
     def toolchain(self, model: Model) -> Mapping[str, str]:
         self.asked.append("toolchain")
-        return {"toy": "1"}
+        return {"toy": "1", BUILDER_TOOL: self.builder}
 
     def load(self, model: Model, *, base: Path, cache: Path, progress: Progress) -> Split:
         self.asked.append("load")

@@ -1,12 +1,15 @@
 """What a built model is a function of, as digests: "must it be built again?" is one comparison.
 
-Only what changes the bytes counts. Gates and latency budgets do not: a changed gate is judged from the
-numbers in the lock. Imports nothing heavy.
+Only what somebody declared counts, and changes the bytes. Gates and latency budgets do not: a changed gate is
+judged from the numbers in the lock. Nor does fleetctl itself: a lock stays current when a team takes a newer
+one, whose builder makes other bytes and whose recipes have settings more. Imports nothing heavy.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from msgspec import to_builtins
+from msgspec import Struct, to_builtins
 
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import Fleet, Model
@@ -14,7 +17,9 @@ from fleetctl.project import Project
 from fleetctl.store import canonical_json, sha256
 
 BUILDER = "5"
-"""Raised whenever the builder makes other bytes of the same recipe."""
+"""Raised whenever the builder makes other bytes of the same recipe, from drawings to models."""
+
+BUILDER_TOOL = "fleetctl builder"  # in a lock's toolchain
 
 TENSORFLOW = "2.15"
 """The series models are built with: the last with Keras 2, whose converter the Edge TPU compiler accepts."""
@@ -36,18 +41,34 @@ def recipe_digest(model: Model, dataset_digest: str) -> str:
     )
 
 
-def input_digest(model: Model, recipe: str) -> str:
-    """What a model's artifacts are a function of: the trained network, how it is quantized, the contract."""
+def input_digest(model: Model, dataset_digest: str) -> str:
+    """What a lock is held against: everything declared that a model's artifacts are a function of."""
     return sha256(
         canonical_json(
             {
-                "recipe": recipe,
-                "quantization": to_builtins(model.quantization),
+                "task": model.task.value,
+                "dataset": dataset_digest,
+                "architecture": declared(model.architecture),
+                "training": declared(model.training),
+                "quantization": declared(model.quantization),
                 "name": model.name,
                 "golden": model.smoke.samples,
             }
         )
     )
+
+
+def declared(settings: Struct) -> dict[str, Any]:
+    """The settings that are other than usual, as plain values: one that a later fleetctl adds is none of them."""
+    return _unusual(to_builtins(settings), to_builtins(type(settings)()))
+
+
+def _unusual(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _unusual(value, usual[name]) if isinstance(value, dict) else value
+        for name, value in settings.items()
+        if value != usual[name]
+    }
 
 
 def model_inputs(model: Model, fleet: Fleet, project: Project) -> tuple[str, str]:
@@ -67,8 +88,8 @@ def inputs_of(model: Model, *, base: Path, cache: Path) -> tuple[str, str]:
     """
     from fleetctl.models import dataset_digest
 
-    recipe = recipe_digest(model, dataset_digest.digest(model.dataset, base=base, cache=cache))
-    return recipe, input_digest(model, recipe)
+    data = dataset_digest.digest(model.dataset, base=base, cache=cache)
+    return recipe_digest(model, data), input_digest(model, data)
 
 
 def demand_unchanged(model: Model, inputs: str, *, base: Path, cache: Path) -> None:
@@ -85,6 +106,12 @@ def demand_unchanged(model: Model, inputs: str, *, base: Path, cache: Path) -> N
             f"model {model.name}: the photos changed while they were read",
             hint="run it again when nobody writes into the folders of its dataset",
         )
+
+
+def made_by_another_builder(toolchain: Mapping[str, str]) -> str:
+    """Which builder a lock's toolchain names, where it is not this one: what it made stays as good as it was."""
+    said = toolchain.get(BUILDER_TOOL, BUILDER)
+    return "" if said == BUILDER else said
 
 
 def cache_folder(project: Project) -> Path:

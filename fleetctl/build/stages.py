@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fleetctl.artifact import Contract, Tensor
 from fleetctl.build.completion import COMPILER, compilation
-from fleetctl.build.inputs import BUILDER
+from fleetctl.build.inputs import BUILDER, BUILDER_TOOL
 from fleetctl.compatibility.requirements import Requirements
 from fleetctl.errors import BuildError
 from fleetctl.lockfile import Compilation, Pending
@@ -172,7 +172,7 @@ def toolchain(model: Model) -> Mapping[str, str]:
 
     network.demand_buildable(model)
     architecture = model.architecture
-    tools = {"fleetctl builder": BUILDER, **fonts.versions(fonts_of(model.dataset))}
+    tools = {BUILDER_TOOL: BUILDER, **fonts.versions(fonts_of(model.dataset))}
     if architecture.weights is Weights.IMAGENET:
         tools["imagenet weights"] = imagenet.SHA256[:12]
     if architecture.head is Head.LOGISTIC_REGRESSION:

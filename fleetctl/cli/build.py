@@ -54,6 +54,7 @@ def build(
     the manifest, and locked by digest.
     """
     from fleetctl.build import builder as library
+    from fleetctl.build.inputs import made_by_another_builder
     from fleetctl.cli.build_images import bring_images
     from fleetctl.errors import UsageError
     from fleetctl.manifest.loader import load
@@ -88,6 +89,11 @@ def build(
             talk.warn(f"{model.name}: {line}")
         if model.note:
             talk.warn(model.note)
+        if other := made_by_another_builder(model.locked.toolchain):
+            talk.note(
+                f"{model.name} is from builder {other} and stays; `fleetctl build --force {model.name}` makes "
+                "it anew with this one"
+            )
     chosen = [model.name for model in result.models]
     modules = bring_images(fleet, project, chosen, os.environ, check=check, anew=images)
     lock_changed = result.lock_changed or modules.lock_changed

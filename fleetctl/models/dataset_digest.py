@@ -13,12 +13,11 @@ from fleetctl.manifest.schema import (
 )
 from fleetctl.models import gardiner
 from fleetctl.models.folder_digest import folder_digest
-from fleetctl.models.generator import GENERATOR_VERSION
 from fleetctl.store import canonical_json, sha256
 
 
 def digest(dataset: Dataset, *, base: Path, cache: Path) -> str:
-    """sha256 that changes whenever the manifest or its photos would give `datasets.load` other samples.
+    """sha256 that changes whenever the manifest or its photos ask `datasets.load` for other samples.
 
     It imports no heavy package and downloads nothing.
 
@@ -29,15 +28,15 @@ def digest(dataset: Dataset, *, base: Path, cache: Path) -> str:
         case RenderedDataset():
             parts: dict[str, object] = {
                 "samples": dataset.samples_per_sign,
-                "signs": list(signs_of(dataset)),
-                "drawing": drawing(dataset.fonts),
+                "signs": list(dataset.signs),
+                "fonts": font_names(dataset.fonts),
             }
         case FolderDataset():
             parts = {"photos": folder_digest(base / dataset.path, cache=cache)}
             if dataset.evaluation is not None:
                 parts["evaluation"] = folder_digest(base / dataset.evaluation, cache=cache)
             if dataset.rendered:
-                parts |= {"rendered": dataset.rendered, "drawing": drawing(dataset.fonts)}
+                parts |= {"rendered": dataset.rendered, "fonts": font_names(dataset.fonts)}
         case WallsDataset():
             from fleetctl.models.detector import walls
 
@@ -47,10 +46,10 @@ def digest(dataset: Dataset, *, base: Path, cache: Path) -> str:
     return sha256(canonical_json({"kind": type(dataset).__name__, "seed": dataset.seed, **parts}))
 
 
-def drawing(named: Sequence[Font]) -> dict[str, object]:
-    """What drawings are made by. Fonts count by name, like tools: who only rolls out needs none of them, and
-    another release of one is no other recipe. The lock's toolchain has their bytes' digests."""
-    return {"fonts": [font.value for font in named], "generator": GENERATOR_VERSION}
+def font_names(fonts: Sequence[Font]) -> list[str]:
+    """Fonts count by name, like tools: who only rolls out needs none of them, and another release of one is no
+    other recipe. The lock's toolchain has their bytes' digests."""
+    return [font.value for font in fonts]
 
 
 def fonts_of(dataset: Dataset) -> tuple[Font, ...]:

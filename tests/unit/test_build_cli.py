@@ -66,6 +66,17 @@ def test_build_shows_what_is_locked(built: Path, capsys: pytest.CaptureFixture[s
     assert said.err == "✓ up to date\n"
 
 
+def test_what_another_builder_made_stays(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A team that takes another fleetctl builds no model anew, and is told how it could."""
+    build(load(manifest), Project(manifest), stages=ToyStages(builder="1"))
+    status = main(["build", "-f", str(manifest)])
+
+    said = capsys.readouterr().err.splitlines()
+    assert (0, "✓ up to date") == (status, said[0])
+    assert "toy is from builder 1 and stays" in said[1]
+    assert f"`fleetctl build -f {manifest} --force toy` makes it anew" in said[1]
+
+
 def test_build_as_json(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The lock's own words, with what this run did."""
     assert main(["build", "-f", str(built), "--output", "json"]) == 0

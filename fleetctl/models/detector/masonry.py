@@ -11,9 +11,6 @@ from fleetctl.models.detector.scenes import Scene, no_boxes
 from fleetctl.models.samples import Grey
 from fleetctl.models.stone import Field, bare_stone, blur, cracks, smooth_noise
 
-# Part of every digest: raise it whenever the same parameters would compose other pixels.
-GENERATOR_VERSION = 1
-
 SIDE = 450  # pixels of a wall, which leaves room to cut tiles at several sizes
 
 _COLUMN = (80.0, 100.0)  # pixels from line to line

@@ -7,7 +7,7 @@ from pathlib import Path
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import WallsDataset
 from fleetctl.models import carvers, dataset_digest, datasets, fonts, gardiner, photos
-from fleetctl.models.detector import masonry, plates
+from fleetctl.models.detector import plates
 from fleetctl.models.detector.masonry import Mason
 from fleetctl.models.detector.relief import reliefs
 from fleetctl.models.detector.scenes import Scene, Scenes
@@ -69,7 +69,6 @@ def digest(dataset: WallsDataset, *, base: Path, cache: Path) -> str:
         "seed": dataset.seed,
         "walls": dataset.walls,
         "held_out": list(dataset.held_out),
-        "generator": masonry.GENERATOR_VERSION,
     }
     if dataset.plates is not None:
         folder = base / dataset.plates
@@ -78,7 +77,7 @@ def digest(dataset: WallsDataset, *, base: Path, cache: Path) -> str:
     if dataset.crops is not None:
         parts["crops"] = folder_digest(base / dataset.crops, cache=cache)
     else:
-        parts["drawing"] = dataset_digest.drawing(dataset.fonts)
+        parts["fonts"] = dataset_digest.font_names(dataset.fonts)
     return sha256(canonical_json(parts))
 
 
