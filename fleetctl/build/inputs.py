@@ -59,7 +59,7 @@ def input_digest(model: Model, dataset_digest: str) -> str:
 
 
 def declared(settings: Struct) -> dict[str, Any]:
-    """The settings that are other than usual, as plain values: one that a later fleetctl adds is none of them."""
+    """The settings that are other than usual, as plain values: none that a later fleetctl may add is one."""
     return _unusual(to_builtins(settings), to_builtins(type(settings)()))
 
 
@@ -109,7 +109,7 @@ def demand_unchanged(model: Model, inputs: str, *, base: Path, cache: Path) -> N
 
 
 def made_by_another_builder(toolchain: Mapping[str, str]) -> str:
-    """Which builder a lock's toolchain names, where it is not this one: what it made stays as good as it was."""
+    """Which builder a lock's toolchain names, if not this one: what it made is as good as it was."""
     said = toolchain.get(BUILDER_TOOL, BUILDER)
     return "" if said == BUILDER else said
 

@@ -91,8 +91,8 @@ def build(
             talk.warn(model.note)
         if other := made_by_another_builder(model.locked.toolchain):
             talk.note(
-                f"{model.name} is from builder {other} and stays; `fleetctl build --force {model.name}` makes "
-                "it anew with this one"
+                f"{model.name} is from builder {other} and stays; `fleetctl build --force {model.name}` "
+                "makes it anew with this one"
             )
     chosen = [model.name for model in result.models]
     modules = bring_images(fleet, project, chosen, os.environ, check=check, anew=images)

@@ -47,8 +47,8 @@ def digest(dataset: Dataset, *, base: Path, cache: Path) -> str:
 
 
 def font_names(fonts: Sequence[Font]) -> list[str]:
-    """Fonts count by name, like tools: who only rolls out needs none of them, and another release of one is no
-    other recipe. The lock's toolchain has their bytes' digests."""
+    """What counts of fonts, as of tools: who only rolls out needs none of them, and another release of one is
+    no other recipe. The lock's toolchain has their bytes' digests."""
     return [font.value for font in fonts]
 
 
