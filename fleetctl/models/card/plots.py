@@ -1,16 +1,13 @@
 """The plots of a model card as PNG bytes: a pure function of the numbers, without date and program name."""
 
-import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fleetctl.errors import ToolchainMissing
-from fleetctl.models.build_tools import HOW_TO_INSTALL
 from fleetctl.models.card.figures import Bin
+from fleetctl.models.drawing import drawing, png
 
 _DPI = 120
 _CELL = 0.085  # inches a sign; a label of 5 points needs as much
@@ -23,7 +20,7 @@ def confusion_png(signs: Sequence[str], counts: NDArray[np.int64]) -> bytes:
     Right answers are drawn in blue and wrong ones in red: on one scale the diagonal would hide the rest.
     Lines part the groups of the sign list.
     """
-    with _drawing() as matplotlib:
+    with drawing() as matplotlib:
         few = len(signs) <= _LABELLED
         cell = 0.22 if few else _CELL
         side = max(4.0, cell * len(signs))
@@ -42,12 +39,12 @@ def confusion_png(signs: Sequence[str], counts: NDArray[np.int64]) -> bytes:
         axes.tick_params(length=1, pad=1)
         axes.set_xlabel("taken for")
         axes.set_ylabel("sign")
-        return _png(figure)
+        return png(figure)
 
 
 def reliability_png(bins: Sequence[Bin], error: float) -> bytes:
     """How often answers are right, by their score, over how many answers there are of each score."""
-    with _drawing() as matplotlib:
+    with drawing() as matplotlib:
         figure = matplotlib.figure.Figure(figsize=(5, 5.4), dpi=_DPI, layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         lows, width = [part.low for part in bins], 1 / 10
@@ -68,29 +65,7 @@ def reliability_png(bins: Sequence[Bin], error: float) -> bytes:
             lows, [part.count for part in bins], width, align="edge", color="#8c8c8c", edgecolor="white"
         )
         lower.set(xlabel="score", ylabel="answers", yscale="log")
-        return _png(figure)
-
-
-@contextmanager
-def _drawing() -> Iterator[Any]:
-    """matplotlib as it comes, whatever a user's matplotlibrc says.
-
-    Raises:
-        ToolchainMissing: matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-        import matplotlib.backends.backend_agg
-        import matplotlib.colors
-        import matplotlib.figure
-    except ImportError as error:
-        raise ToolchainMissing(
-            f"matplotlib is not installed: {error}",
-            hint=HOW_TO_INSTALL,
-        ) from None
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        yield matplotlib
+        return png(figure)
 
 
 def _cells(figure: Any, axes: Any, counts: NDArray[np.int64], colours: str, label: str) -> None:
@@ -123,12 +98,3 @@ def _part_groups(axes: Any, signs: Sequence[str]) -> None:
         if groups[place] != groups[place - 1]:
             for line in (axes.axhline, axes.axvline):
                 line(place - 0.5, color="#dddddd", linewidth=0.6, zorder=0)
-
-
-def _png(figure: Any) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    stream = io.BytesIO()
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.print_png(stream, metadata={"Software": None})
-    return stream.getvalue()
