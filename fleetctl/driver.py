@@ -11,8 +11,7 @@ from fleetctl.events import Emit
 from fleetctl.manifest.schema import Board, RolloutPolicy
 from fleetctl.observation import Observed, Reach
 from fleetctl.observing import observe
-from fleetctl.plan import Plan
-from fleetctl.rollout.machine import NOBODY, start, step
+from fleetctl.rollout.machine import step
 from fleetctl.rollout.state import (
     Allowed,
     Announce,
@@ -58,29 +57,6 @@ class Unsteered:
 class RealClock:
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
-
-
-def run(
-    plan: Plan,
-    policy: RolloutPolicy,
-    orders: Mapping[str, Order],
-    transport: Transport,
-    *,
-    emit: Emit,
-    clock: Clock | None = None,
-    steering: Steering | None = None,
-    boards: Mapping[str, Board] | None = None,
-    soak_left: Mapping[str, float] = NOBODY,
-) -> Rollout:
-    """Drive a rollout to its end.
-
-    Args:
-        orders: by board, for every board that the plan touches.
-        boards: by name, those that are still to be watched for an earlier rollout.
-        soak_left: for how many seconds each of these.
-    """
-    begun = start(plan, policy, soak_left=soak_left)
-    return drive(begun, orders, transport, emit=emit, clock=clock, steering=steering, boards=boards)
 
 
 def drive(

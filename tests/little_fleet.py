@@ -8,7 +8,7 @@ from typing import Any
 
 from tiny_board import tiny_release
 
-from fleetctl.driver import Steering, drive, run
+from fleetctl.driver import Steering, drive
 from fleetctl.events import Emit, Event
 from fleetctl.manifest.schema import (
     Board,
@@ -24,6 +24,7 @@ from fleetctl.observation import Observed
 from fleetctl.observing import observe
 from fleetctl.plan import Plan, make_plan
 from fleetctl.release import Release
+from fleetctl.rollout.machine import start
 from fleetctl.rollout.state import Command, Rollout
 from fleetctl.soak import soak_left
 from fleetctl.store import BlobStore
@@ -114,16 +115,14 @@ class LittleFleet:
             for step in plan.steps
             if step.action.touches
         }
-        return run(
-            plan,
-            fleet.rollout,
+        return drive(
+            start(plan, fleet.rollout, soak_left=soak_left(plan, self.seen)),
             orders,
             self.transport,
             emit=emit or self.events.append,
             clock=self.clock,
             steering=steering,
             boards=fleet.boards,
-            soak_left=soak_left(plan, self.seen),
         )
 
     def drive(self, begun: tuple[Rollout, list[Command]]) -> Rollout:

@@ -43,7 +43,7 @@ from fleetctl.rollout.state import (
 )
 from fleetctl.smoke import BoardVerdict, Verdict
 
-NOBODY: Mapping[str, float] = MappingProxyType({})
+_NOBODY: Mapping[str, float] = MappingProxyType({})
 
 
 def start(
@@ -51,7 +51,7 @@ def start(
     policy: RolloutPolicy,
     *,
     is_shard: bool = False,
-    soak_left: Mapping[str, float] = NOBODY,
+    soak_left: Mapping[str, float] = _NOBODY,
 ) -> tuple[Rollout, list[Command]]:
     """A fresh rollout of `plan`, and what to do first.
 
@@ -68,7 +68,7 @@ def at_gate(
     verdicts: Mapping[str, BoardVerdict],
     doubt: str = "",
     *,
-    soak_left: Mapping[str, float] = NOBODY,
+    soak_left: Mapping[str, float] = _NOBODY,
 ) -> tuple[Rollout, list[Command]]:
     """A rollout whose last wave was released elsewhere and waits for its gate, and what to do first."""
     last = len(plan.waves) - 1

@@ -7,13 +7,13 @@ import pytest
 from little_fleet import CANARY_THEN_ALL, LittleFleet
 from msgspec.structs import replace
 
-from fleetctl.driver import run
+from fleetctl.driver import drive
 from fleetctl.errors import GatePaused, RollbackFailed, SmokeFailed, TransportError
 from fleetctl.events import BoardSettled, GateDecided, RolloutFinished, SoakStarted, WaveStarted, event_json
 from fleetctl.manifest.schema import Gate, OnInconclusive, RevertPolicy, Via, Wave
 from fleetctl.plan import Plan
 from fleetctl.rollout.failure import failure
-from fleetctl.rollout.machine import at_gate
+from fleetctl.rollout.machine import at_gate, start
 from fleetctl.rollout.state import Outcome
 from fleetctl.smoke import BoardVerdict, Verdict
 from fleetctl.store import BlobStore, canonical_json
@@ -298,9 +298,8 @@ def test_a_way_that_is_broken_keeps_nobody_else_from_going_back(store: BlobStore
         )
         for name, board in boards.items()
     }
-    state = run(
-        plan,
-        world.fleet.rollout,
+    state = drive(
+        start(plan, world.fleet.rollout),
         orders,
         RoutedTransport({Via.IOTHUB: broken, Via.ANSIBLE: good}),
         emit=world.events.append,

@@ -7,10 +7,11 @@ from msgspec.structs import replace
 from signatures import KEY, trust_in
 
 from fleetctl.desired import sealed_by
-from fleetctl.driver import run
+from fleetctl.driver import drive
 from fleetctl.manifest.schema import Gate, RevertPolicy
 from fleetctl.observation import Observed
 from fleetctl.observing import observe
+from fleetctl.rollout.machine import start
 from fleetctl.rollout.state import Rollout
 from fleetctl.signing.signing import Signing
 from fleetctl.store import BlobStore
@@ -30,8 +31,8 @@ def signed_rollout(fleet: LittleFleet, serial: int, *, undo: bool = True) -> Rol
     }
     if not undo:
         orders = {board: replace(order, undo=None) for board, order in orders.items()}
-    policy = fleet.fleet.rollout
-    return run(plan, policy, orders, fleet.transport, emit=fleet.events.append, clock=fleet.clock)
+    begun = start(plan, fleet.fleet.rollout)
+    return drive(begun, orders, fleet.transport, emit=fleet.events.append, clock=fleet.clock)
 
 
 def seen(fleet: LittleFleet) -> dict[str, Observed]:
