@@ -121,7 +121,8 @@ def main(
     os.umask(0o022)  # the service has a user of its own, who reads what is laid out here
 
     def call() -> Call:
-        request = read_request(source)
+        unsaid = b"{}" if chosen.verb == "recover" else b""  # who boots a board has nothing to say
+        request = read_request(source, unsaid)
         return Call(Board(chosen.root), request, source, checkpoint, unit_folder, chosen.before_start)
 
     reply = answer_verb(chosen.verb, call)

@@ -30,10 +30,16 @@ class Call(NamedTuple):
         return locked(self.board, verb, number(self.request, "lock_timeout", LOCK_WAIT_S))
 
 
-def read_request(stream: BinaryIO) -> Dict[str, Any]:
-    line = stream.readline(REQUEST_LIMIT)
+def read_request(stream: BinaryIO, unsaid: bytes = b"") -> Dict[str, Any]:
+    """The request, which is one line.
+
+    Args:
+        unsaid: what no line at all stands for. By itself it is no request: a connection may have broken
+            behind the script, and `{}` would have a board go back from what it confirmed.
+    """
+    line = stream.readline(REQUEST_LIMIT) or unsaid
     try:
-        request = json.loads(line.decode("utf-8")) if line.strip() else {}
+        request = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
         request = None
     if not isinstance(request, dict):
