@@ -28,7 +28,7 @@ _TRIES = 6
 _YOUNG_MS = 15 * 60 * 1000
 _DAY_MS = 24 * 60 * 60 * 1000
 _DESIRED = "properties.desired"
-_OURS = re.compile(r"fleetctl-[0-9a-f]{24}\.[0-9]{1,9}\Z")  # names of our deployments
+_OURS = re.compile(r"fleetctl-[0-9a-f]{24}-[0-9]{1,9}\Z")  # names of our deployments; Azure takes no dots
 
 
 class Wanted(Struct, frozen=True):
@@ -191,7 +191,7 @@ class Deployer:
     def _create(self, wish: Wanted, priority: int, issued: int) -> str:
         from azure.iot.hub.models import Configuration, ConfigurationContent
 
-        name = f"{wish.stem}.{priority}"
+        name = f"{wish.stem}-{priority}"
         modules = copy.deepcopy(dict(wish.modules))
         modules[MODULE][_DESIRED]["issued"] = issued
         self._hub.create_deployment(
@@ -225,12 +225,12 @@ class Deployer:
 
 
 def _stem(deployment: Any) -> str:
-    return str(deployment.id).rpartition(".")[0]
+    return str(deployment.id).rpartition("-")[0]
 
 
 def _rank(deployment: Any) -> int:
     """The priority that a deployment of ours was made with, as its name tells."""
-    number = str(deployment.id).rpartition(".")[2]
+    number = str(deployment.id).rpartition("-")[2]
     return int(number) if number.isdecimal() else _FIRST_PRIORITY
 
 

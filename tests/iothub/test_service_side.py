@@ -245,6 +245,15 @@ def test_conditions_can_be_tried_before_they_are_used(clients: Clients) -> None:
     assert ["bad"] == list(answer.custom_metric_query_errors)
 
 
+@pytest.mark.parametrize("name", ["release.7", "Release-7", "release 7", "r" * 129])
+def test_a_name_that_azure_takes_for_no_deployment(clients: Clients, name: str) -> None:
+    """Names of deployments have no dot, no capital and no space, as Azure's portal and SDKs have it."""
+    with pytest.raises(HttpOperationError) as error:
+        clients.deployments.create_configuration(deployment(name))
+
+    assert (400, "ArgumentInvalid") == status_of(error)
+
+
 def test_the_hundred_and_first_deployment_is_refused(clients: Clients) -> None:
     """A hub has at most a hundred deployments, and says no more than 400 to the next."""
     for number in range(100):

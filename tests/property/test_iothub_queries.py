@@ -18,7 +18,7 @@ from fleetctl.transports.iothub_quota import Hub
 relaxed = settings(deadline=None, max_examples=25)
 board_names = st.from_regex(NAME.pattern, fullmatch=True)
 deployments = st.builds(
-    "fleetctl-{}.{}".format, st.from_regex(r"[0-9a-f]{24}", fullmatch=True), st.integers(1000, 99999)
+    "fleetctl-{}-{}".format, st.from_regex(r"[0-9a-f]{24}", fullmatch=True), st.integers(1000, 99999)
 )
 anything = st.one_of(st.text(max_size=60), deployments, st.integers(), st.none(), st.just("x' OR 'a' = 'a"))
 
@@ -109,7 +109,7 @@ def test_tags_that_others_wrote_are_never_part_of_a_query(tags: list[Any]) -> No
     boards = [Standing(each["deviceId"], tags=each["tags"]["fleetctl"]) for each in twins]
     Deployer(hub, Hub()).lower(boards)
     ours = {
-        now for now in tags if isinstance(now, str) and re.fullmatch(r"fleetctl-[0-9a-f]{24}\.\d{1,9}", now)
+        now for now in tags if isinstance(now, str) and re.fullmatch(r"fleetctl-[0-9a-f]{24}-\d{1,9}", now)
     }
 
     assert ours == set(hub.lowered)

@@ -1,6 +1,7 @@
 """Automatic deployments: which of them a board follows, and what its modules' twins say then. Pure."""
 
 import copy
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ MODULES_LIMIT = 50
 METRICS_LIMIT = 5
 _DESIRED = "properties.desired"
 _SYSTEM = (EDGE_AGENT, EDGE_HUB)
+_NAME = re.compile(r"[a-z0-9\-:+%_#*?!(),=@;']{1,128}")  # as the Azure portal says what it takes: no dot
 
 Content = Mapping[str, Mapping[str, Any]]  # module: {"properties.desired[.path]": value}
 Json = Mapping[str, Any]
@@ -84,6 +86,8 @@ def read_configuration(identifier: str, document: Json) -> Configuration:
     Raises:
         HubRefusal: it is malformed, or over a limit.
     """
+    if not _NAME.fullmatch(identifier):
+        raise bad_argument(f"{identifier!r} is no name: lower case, digits and -:+%_#*?!(),=@;' are allowed")
     content = document.get("content")
     if not isinstance(content, Mapping) or not any(content.values()):
         raise bad_argument("a configuration needs content")
