@@ -16,6 +16,8 @@ _TRIES = 8
 _LONGEST_WAIT = 120.0  # seconds
 _SKEW = 300.0  # seconds between two clocks that are more than chance
 _PASSING = {408, 429, 500, 502, 503, 504}
+_LATE = {"PreconditionFailed", "GenericPreconditionFailed", "EtagDoesNotMatch"}  # of one change among many
+_BUSY = {"ThrottlingException", "ThrottleBacklogLimitExceeded", "ThrottlingBacklogTimeout", "ServerBusy"}
 _UNDONE = {429}  # of those, what says for certain that nothing was done
 _NO_CLIENT = 0  # the status that edgeHub answers with for a module that is not connected to it
 _BEYOND = 30.0  # seconds that a hub may take over the time that a method has
@@ -115,19 +117,33 @@ class HubClient:
         return str(twin.etag), twin.tags or {}
 
     def _bulk(self, changes: Sequence[Any]) -> list[str]:
+        """Change devices, again where a busy hub left some out; says which had another etag by now."""
+        late: list[str] = []
+        for attempt in range(_TRIES):
+            if attempt:
+                self._sleep(_wait(None, attempt - 1))
+            refused = self._refused(changes)
+            late += [name for name, code in refused.items() if code in _LATE]
+            changes = [change for change in changes if refused.get(change.id) in _BUSY]
+            if not changes:
+                return late
+        raise self._throttled()
+
+    def _refused(self, changes: Sequence[Any]) -> dict[str, str]:
+        """Carry out changes; gives why those were not made that may be yet, by device."""
         result = self._read(self._protocol.bulk_registry.update_registry, changes)
         if not result.errors and not result.is_successful:  # the SDK takes every 400 for an answer
             raise TransportError(
                 f"hub {self.host} would not tag and does not say why",
                 hint="run again; if it says the same, look at its host name and its state",
             )
-        late = []
+        refused = {}
         for error in result.errors or []:
-            if error.error_code == "PreconditionFailed":
-                late.append(str(error.device_id))
+            if error.error_code in _LATE | _BUSY:
+                refused[str(error.device_id)] = str(error.error_code)
             elif error.error_code != "DeviceNotFound":  # gone meanwhile: nothing to tag
                 raise TransportError(f"the hub would not tag {error.device_id}: {error.error_status}")
-        return late
+        return refused
 
     def deployments(self) -> list[Any]:
         """Every deployment and configuration there is."""
@@ -284,10 +300,7 @@ class HubClient:
             case 409 | 412 if Conflict in expects:
                 return Conflict(code)
             case 429:
-                return OverQuota(
-                    f"hub {self.host} is still throttled after {_TRIES} tries",
-                    hint="wait, or give the hub more units",
-                )
+                return self._throttled()
             case 504 if _TimedOut in expects:
                 return _TimedOut(code)
             case 504:
@@ -301,6 +314,12 @@ class HubClient:
                     f"hub {self.host} declines: {why}",
                     hint="run again; if it says the same, look at its host name and its state",
                 )
+
+    def _throttled(self) -> OverQuota:
+        return OverQuota(
+            f"hub {self.host} is still throttled after {_TRIES} tries",
+            hint="wait, or give the hub more units",
+        )
 
     def _strange(self, what: str) -> TransportError:
         """The error where something answers that seems to be no hub."""
@@ -371,10 +390,13 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _wait(retry_after: str | None, attempt: int) -> float:
-    """Seconds until the next try: as long as the hub says, else longer each time."""
+    """Seconds until the next try: as long as the hub says, else longer each time.
+
+    All of them together outlast a minute, for that is what a hub counts by.
+    """
     if retry_after and retry_after.isdecimal():
         return min(_LONGEST_WAIT, float(retry_after))
-    return float(min(30, 2**attempt)) / 2
+    return float(min(30, 2**attempt))
 
 
 def _said(response: Any) -> str:

@@ -134,6 +134,39 @@ def test_a_day_that_is_used_up_is_said(stranger: Stranger, client: HubClient) ->
     assert "midnight" in error.value.hint
 
 
+def outcome(**errors: str) -> tuple[int, bytes]:
+    """A hub's answer to bulk changes, with an error code for each device that it left out."""
+    said = [{"deviceId": name, "errorCode": code, "errorStatus": code} for name, code in errors.items()]
+    return 200, json.dumps({"isSuccessful": not said, "errors": said}).encode()
+
+
+def test_devices_that_a_busy_hub_left_out_are_tagged_again(stranger: Stranger, client: HubClient) -> None:
+    """Of a hundred changes in one call, some may be throttled by themselves, and others come too late."""
+    stranger.answers = [
+        outcome(a="ThrottlingException", b="PreconditionFailed", c="DeviceNotFound"),
+        outcome(a="ServerBusy"),
+        outcome(),
+    ]
+    assert ["b"] == client.tag([(name, "1", {}) for name in "abcd"])
+    assert 3 == stranger.asked
+    stranger.answers = [outcome(a="ThrottlingException")]
+    with pytest.raises(OverQuota, match="still throttled after 8 tries"):
+        client.tag([("a", "1", {})])
+
+
+def test_a_hub_that_does_not_say_when_is_waited_for(stranger: Stranger) -> None:
+    """Its rates are by the minute: without `Retry-After` the tries are spread over more than that."""
+    waits: list[float] = []
+    text = f"HostName={stranger.host};SharedAccessKeyName=o;SharedAccessKey=a2V5"
+    client = HubClient(SignIn(stranger.host, text), sleep=waits.append)
+    stranger.answers = [(429, b"")]
+    with pytest.raises(OverQuota):
+        CALLS["rows"](client)
+    client.close()
+
+    assert 60 < sum(waits) < 120
+
+
 LOGIN = b"<html><body>Sign in to go on</body></html>"
 
 
