@@ -131,7 +131,7 @@ def _never_adopted(board: Board, release: Release, seen: Observed) -> Drift:
     return Drift(board.name, DriftKind.RELEASE, "release", release.digest, None, None, Origin(how=how))
 
 
-_RUNTIME = Origin(how="this fleetctl brings another board runtime")
+_OTHER_RUNTIME = "this fleetctl brings another board runtime"
 
 
 def _differences(
@@ -159,10 +159,19 @@ def _why_another_release(release: Release, seen: Observed, blame: Blame) -> Orig
         reasons = receipt.get("reasons")
         told = "; ".join(str(r) for r in reasons)[:300] if isinstance(reasons, list) else ""
         return Origin(_text(receipt.get("time")), "the board", f"went back ({told})" if told else "went back")
+    parts = {path.partition("/")[0] for path in _differing(release, seen)}
+    if "runtime" in parts and parts <= {"runtime", "unit"}:  # its unit starts it
+        return Origin(how=_OTHER_RUNTIME)
+    origin = _moved(blame(commit := _text(receipt.get("commit"))), commit)
+    return replace(origin, how=f"{origin.how}; {_OTHER_RUNTIME}, too") if "runtime" in parts else origin
+
+
+def _differing(release: Release, seen: Observed) -> set[str]:
+    """Paths that are in one of both alone, or with other bytes; none where the board did not say."""
+    if not seen.files:
+        return set()
     differing = {path for path, ref in release.files.items() if seen.files.get(path) != ref.sha256}
-    if differing | (seen.files.keys() - release.files.keys()) <= _runtime_paths(release, seen):
-        return _RUNTIME
-    return _moved(blame(commit := _text(receipt.get("commit"))), commit)
+    return differing | (seen.files.keys() - release.files.keys())
 
 
 def _moved(move: Move, commit: str) -> Origin:
@@ -178,10 +187,6 @@ def _moved(move: Move, commit: str) -> Origin:
     if commit.endswith("-dirty"):
         return Origin(how="rolled out from edits that were not committed")
     return Origin(how="no commit here came after the board's")
-
-
-def _runtime_paths(release: Release, seen: Observed) -> set[str]:
-    return {path for path in [*release.files, *seen.files] if path.startswith("runtime/")}
 
 
 def _why_another_is_loaded(seen: Observed) -> Origin:

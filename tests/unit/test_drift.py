@@ -119,10 +119,29 @@ CASES: list[tuple[str, dict[str, Any], list[tuple[str, str, str | None, str | No
         {
             "current": OTHER,
             "loaded": replace(WELL.loaded or Loaded(), release=OTHER),
-            "files": {**WELL.files, "runtime/serve.py": OTHER, "runtime/old.py": OTHER},
+            "files": {
+                **WELL.files,
+                "runtime/serve.py": OTHER,
+                "runtime/old.py": OTHER,
+                "unit/a.service": OTHER,
+            },
         },
         [("release", "release", RELEASE.digest, OTHER, OTHER)],
         Origin(how="this fleetctl brings another board runtime"),
+    ),
+    (
+        "git and fleetctl moved on",
+        {
+            "current": OTHER,
+            "loaded": replace(WELL.loaded or Loaded(), release=OTHER),
+            "files": {**WELL.files, "runtime/serve.py": OTHER, "model/contract.json": OTHER},
+        },
+        [("release", "release", RELEASE.digest, OTHER, OTHER)],
+        Origin(
+            COMMIT.when,
+            "Ann",
+            "git moved on: Ask for surer answers (ddddddd); this fleetctl brings another board runtime, too",
+        ),
     ),
     (
         "the board went back by itself",
