@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from fleetctl.compatibility.rules import Refusal
 from fleetctl.errors import PlanStale
+from fleetctl.listed import listed
 from fleetctl.manifest.schema import Fleet, Wave
 from fleetctl.observation import Observed, Reach, is_drop_in
 from fleetctl.release import Release
@@ -176,9 +177,8 @@ def refuse_if_stale(saved: Plan, now: Plan) -> None:
     before = {step.board: step for step in saved.steps}
     after = {step.board: step for step in now.steps}
     differing = [board for board in {**before, **after} if before.get(board) != after.get(board)]
-    named = ", ".join(differing[:3]) + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
     raise PlanStale(
-        f"the saved plan no longer holds for {named or 'the waves'}",
+        f"the saved plan no longer holds for {listed(differing, 3) or 'the waves'}",
         hint="the manifest, the lock, the boards or the selection changed; "
         "make a new plan with `fleetctl plan --save`",
     )
@@ -228,8 +228,7 @@ def _doubts(release: Release, seen: Observed) -> Iterator[str]:
     """Why a board whose files are right may still not do what git says."""
     altered = _other_files(release, seen)
     if altered:
-        more = f" and {len(altered) - 1} more" if len(altered) > 1 else ""
-        yield f"{altered[0]}{more} was altered on the board"
+        yield f"{listed(altered, 1)} was altered on the board"
     yield from (f"{path} was edited on the board" for path in seen.units if not is_drop_in(path))
     if seen.pending:
         yield "its release is still on probation"

@@ -16,6 +16,7 @@ from msgspec import Struct, ValidationError
 from fleetctl.checked_json import Malformed, Node, parse
 from fleetctl.errors import PlanStale, UsageError
 from fleetctl.gate import Decision, decide
+from fleetctl.listed import listed
 from fleetctl.manifest.schema import Board, Fleet, Gate, Via
 from fleetctl.observation import Observed, Reach
 from fleetctl.plan import Action, Plan, Step, WaveSteps, plan_from_json, wave_name, waves_of
@@ -102,8 +103,7 @@ def doubt_before(plan: Plan, observed: Mapping[str, Observed], gate: Gate) -> st
         named = f"wave {wave.number} ({wave.name})"
         shown = {step.board: _shown_by(step, observed[step.board]) for step in wave.steps}
         if untried := [board for board, verdict in shown.items() if verdict is Verdict.UNTOUCHED]:
-            more = f" and {len(untried) - 1} more" if len(untried) > 1 else ""
-            return f"{named} has not been rolled out to {untried[0]}{more}"
+            return f"{named} has not been rolled out to {listed(untried, 1)}"
         judged = decide(gate, shown.values(), canary=wave.is_canary)
         if judged.decision is not Decision.OPEN:
             return f"{named}: {judged.reason}"
@@ -314,6 +314,5 @@ def _missing(number: int, shards: Sequence[Shard]) -> str:
         return f"no shard of wave {number} gave a result"
     of = shards[0].of
     absent = sorted(set(range(1, of + 1)) - {shard.number for shard in shards})
-    named = ", ".join(f"{each}/{of}" for each in absent[:5])
-    more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
-    return f"no result of shard {named}{more} of wave {number}" if absent else ""
+    named = listed([f"{each}/{of}" for each in absent])
+    return f"no result of shard {named} of wave {number}" if absent else ""

@@ -9,12 +9,12 @@ from fleetctl.artifact import CONTRACT_FILE, MODEL_FILE, Artifact, Contract, ver
 from fleetctl.build.acceptance import quantization_advice, refusals
 from fleetctl.build.inputs import model_inputs
 from fleetctl.errors import GateRefused, LockStale
+from fleetctl.listed import listed
 from fleetctl.lockfile import LockedModel
 from fleetctl.manifest.schema import Board, EdgeTpuBuild, Fleet, Gates, Model, VariantName
 from fleetctl.project import Project
 from fleetctl.store import BlobStore
 
-_NAMED = 3  # boards that a message lists
 _COMPILE = "run `fleetctl build` on a machine with edgetpu_compiler and commit model_artifacts/fleet.lock"
 
 
@@ -112,12 +112,9 @@ def _demand_compiled(boards: Iterable[Board], models: Mapping[str, LockedModel])
             waiting.setdefault(f"variant {board.variant} of {board.model}", []).append(board.name)
     if waiting:
         needy = sorted(name for names in waiting.values() for name in names)
-        listed = ", ".join(needy[:_NAMED]) + (
-            f" and {len(needy) - _NAMED} more" if len(needy) > _NAMED else ""
-        )
         raise LockStale(
             "; ".join(f"{variant} is pending: CI builds it" for variant in waiting),
-            hint=f"{_COMPILE}; till then leave out the boards that need it with --on: {listed}",
+            hint=f"{_COMPILE}; till then leave out the boards that need it with --on: {listed(needy, 3)}",
         )
 
 

@@ -13,6 +13,7 @@ from fleetctl.cli.options import never_empty
 from fleetctl.commit_signers import SIGNERS
 from fleetctl.commits import Commits, in_repository, project_at
 from fleetctl.errors import BuildError, FleetError, GateRefused, LockStale, ManifestError, Refused, UsageError
+from fleetctl.listed import listed
 from fleetctl.project import Project
 
 REQUIRED_SIGNATURE = "FLEETCTL_REQUIRE_SIGNED_COMMIT"
@@ -94,9 +95,8 @@ def _refuse_without_commit(asked: Mapping[str, bool]) -> None:
 def _demand_clean(commits: Commits, allowed: bool) -> None:
     changed = commits.changed_files()
     if changed and not allowed:
-        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise Refused(
-            f"files here differ from git: {', '.join(changed[:3])}{more}; nothing was changed",
+            f"files here differ from git: {listed(changed, 3)}; nothing was changed",
             hint="commit them, or say --allow-dirty to go on with the commit alone",
         )
 

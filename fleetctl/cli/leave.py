@@ -39,7 +39,7 @@ def leave(
     from fleetctl.cli.agreed import ask
     from fleetctl.cli.session import open_session, over_ssh
     from fleetctl.errors import RollbackFailed
-    from fleetctl.manifest.boards import names
+    from fleetctl.listed import listed
     from fleetctl.store import Lock
 
     session = open_session(file, on, transport)
@@ -70,7 +70,7 @@ def leave(
             ],
         )
     if failed := [r["board"] for r in results if not r["left"]]:
-        raise RollbackFailed(f"not left: {names(failed)}", hint="`fleetctl status` says what they run")
+        raise RollbackFailed(f"not left: {listed(failed)}", hint="`fleetctl status` says what they run")
 
 
 def _permissions(session: "Session") -> "dict[str, Signed]":

@@ -53,7 +53,7 @@ def rollback(
     """
     from fleetctl.cli.agreed import ask
     from fleetctl.cli.session import open_session
-    from fleetctl.manifest.boards import names
+    from fleetctl.listed import listed
 
     session = open_session(file, on, transport, faults)
     _signing(session)
@@ -72,7 +72,9 @@ def rollback(
             nothing="no board is to go back",
         )
     if failed := _failed(results):
-        raise RollbackFailed(f"not rolled back: {names(failed)}", hint="`fleetctl status` says what they run")
+        raise RollbackFailed(
+            f"not rolled back: {listed(failed)}", hint="`fleetctl status` says what they run"
+        )
 
 
 def roll_back(session: "Session", to: str, way: str) -> list[dict[str, Any]]:
@@ -157,13 +159,13 @@ def _targets(session: "Session", to: str, deadline: float) -> dict[str, str | No
 
 
 def _receipts(session: "Session", deadline: float) -> dict[str, list[Mapping[str, Any]]]:
-    from fleetctl.manifest.boards import names
+    from fleetctl.listed import listed
 
     replies = list(session.transport.history(session.boards, last=1000, deadline=deadline))
     if silent := {reply.board: reply.error or reply.status.value for reply in replies if not reply.ok}:
         first, *others = silent
         raise TransportError(
-            f"{first}: {silent[first]}" + (f"; no history from {names(others)} either" if others else ""),
+            f"{first}: {silent[first]}" + (f"; no history from {listed(others)} either" if others else ""),
             hint=_leave_out(silent),
         )
     said = {reply.board: reply.data.get("receipts") for reply in replies}
@@ -183,7 +185,7 @@ def _as_of(
 ) -> dict[str, str | None]:
     """What each board ran as of a commit; boards that run it now are told, and left out."""
     from fleetctl.commits import Commits
-    from fleetctl.manifest.boards import names
+    from fleetctl.listed import listed
     from fleetctl.origins import release_at
     from fleetctl.report.console import talk
 
@@ -200,7 +202,7 @@ def _as_of(
         first, *others = lost
         raise UsageError(
             f"{first} has no receipt of anything from commit {commit[:12]} or before"
-            + (f", nor has {names(others)}" if others else ""),
+            + (f", nor has {listed(others)}" if others else ""),
             hint=f"see `fleetctl history --on {first}`, or {_leave_out(lost)}",
         )
     found: dict[str, str | None] = {}

@@ -12,6 +12,7 @@ from fleetctl.compatibility.operations import newest_version
 from fleetctl.compatibility.packages import WHEELS, Package, Wheels, go_together
 from fleetctl.compatibility.requirements import Requirements
 from fleetctl.compatibility.versions import Version
+from fleetctl.listed import listed
 from fleetctl.manifest.schema import Accelerator, Attached
 
 BOARD_PYTHON = Version(3, 7)  # what fleetctl/device is written for
@@ -322,11 +323,10 @@ def _converted(lacking: tuple[tuple[str, int], ...], tflite: Version) -> str:
 
 
 def _named(operations: tuple[tuple[str, int], ...]) -> str:
-    shown = ", ".join(
-        f"{name.replace(_NUMBERED, 'operation number ')} version {version}"
-        for name, version in operations[:2]
+    return listed(
+        [f"{name.replace(_NUMBERED, 'operation number ')} version {version}" for name, version in operations],
+        2,
     )
-    return shown if len(operations) <= 2 else f"{shown} and {len(operations) - 2} more"
 
 
 def _of_system(offer: Offer) -> str:

@@ -1,12 +1,13 @@
 """The verdict on boards of a fleet: by the manifest alone, by the lock, and by what boards reported."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from fleetctl.compatibility.offer import Reported, offer_of
 from fleetctl.compatibility.requirements import Requirements
 from fleetctl.compatibility.rules import Refusal, judge
 from fleetctl.errors import Incompatible
+from fleetctl.listed import listed
 from fleetctl.manifest.schema import Board, Fleet
 
 Refusals = tuple[Refusal, ...]
@@ -63,11 +64,6 @@ def refuse(refused: Mapping[str, Refusals], what_stays: str) -> None:
     alike: dict[str, list[str]] = {}
     for board, refusals in refused.items():
         alike.setdefault(" and ".join(map(str, refusals)), []).append(board)
-    said = "; ".join(f"{_names(boards)}: {why}" for why, boards in alike.items())
+    said = "; ".join(f"{listed(boards, 3)}: {why}" for why, boards in alike.items())
     fixes = dict.fromkeys(refusal.fix for refusals in refused.values() for refusal in refusals)
     raise Incompatible(f"{said}; {what_stays}", hint="; ".join(fixes))
-
-
-def _names(boards: Sequence[str]) -> str:
-    listed = ", ".join(boards[:3])
-    return listed if len(boards) <= 3 else f"{listed} and {len(boards) - 3} more"

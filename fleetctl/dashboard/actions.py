@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 from fleetctl.dashboard.snapshot import Watch
 from fleetctl.errors import FleetError, LockHeld, UsageError
+from fleetctl.listed import listed
 from fleetctl.report.units import plural
 from fleetctl.report.web.fleet_view import Choice, fleet_view, names_digest
 from fleetctl.steering import Word
@@ -116,10 +117,9 @@ class Desk:
             self._watch.hurry()
         stayed = [name for name, back in went.items() if not back]
         if stayed:
-            more = f" and {len(stayed) - 5} more" if len(stayed) > 5 else ""
             raise Refusal(
                 500,
-                f"{len(stayed)} of {len(went)} did not go back: {', '.join(stayed[:5])}{more}",
+                f"{len(stayed)} of {len(went)} did not go back: {listed(stayed)}",
                 "`fleetctl logs` says why",
             )
         return f"{plural(len(went), 'board')} went back."

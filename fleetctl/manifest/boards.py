@@ -194,9 +194,3 @@ def defaults_entry(manifest: Manifest) -> Entry | None:
     """The fleet's `defaults`, as if they were a named thing."""
     pair = find(manifest.roots[0], ("defaults",)) if manifest.roots else None
     return Entry(*pair, manifest.fleet.get("defaults")) if pair else None
-
-
-def names(boards: Sequence[str], most: int = 5) -> str:
-    """A few names, and how many more there are."""
-    listed = ", ".join(boards[:most])
-    return listed if len(boards) <= most else f"{listed} and {len(boards) - most} more"

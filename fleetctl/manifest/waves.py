@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from fleetctl.manifest.boards import names
+from fleetctl.listed import listed
 from fleetctl.manifest.complaints import Complaint, unknown
 from fleetctl.manifest.kinds import Complaints
 from fleetctl.manifest.layers import find
@@ -77,7 +77,7 @@ def _check_cover(
     if left:
         count = "1 board is" if len(left) == 1 else f"{len(left)} boards are"
         hint = "end with `{percent: 100}`"
-        complaints.append(Complaint(key, f"{count} in no wave: {names(left)}", hint))
+        complaints.append(Complaint(key, f"{count} in no wave: {listed(left)}", hint))
 
 
 def _value(node: Node, key: str) -> Node:

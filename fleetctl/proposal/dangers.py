@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from fleetctl.listed import listed
 from fleetctl.lockfile import LockedModel, model_json
 from fleetctl.manifest.schema import Danger, Model, Signing
 from fleetctl.proposal.beside import trust_changes
@@ -14,7 +15,6 @@ from fleetctl.proposal.side import Side
 DELETED_SHARE = 0.25  # of the base's boards, that a change may drop unasked
 MANY = 1000  # new boards, that a change may bring unasked
 _DIGITS = 16  # of a fingerprint; the settings have all of it
-_NAMED = 5  # boards, models or numbers that a sentence lists
 
 
 class Finding(Struct, frozen=True):
@@ -70,7 +70,7 @@ def _deleted_boards(base: Side, head: Side) -> Iterator[Finding]:
     total = len(base.fleet.boards)
     if gone and (len(gone) == total or (len(gone) > 1 and len(gone) > DELETED_SHARE * total)):
         count = f"all {total} boards" if len(gone) == total else f"{len(gone)} of {total} boards"
-        yield Finding(Danger.DELETE_BOARDS, f"{count} leave the fleet: {_listed(gone)}")
+        yield Finding(Danger.DELETE_BOARDS, f"{count} leave the fleet: {listed(gone)}")
 
 
 def _lowered_gates(base: Side, head: Side) -> Iterator[Finding]:
@@ -109,7 +109,7 @@ def _removed_models(base: Side, head: Side) -> Iterator[Finding]:
         if boards and name not in head.fleet.models:
             renamed = _renamed(model, base.fleet.models, head.fleet.models)
             fate = f"has the name {renamed} now" if renamed else "is gone"
-            yield Finding(Danger.REMOVE_MODEL, f"model {name}, which {_listed(boards)} run, {fate}", name)
+            yield Finding(Danger.REMOVE_MODEL, f"model {name}, which {listed(boards)} run, {fate}", name)
 
 
 def _renamed(model: Model, before: Mapping[str, Model], after: Mapping[str, Model]) -> str:
@@ -157,8 +157,3 @@ def _uncarded(name: str, base: Side, head: Side) -> Iterator[Finding]:
     if not is_current(head.project.artifacts / name, model, locked):
         what = f"{name}: model_artifacts/{name}/card.md is missing, or about another build than the lock"
         yield Finding(Danger.EDITED_LOCK, what, name)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from fleetctl.listed import listed
 from fleetctl.manifest.schema import DriftRule, Fleet, Wave
 from fleetctl.plan import waves_of
 from fleetctl.proposal.beside import PIN, Beside, trust_changes
@@ -121,9 +122,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    shown = ("a hashed name" if name.startswith("|1|") else name for name in names[:_NAMED])
-    return ", ".join(shown) + more
+    return listed(["a hashed name" if name.startswith("|1|") else name for name in names], _NAMED)
 
 
 def _values(place: str, old: Struct, new: Struct) -> Iterator[Setting]:

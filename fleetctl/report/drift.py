@@ -7,6 +7,7 @@ from datetime import datetime
 
 from fleetctl.drift import BoardDrift, Drift, Origin
 from fleetctl.healing import Healing
+from fleetctl.listed import listed
 from fleetctl.manifest.schema import DriftKind
 from fleetctl.plan import Action, Step
 from fleetctl.report.console import markdown_table, on_one_line, printable, talk
@@ -15,7 +16,6 @@ from fleetctl.report.units import duration_text, plural, short
 _COLUMNS = ["what", "declared", "files", "loaded"]
 _SHOWN = 14  # characters of a value
 _INDENT = " " * 5
-_NAMED = 5  # boards of which the same is to be said
 
 
 def drift_text(found: Sequence[BoardDrift], now: float, width: int) -> str:
@@ -99,7 +99,7 @@ def heal_notes(healing: Healing) -> Iterator[str]:
     for step in healing.left:
         alike.setdefault(_what_first(step), []).append(step.board)
     for first, boards in alike.items():
-        yield f"{', '.join(boards[:_NAMED])}{' and others' if len(boards) > _NAMED else ''}: {first}"
+        yield f"{listed(boards)}: {first}"
 
 
 def _what_first(step: Step) -> str:

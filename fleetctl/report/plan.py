@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from fleetctl.listed import listed
 from fleetctl.plan import Action, Plan, Step, WaveSteps
 from fleetctl.report.console import markdown_table, table_text
 from fleetctl.report.units import bytes_text, plural, short
@@ -62,8 +63,7 @@ def _fixes(plan: Plan) -> Iterator[tuple[str, str]]:
         for fix in step.fixes:
             boards.setdefault(fix, []).append(step.board)
     for fix, names in boards.items():
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        yield fix, ", ".join(names[:3]) + more
+        yield fix, listed(names, 3)
 
 
 def _rows(plan: Plan) -> Iterator[list[str]]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from fleetctl.errors import FleetError
+from fleetctl.listed import listed
 from fleetctl.plan import Plan, Step, WaveSteps
 from fleetctl.proposal.compare import Proposal
 from fleetctl.proposal.dangers import Finding
@@ -172,7 +173,13 @@ def _board_rows(plan: Plan) -> Iterator[list[str]]:
         for step in wave.steps:
             alike.setdefault((step.action.value, "; ".join(step.reasons)), []).append(step)
         for (action, why), steps in alike.items():
-            yield [_wave(wave), _some([step.board for step in steps]), action, _send(steps), _why(why, steps)]
+            yield [
+                _wave(wave),
+                listed([step.board for step in steps], _NAMED),
+                action,
+                _send(steps),
+                _why(why, steps),
+            ]
 
 
 def _why(why: str, steps: Sequence[Step]) -> str:
@@ -189,13 +196,8 @@ def _send(steps: Sequence[Step]) -> str:
     return bytes_text(total) if total else ""
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
-
-
 def _leaving(boards: Sequence[str]) -> str:
-    return f"No longer managed, and left as they are: {_some(boards)}" if boards else ""
+    return f"No longer managed, and left as they are: {listed(boards, _NAMED)}" if boards else ""
 
 
 def _capped(rows: Iterable[Sequence[str]], columns: int) -> list[Sequence[str]]:

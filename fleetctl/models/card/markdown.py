@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from fleetctl.listed import listed
+
 MOST = 15
 """Rows of lists that could be endless."""
 
@@ -26,8 +28,7 @@ def percent(fraction: float | None, decimals: int = 1) -> str:
 
 def some(items: Sequence[str]) -> str:
     """The first of them, and how many more there are."""
-    more = f" and {len(items) - MOST} more" if len(items) > MOST else ""
-    return ", ".join(items[:MOST]) + more
+    return listed(items, MOST)
 
 
 def _line(cells: Sequence[str]) -> str:
