@@ -106,11 +106,12 @@ class IotHubTransport(Struct):
                 ready.append(order)
         if not ready:
             return
-        sent, settled = self._send(ready, known)
+        deployer = Deployer(self.hub, self.size)
+        sent, settled = self._send(deployer, ready, known)
         yield from settled
         yield from self._await(sent)
         try:
-            Deployer(self.hub, self.size).collect()
+            deployer.collect()
         except TransportError as error:  # the next wave does: this one is over, and its boards are proved
             self.say(f"deployments that no board follows are left in the hub: {error.message}")
 
@@ -156,7 +157,7 @@ class IotHubTransport(Struct):
     # -- releasing
 
     def _send(
-        self, orders: Sequence[Order], known: Mapping[str, Standing]
+        self, deployer: Deployer, orders: Sequence[Order], known: Mapping[str, Standing]
     ) -> tuple[dict[str, _Sent], list[Reply]]:
         """Write deployments and tags; gives what is on its way, and what needs no waiting for."""
         sent: dict[str, _Sent] = {}
@@ -168,7 +169,6 @@ class IotHubTransport(Struct):
             f"about {cost.calls} calls to hub {self.hub.host} for this wave, "
             f"{max(1, math.ceil(cost.minutes))} min at least at {self.size.tier}, {self.size.units} units"
         )
-        deployer = Deployer(self.hub, self.size)
         deployed = deployer.deploy(wishes, len(orders))
         for (consignment, group), deployment in zip(loads, deployed.names, strict=True):
             again = [order for order in group if _has(order, known[order.board.name], deployment)]

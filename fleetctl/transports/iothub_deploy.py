@@ -25,7 +25,7 @@ from fleetctl.transports.iothub_quota import DEPLOYMENTS, Hub, Need, check
 
 _FIRST_PRIORITY = 1000  # above what people give theirs, and with room below
 _TRIES = 6
-_YOUNG_MS = 15 * 60 * 1000
+_YOUNG_MS = 45 * 60 * 1000  # queries may lag by 30 minutes, as Microsoft has it
 _DAY_MS = 24 * 60 * 60 * 1000
 _DESIRED = "properties.desired"
 _OURS = re.compile(r"fleetctl-[0-9a-f]{24}-[0-9]{1,9}\Z")  # names of our deployments; Azure takes no dots
@@ -71,6 +71,7 @@ class Deployer:
     def __init__(self, hub: HubClient, size: Hub) -> None:
         self._hub = hub
         self._size = size
+        self._in_use: set[str] = set()  # names that were given out: tags are about to name them
 
     def deploy(self, wishes: Sequence[Wanted], boards: int) -> Deployed:
         """Have these deployments.
@@ -97,11 +98,20 @@ class Deployer:
         contents = tuple(wish.modules for wish in wishes)
         brings = {str(each.id): str(_desired(each).get("consignment") or "") for each in present}
         if fresh and len(present) + len(fresh) > DEPLOYMENTS[self._size.tier]:
-            present = self._collected(present, keep={*usable.values(), *self._tagged_with()})
+            present = self._roomier(present, len(fresh), set(usable.values()))
         check(Need(boards, boards, len(fresh), contents), self._sized(len(present)))
         for wish in fresh:
             usable[wish.stem] = self._create(wish, top + 1, issued)
+        self._in_use |= set(usable.values())
         return Deployed([usable[wish.stem] for wish in wishes], brings)
+
+    def _roomier(self, present: list[Any], needed: int, keep: set[str]) -> list[Any]:
+        """Those of `present` that stay once there is room; what is young goes only where it has to."""
+        keep |= self._tagged_with()
+        left = self._collected(present, keep | {each.id for each in present if _is_young(each)})
+        if len(left) + needed <= DEPLOYMENTS[self._size.tier]:
+            return left
+        return self._collected(left, keep)
 
     def _tagged_with(self) -> set[str]:
         """What boards follow that we tagged: a query of all boards may not know it yet."""
@@ -109,14 +119,12 @@ class Deployer:
         return {str(board.tags.get(part)) for board in boards for part in ("now", "before")}
 
     def collect(self) -> None:
-        """Delete deployments of ours that no board's tag names, unless they are new.
+        """Delete deployments of ours that no board's tag names, unless they are new, or were given out here.
 
-        Queries lag behind what was written, by minutes at times, and another controller may be about to tag.
+        Queries lag behind what was written, and another controller may be about to tag.
         """
-        young = time.time_ns() // 1_000_000 - _YOUNG_MS
-        self._collected(
-            each for each in self._hub.deployments() if each.priority == 0 or _issued(each) < young
-        )
+        old = (each for each in self._hub.deployments() if each.priority == 0 or not _is_young(each))
+        self._collected(old, self._in_use)
 
     def tag(
         self,
@@ -238,6 +246,11 @@ def _issued(deployment: Any) -> int:
     """When a deployment of ours was made, in milliseconds; 0 for others."""
     issued = _desired(deployment).get("issued")
     return issued if isinstance(issued, int) else 0
+
+
+def _is_young(deployment: Any) -> bool:
+    """Whether tags that name it may have been written, and a query not know of them yet."""
+    return _issued(deployment) >= time.time_ns() // 1_000_000 - _YOUNG_MS
 
 
 def _later_than(present: Iterable[Any], floors: Iterable[int]) -> int:

@@ -36,6 +36,10 @@ class HubOnPaper:
             return [{"deviceId": name, "etag": "1"} for name in self.tags]
         return [{"name": name, "n": 1} for name in self.followed] if ".now AS" in query else []
 
+    def age(self, name: str, minutes: float) -> None:
+        desired = self.deployed[name].content.modules_content[MODULE]["properties.desired"]
+        desired["issued"] -= int(minutes * 60_000)
+
     def issued(self, name: str) -> int:
         found: int = self.deployed[name].content.modules_content[MODULE]["properties.desired"]["issued"]
         return found
@@ -96,3 +100,43 @@ def test_room_is_not_made_of_what_was_tagged_a_moment_ago() -> None:
 
     assert {*theirs, first, *names} == set(hub.deployed)
     assert unused not in hub.deployed
+
+
+def test_what_a_query_may_not_know_yet_is_the_last_that_makes_room() -> None:
+    """A controller that died has tagged boards, and half an hour later a query may not have it."""
+    hub = HubOnPaper()
+    deployer = Deployer(hub, Hub("F1"))  # type: ignore[arg-type]
+    (old,) = deployer.deploy([wish(1)], 1).names
+    (young,) = deployer.deploy([wish(2)], 1).names
+    hub.age(old, 60)
+    hub.age(young, 30)
+    theirs = [f"theirs{number}" for number in range(DEPLOYMENTS["F1"] - 2)]
+    hub.deployed |= {n: SimpleNamespace(id=n, labels={}, priority=1, content=None) for n in theirs}
+    (made,) = deployer.deploy([wish(3)], 1).names
+
+    assert {*theirs, young, made} == set(hub.deployed)
+
+
+def test_what_a_query_may_not_know_yet_is_not_collected() -> None:
+    """Microsoft has queries lag by up to thirty minutes: what is younger is not taken for unused."""
+    hub = HubOnPaper()
+    deployer = Deployer(hub, Hub())  # type: ignore[arg-type]
+    old, young = deployer.deploy([wish(1), wish(2)], 2).names
+    hub.age(old, 60)
+    hub.age(young, 30)
+    Deployer(hub, Hub()).collect()  # type: ignore[arg-type]
+
+    assert {young} == set(hub.deployed)
+
+
+def test_what_a_wave_was_given_is_not_collected_behind_it() -> None:
+    """It may be hours old, from a wave whose boards went back; the tags of this one are in no query yet."""
+    hub = HubOnPaper()
+    deployer = Deployer(hub, Hub())  # type: ignore[arg-type]
+    (first,) = deployer.deploy([wish(1)], 1).names
+    hub.age(first, 600)
+    later = Deployer(hub, Hub())  # type: ignore[arg-type]
+    assert [first] == later.deploy([wish(1)], 1).names
+    later.collect()
+
+    assert [first] == list(hub.deployed)
