@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fleetctl.cli.group import Verb
 from fleetctl.cli.options import (
     DEFAULT_MANIFEST,
     FileOption,
@@ -31,6 +32,37 @@ CommandArgument = Annotated[
 DeadlineOption = Annotated[
     float, typer.Option("--deadline", min=1, help="Seconds until a board is given up.")
 ]
+
+
+class Command(Verb):
+    """A verb behind whose options stands a command of the user's own, which may have options too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            self._refuse_unclear(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def _refuse_unclear(self, ctx: Any, words: list[str]) -> None:
+        """Raise where an option behind the command may be its own: `-y` would be taken, and nobody asked."""
+        parser = self.make_parser(ctx)
+        parser.allow_interspersed_args = False
+        unmarked = words[: words.index("--")] if "--" in words else words
+        command: list[str] = list(parser.parse_args(args=list(unmarked))[0].get("command") or [])
+        options = [word for word in command[1:] if word.startswith("-") and word != "-"]
+        unclear = [word for word in options if not self._is_ours(ctx, word)]
+        if not unclear:
+            return
+        begins = len(unmarked) - len(command)
+        meant = [*words[:begins], "--", *words[begins:]] if unclear == options else ["--", "COMMAND"]
+        raise UsageError(
+            f"{unclear[0]} stands behind {command[0]!r}, and may be meant for it or for fleetctl",
+            hint=f"put `--` between the two: `{ctx.command_path} {shlex.join(meant)}`",
+        )
+
+    def _is_ours(self, ctx: Any, word: str) -> bool:
+        """A letter says nothing; a whole word that is an option here is one."""
+        name = word.partition("=")[0]
+        return name.startswith("--") and any(name in param.opts for param in self.get_params(ctx))
 
 
 def exec_(

@@ -49,6 +49,8 @@ class LazyGroup(Verbs):
         except (typer.Exit, typer.TyperException, KeyboardInterrupt):
             raise
         except Exception as error:
+            if isinstance(error.__cause__, KeyboardInterrupt | SystemExit):  # as where a class is being made
+                raise error.__cause__ from None
             from fleetctl.report import problems
 
             if (told := problems.nowhere(error) or problems.barred(error)) is not None:
@@ -68,7 +70,8 @@ def _load(verb: str) -> Any:
     else:
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
         function = getattr(module, verb, None) or getattr(module, f"{verb}_")
-        single.command(name=verb, cls=Verb, help=_first_paragraph(function))(function)
+        kind = getattr(module, "Command", Verb)
+        single.command(name=verb, cls=kind, help=_first_paragraph(function))(function)
         command = typer.main.get_command(single)
     command.name = verb
     return command

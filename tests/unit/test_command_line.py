@@ -170,6 +170,34 @@ def test_no_selection_hides_another(fleetctl: Fleetctl, line: str) -> None:
     assert "given twice" not in command.err
 
 
+@pytest.mark.parametrize(
+    ("line", "option", "hint"),
+    [
+        ("--on luxor-01 ls -l", "-l", "fleetctl exec --on luxor-01 -- ls -l"),
+        ("--yes df -h", "-h", "fleetctl exec --yes -- df -h"),
+        ("--on=luxor-01 apt-get -y upgrade", "-y", "fleetctl exec --on=luxor-01 -- apt-get -y upgrade"),
+        ("ls --color", "--color", "fleetctl exec -- ls --color"),
+        ("--on git git log -n 1 -- a", "-n", "fleetctl exec --on git -- git log -n 1 -- a"),
+        ("uptime -y --on luxor-01", "-y", "fleetctl exec -- COMMAND"),
+    ],
+)
+def test_an_option_of_a_command_is_not_taken_for_one_of_ours(
+    fleetctl: Fleetctl, line: str, option: str, hint: str
+) -> None:
+    """Without `--`, `-y` would answer our own question; it says what to type."""
+    said = fleetctl("exec", *line.split())
+
+    assert (2, "") == (said.status, said.out)
+    assert f"error: {option} stands behind " in said.err
+    assert f"`{hint}`" in said.err
+
+
+@pytest.mark.parametrize("line", ["--on luxor-01 -- ls -l", "uptime --yes --output=json", "cat - --yes"])
+def test_a_command_that_is_clear_is_run(fleetctl: Fleetctl, line: str) -> None:
+    """Behind `--`, or where each option is a whole word that is one of ours, it comes as far as any other."""
+    assert "error: fake boards run no commands" in fleetctl("exec", *line.split()).err
+
+
 @pytest.mark.parametrize("line", ["rollout --yes --commit", "rollout --yes --shard", "rollback --yes --to"])
 def test_an_empty_value_is_not_an_option_left_out(fleetctl: Fleetctl, line: str) -> None:
     """`--commit "$SHA"` with a variable that is not set does not roll out the files as they lie here,
