@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # `typing` itself would be the dearest import here
     from collections.abc import Sequence
     from typing import NoReturn
 
+    from typer import Typer
+
 VERBS: dict[str, str] = {
     "init": "Write a small commented fleet to start from.",
     "validate": "Check the manifest and show every problem in it.",
@@ -52,12 +54,14 @@ def main(argv: "Sequence[str] | None" = None) -> int:
     from fleetctl.cli.quick import answered
 
     words = sys.argv[1:] if argv is None else list(argv)
-    return 0 if answered(words) else _by_typer(words)
-
-
-def _by_typer(words: list[str]) -> int:
+    if answered(words):
+        return 0
     from fleetctl.cli.root import app
 
+    return _by_typer(app, words)
+
+
+def _by_typer(app: "Typer", words: list[str]) -> int:
     if any(word.endswith("-completion") for word in words):
         from fleetctl.cli.shells import mend
 
@@ -80,9 +84,13 @@ def _by_typer(words: list[str]) -> int:
 
 def run() -> None:
     """The `fleetctl` entry point."""
+    import _signal  # type: ignore[import-not-found] # `signal` is dearer than all else that is imported here
+
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # else somebody has it ignored
+        _signal.signal(_signal.SIGINT, _end)
     try:
         _run()
-    except KeyboardInterrupt:  # while modules are imported: whatever a verb does, it ends by itself
+    except KeyboardInterrupt:  # ahead of a verb, or behind it: whatever a verb does, it ends by itself
         sys.exit(130)
 
 
@@ -96,8 +104,12 @@ def _run() -> None:
     import signal
 
     gc.set_threshold(_STARTING)
+    from fleetctl.cli.root import app
+
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminate)
-    status = _by_typer(sys.argv[1:])
+    status = _by_typer(app, sys.argv[1:])
     # The work is over and its outcome known: a signal while the interpreter closes down must not replace it.
     for late in (signal.SIGINT, signal.SIGTERM):
         signal.signal(late, signal.SIG_IGN)
@@ -122,6 +134,13 @@ def see_to_streams() -> None:
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure:
         reconfigure(errors="backslashreplace")  # as standard error has it already
+
+
+def _end(number: int, _: object) -> "NoReturn":
+    # At once, for nothing is begun; an exception is lost, or made another one, in some places of an import.
+    import os
+
+    os._exit(128 + number)
 
 
 def _terminate(number: int, _: object) -> "NoReturn":

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -81,19 +82,40 @@ def test_a_character_that_does_not_fit_is_escaped(encoding: str) -> None:
     assert "é → ʿ" == document["settings"][0]["value"]
 
 
-def test_an_interrupt_while_modules_are_imported_is_no_accident() -> None:
-    """Ctrl-C a moment after the start says nothing, and is exit 130."""
-    script = """
-import sys
+INTERRUPTED = """
+import os, signal, sys, time
 class Interrupted:
+    def {method}(self, *_):
+        os.kill(os.getpid(), signal.{signal})
+        time.sleep(0.2)
+class Finder:
     def find_spec(self, name, path=None, target=None):
-        if name == "typer":
-            raise KeyboardInterrupt
-sys.meta_path.insert(0, Interrupted())
+        if name == "{module}":
+            sys.meta_path.remove(self)
+            Interrupted()
+            type("Made", (), dict(interrupted=Interrupted()))
+sys.meta_path.insert(0, Finder())
 sys.argv = ["fleetctl", "plan"]
 import fleetctl.cli
 fleetctl.cli.run()
 """
+
+
+@pytest.mark.parametrize(
+    ("module", "method", "sent"),
+    [
+        ("fleetctl.cli.quick", "__del__", "SIGINT"),
+        ("typer", "__del__", "SIGINT"),
+        ("typer", "__set_name__", "SIGINT"),
+        ("fleetctl.cli.plan", "__set_name__", "SIGINT"),
+        ("fleetctl.cli.plan", "__set_name__", "SIGTERM"),
+    ],
+)
+def test_an_interrupt_while_modules_are_imported_is_no_accident(module: str, method: str, sent: str) -> None:
+    """Ctrl-C a moment after the start says nothing, and is exit 130: also where Python would print and lose
+    what is raised (`__del__`), or make it an error of its own (`__set_name__`).
+    """
+    script = INTERRUPTED.format(module=module, method=method, signal=sent)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
-    assert (130, "", "") == (done.returncode, done.stdout, done.stderr)
+    assert (128 + signal.Signals[sent], "", "") == (done.returncode, done.stdout, done.stderr)
