@@ -179,9 +179,9 @@ def _moved(move: Move, commit: str) -> Origin:
     if move.is_foreign:
         return Origin(how=f"rolled out from commit {commit[:7]}, which git does not know here")
     if move.change:
-        how = f"git moved on: {move.change.subject[:100]} ({move.change.commit[:7]})"
-        more = "; files are edited here too, not committed" if move.is_edited else ""
-        return Origin(move.change.when, move.change.author, how + more)
+        edited = "edited here, not committed, and " if move.is_edited else ""  # first: they have no author
+        how = f"{edited}git moved on: {move.change.subject[:100]} ({move.change.commit[:7]})"
+        return Origin(move.change.when, move.change.author, how)
     if move.is_edited:
         return Origin(how="edited here, not committed")
     if commit.endswith("-dirty"):
