@@ -12,6 +12,7 @@ from fleetctl.blame import Move
 from fleetctl.manifest.schema import Accelerator, Board, DriftKind, DriftPolicy, DriftRule
 from fleetctl.observation import Observed, Reach, is_drop_in
 from fleetctl.release import Release
+from fleetctl.untrusted import text
 
 _MODEL = "model/model.tflite"
 _CONFIG = "config/serve.json"
@@ -158,11 +159,11 @@ def _why_another_release(release: Release, seen: Observed, blame: Blame) -> Orig
     if left or receipt.get("left") == release.digest:
         reasons = receipt.get("reasons")
         told = "; ".join(str(r) for r in reasons)[:300] if isinstance(reasons, list) else ""
-        return Origin(_text(receipt.get("time")), "the board", f"went back ({told})" if told else "went back")
+        return Origin(text(receipt.get("time")), "the board", f"went back ({told})" if told else "went back")
     parts = {path.partition("/")[0] for path in _differing(release, seen)}
     if "runtime" in parts and parts <= {"runtime", "unit"}:  # its unit starts it
         return Origin(how=_OTHER_RUNTIME)
-    origin = _moved(blame(commit := _text(receipt.get("commit"))), commit)
+    origin = _moved(blame(commit := text(receipt.get("commit"))), commit)
     return replace(origin, how=f"{origin.how}; {_OTHER_RUNTIME}, too") if "runtime" in parts else origin
 
 
@@ -282,10 +283,6 @@ def _altered(seen: Observed, path: str) -> Origin | None:
 
 def _shown(value: object) -> str | None:
     return None if value is None else json.dumps(value, ensure_ascii=False)[:200]
-
-
-def _text(value: object) -> str:
-    return value[:200] if isinstance(value, str) else ""
 
 
 def drifting(found: Sequence[BoardDrift]) -> list[str]:

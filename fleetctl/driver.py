@@ -31,6 +31,7 @@ from fleetctl.rollout.state import (
 from fleetctl.smoke import BoardVerdict, Verdict
 from fleetctl.steering import GO_ON, Wish, Word
 from fleetctl.transports.base import Order, Reply, Transport
+from fleetctl.untrusted import mapping
 
 _LOOK_S = 0.5  # seconds between two looks at what people want
 
@@ -173,10 +174,8 @@ class _Doer(Struct, frozen=True):
 
 def _reverted(reply: Reply, reason: str) -> BoardVerdict:
     if reply.ok and reply.data.get("state") == "reverted":
-        receipt = reply.data.get("receipt")
-        return BoardVerdict(
-            reply.board, Verdict.ROLLED_BACK, (reason,), receipt if isinstance(receipt, dict) else {}
-        )
+        receipt = mapping(reply.data.get("receipt"))
+        return BoardVerdict(reply.board, Verdict.ROLLED_BACK, (reason,), receipt)
     return BoardVerdict(
         reply.board, Verdict.ROLLBACK_FAILED, (reply.error or "the board did not go back",), {}
     )

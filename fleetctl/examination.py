@@ -6,7 +6,10 @@ from typing import Any
 from msgspec import Struct, field
 
 from fleetctl.compatibility.offer import Reported
-from fleetctl.observation import Observed, number, seconds_of
+from fleetctl.observation import Observed, seconds_of
+from fleetctl.untrusted import mapping, mappings, number, text, truth, whole
+
+_SEVERAL = 16  # interfaces or accelerators of one board; more are not listened to
 
 
 class Interface(Struct, frozen=True):
@@ -49,63 +52,42 @@ class Examination(Struct, frozen=True):
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> "Examination":
         """Read the reply of the board verb `examine`."""
-        health, disk, memory = (_mapping(data.get(key)) for key in ("health", "disk", "memory"))
-        clock, network, service = (_mapping(data.get(key)) for key in ("clock", "network", "service"))
+        health, disk, memory = (mapping(data.get(key)) for key in ("health", "disk", "memory"))
+        clock, network, service = (mapping(data.get(key)) for key in ("clock", "network", "service"))
         return cls(
             temperature_c=number(health.get("temperature_c")),
-            throttled_flags=_whole(health.get("throttled_flags")),
+            throttled_flags=whole(health.get("throttled_flags")),
             load1=number(health.get("load1")),
-            cpus=_whole(data.get("cpus")),
-            disk_total=_whole(disk.get("total_bytes")),
-            disk_free=_whole(disk.get("free_bytes")),
-            disk_read_only=_truth(disk.get("read_only")),
+            cpus=whole(data.get("cpus")),
+            disk_total=whole(disk.get("total_bytes")),
+            disk_free=whole(disk.get("free_bytes")),
+            disk_read_only=truth(disk.get("read_only")),
             files_free_share=_share(disk.get("free_files"), disk.get("total_files")),
-            memory_total=_whole(memory.get("total_bytes")),
-            memory_free=_whole(memory.get("free_bytes")),
+            memory_total=whole(memory.get("total_bytes")),
+            memory_free=whole(memory.get("free_bytes")),
             clock=seconds_of(clock.get("time")),
-            synchronized=_truth(clock.get("synchronized")),
-            interfaces=tuple(map(_interface, _mappings(network.get("interfaces")))),
-            default_route=_truth(network.get("default_route")),
-            edge_tpus=tuple(map(_edge_tpu, _mappings(data.get("edge_tpus")))),
-            service_state=_text(service.get("state")),
-            restarts=_whole(service.get("restarts")),
+            synchronized=truth(clock.get("synchronized")),
+            interfaces=tuple(map(_interface, mappings(network.get("interfaces"))[:_SEVERAL])),
+            default_route=truth(network.get("default_route")),
+            edge_tpus=tuple(map(_edge_tpu, mappings(data.get("edge_tpus"))[:_SEVERAL])),
+            service_state=text(service.get("state")),
+            restarts=whole(service.get("restarts")),
             platform=Observed.parse("", data).platform,
         )
 
 
 def _interface(data: Mapping[str, Any]) -> Interface:
     errors = _share(data.get("errors"), data.get("packets"))
-    return Interface(_text(data.get("name")), errors, number(data.get("signal_dbm")))
+    return Interface(text(data.get("name")), errors, number(data.get("signal_dbm")))
 
 
 def _edge_tpu(data: Mapping[str, Any]) -> EdgeTpuSeen:
     return EdgeTpuSeen(
-        _text(data.get("bus")),
-        _text(data.get("port")),
-        _truth(data.get("firmware")),
+        text(data.get("bus")),
+        text(data.get("port")),
+        truth(data.get("firmware")),
         number(data.get("temperature_c")),
     )
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _mappings(value: object) -> list[Mapping[str, Any]]:
-    return [_mapping(each) for each in value[:16]] if isinstance(value, list) else []
-
-
-def _text(value: object) -> str:
-    return value[:200] if isinstance(value, str) else ""
-
-
-def _truth(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _whole(value: object) -> int | None:
-    known = number(value)
-    return None if known is None else int(known)
 
 
 def _share(part: object, whole: object) -> float | None:

@@ -13,10 +13,10 @@ from fleetctl.compatibility.packages import parse_interpreter, parse_library, pa
 from fleetctl.compatibility.versions import parse_version
 from fleetctl.device.trust import is_serial
 from fleetctl.signing.signing import BoardTrust
+from fleetctl.untrusted import mapping, number, text, truth, whole
 
 _ALTERED = 1000  # files that a board says were altered; more are not listened to
 _BLOBS = 100  # large ones that a board says it has; more are not listened to
-_HUGE = 1e15  # no honest figure of a board is larger, whatever it counts
 _KEYS = 100  # that a board may trust; what it says beyond is not listened to
 _RUNTIME_VERSION = re.compile(r"RuntimeVersion\(([0-9]{1,4})\)")  # what libedgetpu says of itself
 
@@ -93,12 +93,12 @@ class Observed(Struct, frozen=True):
     @classmethod
     def parse(cls, board: str, data: Mapping[str, Any]) -> "Observed":
         """Read the reply of the board verb `observe`; what has the wrong type counts as not said."""
-        service = _mapping(data.get("service"))
+        service = mapping(data.get("service"))
         return cls(
             board=board,
             current=_digest(data.get("current")),
             good=_digest(data.get("good")),
-            pending=_digest(_mapping(data.get("pending")).get("release")),
+            pending=_digest(mapping(data.get("pending")).get("release")),
             repaired=data.get("repaired") is True,
             foreign=data.get("foreign") is True,
             files=_file_digests(data.get("files")),
@@ -107,14 +107,14 @@ class Observed(Struct, frozen=True):
             modules=_digest(data.get("modules")),
             altered=_alterations(data.get("altered")),
             units=_alterations(data.get("units")),
-            config=_mapping(data.get("config")),
-            service=_text(service.get("state")) or "absent",
+            config=mapping(data.get("config")),
+            service=text(service.get("state")) or "absent",
             loaded=_loaded(service.get("loaded")),
-            receipt=_mapping(data.get("receipt")),
-            platform=_platform(_mapping(data.get("platform")), _mapping(data.get("receipt"))),
-            health=_health(_mapping(data.get("health"))),
+            receipt=mapping(data.get("receipt")),
+            platform=_platform(mapping(data.get("platform")), mapping(data.get("receipt"))),
+            health=_health(mapping(data.get("health"))),
             trust=_trust(data.get("trust")),
-            time=_text(data.get("time")),
+            time=text(data.get("time")),
         )
 
     def age(self, then: object) -> float | None:
@@ -130,7 +130,7 @@ def is_drop_in(path: str) -> bool:
 
 def latency_p95_ms(receipt: Mapping[str, Any]) -> float | None:
     """The 95th percentile latency that a receipt states, in milliseconds."""
-    return number(_mapping(receipt.get("latency_ms")).get("p95"))
+    return number(mapping(receipt.get("latency_ms")).get("p95"))
 
 
 def seconds_of(value: object) -> float | None:
@@ -143,23 +143,6 @@ def seconds_of(value: object) -> float | None:
         return None
 
 
-def number(value: object) -> float | None:
-    """A figure that a board may honestly state, as float; None for anything else (booleans too)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) < _HUGE else None  # false for NaN and infinities too
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str:
-    """On one line: it becomes part of sentences, and of an error's with a hint below."""
-    text = value[:200] if isinstance(value, str) else ""
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
-
-
 def _digest(value: object) -> str | None:
     # A board names a hundred of them, so the letters are looked at in C.
     is_digest = isinstance(value, str) and len(value) == 64 and not value.strip("0123456789abcdef")
@@ -167,7 +150,7 @@ def _digest(value: object) -> str | None:
 
 
 def _file_digests(value: object) -> dict[str, str]:
-    found = ((path, _digest(_mapping(ref).get("sha256"))) for path, ref in _mapping(value).items())
+    found = ((path, _digest(mapping(ref).get("sha256"))) for path, ref in mapping(value).items())
     return {path: digest for path, digest in found if digest}
 
 
@@ -184,12 +167,12 @@ def _sizes(value: object) -> dict[str, int] | None:
 
 
 def _alterations(value: object) -> dict[str, Alteration]:
-    found = list(_mapping(value).items())[:_ALTERED]
-    return {path[:200]: _alteration(_mapping(said)) for path, said in found}
+    found = list(mapping(value).items())[:_ALTERED]
+    return {path[:200]: _alteration(mapping(said)) for path, said in found}
 
 
 def _alteration(said: Mapping[str, Any]) -> Alteration:
-    return Alteration(_text(said.get("since")), _text(said.get("by")), _digest(said.get("sha256")))
+    return Alteration(text(said.get("since")), text(said.get("by")), _digest(said.get("sha256")))
 
 
 def _loaded(value: object) -> Loaded | None:
@@ -198,18 +181,17 @@ def _loaded(value: object) -> Loaded | None:
     return Loaded(
         release=_digest(value.get("release")) or "",
         model_sha256=_digest(value.get("model_sha256")) or "",
-        accelerator=_text(value.get("accelerator")),
-        since=_text(value.get("started")),
+        accelerator=text(value.get("accelerator")),
+        since=text(value.get("started")),
     )
 
 
 def _health(data: Mapping[str, Any]) -> Health:
-    throttled = data.get("throttled")
     return Health(
         temperature_c=number(data.get("temperature_c")),
-        throttled=throttled if isinstance(throttled, bool) else None,
-        disk_free_bytes=_whole(data.get("disk_free_bytes")),
-        memory_free_bytes=_whole(data.get("memory_free_bytes")),
+        throttled=truth(data.get("throttled")),
+        disk_free_bytes=whole(data.get("disk_free_bytes")),
+        memory_free_bytes=whole(data.get("memory_free_bytes")),
         uptime_s=number(data.get("uptime_s")),
         load1=number(data.get("load1")),
     )
@@ -221,8 +203,8 @@ def _trust(value: object) -> BoardTrust | None:
     keys, serial = value.get("keys"), value.get("serial")
     known = [_digest(key) for key in keys[:_KEYS]] if isinstance(keys, list) else []
     return BoardTrust(
-        _text(value.get("fleet")),
-        _text(value.get("board")),
+        text(value.get("fleet")),
+        text(value.get("board")),
         tuple(key for key in known if key),
         serial if is_serial(serial) else None,
     )
@@ -230,28 +212,23 @@ def _trust(value: object) -> BoardTrust | None:
 
 def _platform(survey: Mapping[str, Any], receipt: Mapping[str, Any]) -> Reported:
     """What a board can load models with: what it sees now, else what its last proof ran with."""
-    python, ran = _mapping(survey.get("python")), _mapping(receipt.get("runtime"))
-    accelerator = _mapping(receipt.get("accelerator"))
-    sees, exists, edge_tpu = survey.get("tflite"), python.get("exists"), survey.get("edge_tpu")
-    proved_with = parse_interpreter(_text(ran.get("tflite")))
-    interpreter = parse_interpreter(_text(sees)) or proved_with
+    python, ran = mapping(survey.get("python")), mapping(receipt.get("runtime"))
+    accelerator = mapping(receipt.get("accelerator"))
+    sees = survey.get("tflite")
+    proved_with = parse_interpreter(text(ran.get("tflite")))
+    interpreter = parse_interpreter(text(sees)) or proved_with
     proved = receipt.get("outcome") == "passed" and accelerator.get("used") == "edgetpu"
-    said = _RUNTIME_VERSION.search(_text(ran.get("edgetpu")))
+    said = _RUNTIME_VERSION.search(text(ran.get("edgetpu")))
     return Reported(
-        system=_text(survey.get("system")) or None,
-        machine=parse_machine(_text(survey.get("machine")) or _text(ran.get("machine"))),
-        python_path=_text(python.get("path")),
-        has_python=exists if isinstance(exists, bool) else None,
-        python=parse_version(_text(python.get("version"))) or parse_version(_text(ran.get("python"))),
+        system=text(survey.get("system")) or None,
+        machine=parse_machine(text(survey.get("machine")) or text(ran.get("machine"))),
+        python_path=text(python.get("path")),
+        has_python=truth(python.get("exists")),
+        python=parse_version(text(python.get("version"))) or parse_version(text(ran.get("python"))),
         has_interpreter=False if sees == "" else None,
         interpreter=None if sees == "" else interpreter,
-        library=parse_library(_text(survey.get("libedgetpu"))),
+        library=parse_library(text(survey.get("libedgetpu"))),
         edge_tpu_runtime=int(said.group(1)) if said else None,
-        edge_tpu=edge_tpu if isinstance(edge_tpu, bool) else None,
+        edge_tpu=truth(survey.get("edge_tpu")),
         proved_tpu=proved and interpreter == proved_with,
     )
-
-
-def _whole(value: object) -> int | None:
-    known = number(value)
-    return None if known is None else int(known)

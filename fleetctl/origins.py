@@ -14,6 +14,7 @@ from fleetctl.commits import FETCH, Commits
 from fleetctl.observation import Observed
 from fleetctl.revision import UNKNOWN
 from fleetctl.signing.signing import Barred
+from fleetctl.untrusted import text
 
 ADOPT = "say --adopt to overwrite it"
 BACK = "roll out what is newer, or say --back to go back on purpose"
@@ -110,7 +111,7 @@ def stranger(seen: Observed, desired: str | None, complaint: Complaint) -> str:
 
 def last_commit(receipts: Receipts, release: str | None) -> str:
     """The commit that a release was last brought from, by the board's own receipts; empty if none says."""
-    found = [_text(receipt.get("commit")) for receipt in receipts if receipt.get("release") == release]
+    found = [text(receipt.get("commit")) for receipt in receipts if receipt.get("release") == release]
     return found[-1] if found else ""
 
 
@@ -122,9 +123,9 @@ def release_at(receipts: Receipts, order: Mapping[str, int]) -> str | None:
     found = [
         (order[commit], release)
         for receipt in receipts
-        if (commit := _text(receipt.get("commit"))) in order
+        if (commit := text(receipt.get("commit"))) in order
         and receipt.get("state") == "confirmed"
-        and (release := _text(receipt.get("release")))
+        and (release := text(receipt.get("release")))
     ]
     nearest = min((place for place, _ in found), default=None)
     return next((release for place, release in reversed(found) if place == nearest), None)
@@ -132,7 +133,7 @@ def release_at(receipts: Receipts, order: Mapping[str, int]) -> str | None:
 
 def _of_receipt(seen: Observed) -> str | None:
     """The commit of the release that runs; None where the last receipt is about another."""
-    return _text(seen.receipt.get("commit")) if seen.receipt.get("release") == seen.current else None
+    return text(seen.receipt.get("commit")) if seen.receipt.get("release") == seen.current else None
 
 
 def _complaint(commit: str, commits: Knows, working: str) -> str:
@@ -150,7 +151,3 @@ def _complaint(commit: str, commits: Knows, working: str) -> str:
     if commit != base and not working.endswith(_DIRTY):
         return f"it was rolled out from uncommitted edits of {base[:12]}"
     return ""
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

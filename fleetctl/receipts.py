@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from fleetctl.untrusted import mappings
+
 
 def settled(said: object) -> list[dict[str, Any]]:
     """A board's receipts (untrusted, oldest first) without those that a later one about the same activation
     replaces: a board writes one when it has proved a release, and one when that is settled."""
-    receipts = [r for r in said if isinstance(r, dict)] if isinstance(said, list) else []
+    receipts = mappings(said)
     following: list[dict[str, Any]] = [*receipts, {}][1:]
     return [
         receipt

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from fleetctl.device import judge as on_board
 from fleetctl.store import BlobStore
 from fleetctl.transports.base import Order, Reply, ReplyStatus
+from fleetctl.untrusted import mapping
 
 MODEL = "model/model.tflite"
 CONTRACT = "model/contract.json"
@@ -111,8 +112,7 @@ def verdict(order: Order, reply: Reply) -> BoardVerdict:
     """
     if not reply.ok:
         return _without_answer(order, reply)
-    receipt = reply.data.get("receipt")
-    evidence: Mapping[str, Any] = receipt if isinstance(receipt, dict) else {}
+    evidence = mapping(reply.data.get("receipt"))
     judgement = judge_order(order, evidence)
     settle = _BY_STATE.get(str(reply.data.get("state")), _unknown_state)
     ended, reasons = settle(judgement, _own_reasons(evidence))

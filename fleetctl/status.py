@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from fleetctl.manifest.schema import Accelerator, Board
 from fleetctl.observation import Observed, Reach, latency_p95_ms, seconds_of
+from fleetctl.untrusted import text
 
 # Where a board is worth a look, not where it breaks: a Raspberry Pi throttles at 80-85 C, and a release with
 # its predecessors and a snapshot needs tens of MiB.
@@ -128,7 +129,7 @@ class BoardStatus(Struct, frozen=True):
             "disk_free_bytes": seen.health.disk_free_bytes,
             "memory_free_bytes": seen.health.memory_free_bytes,
             "last_outcome": self.last_outcome or None,
-            "commit": _text(seen.receipt.get("commit")),
+            "commit": text(seen.receipt.get("commit")) or None,
             "trusts": list(seen.trust.keys) if seen.trust else None,
             "serial": seen.trust.serial if seen.trust else None,
         }
@@ -229,7 +230,3 @@ def heat(seen: Observed, limit: float) -> list[str]:
     """The strain of a board that is at `limit` degrees Celsius or more; none of any other."""
     degrees = seen.health.temperature_c
     return [f"{HOT}: {degrees:.0f} C"] if degrees is not None and degrees >= limit else []
-
-
-def _text(value: object) -> str | None:
-    return value[:100] if isinstance(value, str) else None

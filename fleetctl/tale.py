@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from fleetctl.observation import number
 from fleetctl.smoke import Verdict
+from fleetctl.untrusted import number, text
 
 
 class BoardTale(Struct):
@@ -176,8 +176,7 @@ def _wave(tale: Tale, record: Mapping[str, Any]) -> WaveTale | None:
 
 
 def _text(record: Mapping[str, Any], key: str) -> str:
-    value = record.get(key)
-    return value[:2000] if isinstance(value, str) else ""
+    return text(record.get(key), 2000)
 
 
 def _number(record: Mapping[str, Any], key: str) -> float | None:

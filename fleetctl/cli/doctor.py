@@ -108,13 +108,13 @@ def _proof(session: "Session") -> "Proof":
     from fleetctl.doctor import Proof
     from fleetctl.observation import latency_p95_ms
     from fleetctl.smoke import Outcome
+    from fleetctl.untrusted import mapping
 
     [board] = session.boards
     replies = list(session.transport.probe(session.boards, deadline=READ_DEADLINE))
     if not replies or not replies[0].ok:
         return Proof(None, (replies[0].error if replies else f"{board.name} gave no answer",))
-    said = replies[0].data.get("receipt")
-    receipt = said if isinstance(said, dict) else {}
+    receipt = mapping(replies[0].data.get("receipt"))
     reasons = receipt.get("reasons")
     told = tuple(str(r)[:300] for r in reasons[:5]) if isinstance(reasons, list) else ()
     known = [outcome for outcome in Outcome if outcome.value == receipt.get("outcome")]

@@ -16,6 +16,7 @@ from fleetctl.cli.options import (
     TransportOption,
 )
 from fleetctl.cli.result import show
+from fleetctl.untrusted import text
 
 
 def history(
@@ -78,5 +79,4 @@ def _row(receipt: Mapping[str, Any]) -> list[str]:
 
 
 def _text(receipt: Mapping[str, Any], key: str) -> str:
-    value = receipt.get(key)
-    return value[:100] if isinstance(value, str) else ""
+    return text(receipt.get(key), 100)

@@ -1,7 +1,7 @@
 """`fleetctl rollback`: put boards back on a release they still have."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +20,7 @@ from fleetctl.cli.options import (
 )
 from fleetctl.cli.result import read_or_not, show
 from fleetctl.errors import RollbackFailed, TransportError, UsageError
+from fleetctl.untrusted import mapping, mappings
 
 if TYPE_CHECKING:
     from fleetctl.cli.session import Session
@@ -134,7 +135,7 @@ def _told(reply: "Reply") -> dict[str, Any]:
 
 
 def _release_of(receipt: object) -> str | None:
-    release = receipt.get("release") if isinstance(receipt, dict) else None
+    release = mapping(receipt).get("release")
     return release if isinstance(release, str) else None
 
 
@@ -158,7 +159,7 @@ def _targets(session: "Session", to: str, deadline: float) -> dict[str, str | No
     return _as_of(session, to, receipts)
 
 
-def _receipts(session: "Session", deadline: float) -> dict[str, list[Mapping[str, Any]]]:
+def _receipts(session: "Session", deadline: float) -> Mapping[str, Sequence[Mapping[str, Any]]]:
     from fleetctl.listed import listed
 
     replies = list(session.transport.history(session.boards, last=1000, deadline=deadline))
@@ -168,11 +169,7 @@ def _receipts(session: "Session", deadline: float) -> dict[str, list[Mapping[str
             f"{first}: {silent[first]}" + (f"; no history from {listed(others)} either" if others else ""),
             hint=_leave_out(silent),
         )
-    said = {reply.board: reply.data.get("receipts") for reply in replies}
-    return {
-        board: [r for r in receipts if isinstance(r, dict)] if isinstance(receipts, list) else []
-        for board, receipts in said.items()
-    }
+    return {reply.board: mappings(reply.data.get("receipts")) for reply in replies}
 
 
 def _leave_out(boards: Iterable[str]) -> str:
@@ -181,7 +178,7 @@ def _leave_out(boards: Iterable[str]) -> str:
 
 
 def _as_of(
-    session: "Session", rev: str, receipts: Mapping[str, list[Mapping[str, Any]]]
+    session: "Session", rev: str, receipts: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> dict[str, str | None]:
     """What each board ran as of a commit; boards that run it now are told, and left out."""
     from fleetctl.commits import Commits
@@ -230,7 +227,7 @@ def _before(receipts: object, current: str | None) -> str | None:
     """The release that the board itself would go back to; None where it would stay, or has none."""
     from fleetctl.device.way_back import release_before, went_back
 
-    said = receipts if isinstance(receipts, list) else []
+    said = mappings(receipts)
     return None if went_back(said, current) else release_before(said, current)
 
 

@@ -19,6 +19,7 @@ from fleetctl.release import Release
 from fleetctl.selector import Selection, select
 from fleetctl.signing.signing import Barred
 from fleetctl.transports.base import Examines, Transport
+from fleetctl.untrusted import mappings
 
 if TYPE_CHECKING:
     from fleetctl.transports.ansible import AnsibleTransport
@@ -44,16 +45,11 @@ class Session(Struct, frozen=True):
         """What each selected board runs now."""
         return observe(self.transport, self.boards, deadline=READ_DEADLINE)
 
-    def receipts(self, boards: Collection[str]) -> dict[str, list[Mapping[str, Any]]]:
+    def receipts(self, boards: Collection[str]) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         """The receipts that boards have, oldest first; one that does not answer is left out."""
         asked = [self.fleet.boards[name] for name in boards]
         replies = self.transport.history(asked, last=1000, deadline=READ_DEADLINE) if asked else ()
-        said = {reply.board: reply.data.get("receipts") for reply in replies if reply.ok}
-        return {
-            board: [each for each in receipts if isinstance(each, dict)]
-            for board, receipts in said.items()
-            if isinstance(receipts, list)
-        }
+        return {reply.board: mappings(reply.data.get("receipts")) for reply in replies if reply.ok}
 
     def strangers(
         self, observed: Mapping[str, Observed], releases: Mapping[str, Release], *, adopt: bool, back: bool

@@ -54,11 +54,11 @@ def smoke(
 
 def _judged(desired: "Desired", reply: Reply) -> dict[str, Any]:
     from fleetctl.observation import latency_p95_ms
+    from fleetctl.untrusted import mapping
 
     if not reply.ok:
         return _result(reply.board, reply.status.value, [reply.error], None, None)
-    said = reply.data.get("receipt")
-    receipt = said if isinstance(said, dict) else {}
+    receipt = mapping(reply.data.get("receipt"))
     judgement = desired.judge(reply.board, receipt)
     p95 = latency_p95_ms(receipt)
     agreement = next((check.measured for check in judgement.checks if check.name == "agreement"), None)

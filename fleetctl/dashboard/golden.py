@@ -9,8 +9,8 @@ from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, Artifact, Contract, Go
 from fleetctl.dashboard.png import grey_png
 from fleetctl.device.npy import NpyError, parse
 from fleetctl.errors import BuildError
-from fleetctl.observation import number
 from fleetctl.store import BlobStore
+from fleetctl.untrusted import mapping, number, text
 
 
 class Comparison(Struct, frozen=True):
@@ -18,7 +18,6 @@ class Comparison(Struct, frozen=True):
 
     index: int
     expected: str
-    expected_score: float | None
     answer: str
     score: float | None
     agrees: bool | None
@@ -50,7 +49,7 @@ def picture(artifact: Artifact, store: BlobStore, index: int) -> bytes | None:
 def compare(contract: Contract, receipt: Mapping[str, Any]) -> tuple[Comparison, ...]:
     """Every golden sample of a contract with a board's answer (untrusted) of the same place."""
     said = receipt.get("answers")
-    answers = [each if isinstance(each, dict) else {} for each in said] if isinstance(said, list) else []
+    answers = list(map(mapping, said)) if isinstance(said, list) else []
     padded = [*answers, *({} for _ in contract.golden)]
     return tuple(
         _compared(index, golden, answer)
@@ -69,14 +68,13 @@ def agreement(contract: Contract | None, receipt: Mapping[str, Any]) -> float | 
 def _compared(index: int, golden: Any, answer: Mapping[str, Any]) -> Comparison:
     elapsed = number(answer.get("elapsed_ms"))
     if isinstance(golden, GoldenAnswer):
-        label = answer.get("label")
-        told = label[:100] if isinstance(label, str) else ""
+        told = text(answer.get("label"), 100)
         agrees = told == golden.label if told else None
         score = number(answer.get("score"))
-        return Comparison(index, golden.label, golden.score, told or _error(answer), score, agrees, elapsed)
+        return Comparison(index, golden.label, told or _error(answer), score, agrees, elapsed)
     found = answer.get("detections")
     told = _count(found) if isinstance(found, list) else _error(answer)
-    return Comparison(index, _count(golden), None, told, None, None, elapsed)
+    return Comparison(index, _count(golden), told, None, None, elapsed)
 
 
 def _count(detections: Sequence[object]) -> str:
@@ -84,5 +82,4 @@ def _count(detections: Sequence[object]) -> str:
 
 
 def _error(answer: Mapping[str, Any]) -> str:
-    error = answer.get("error")
-    return error[:100] if isinstance(error, str) else "no answer"
+    return text(answer.get("error"), 100) or "no answer"

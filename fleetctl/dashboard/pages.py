@@ -14,7 +14,7 @@ from fleetctl.dashboard.plans import plan_of
 from fleetctl.dashboard.snapshot import ASK_DEADLINE_S, Snapshot, Watch
 from fleetctl.errors import FleetError
 from fleetctl.manifest.schema import RevertPolicy
-from fleetctl.observation import latency_p95_ms, number
+from fleetctl.observation import latency_p95_ms
 from fleetctl.receipts import settled
 from fleetctl.report.plan import plan_summary
 from fleetctl.report.status import status_summary
@@ -23,6 +23,7 @@ from fleetctl.report.web.pages import render
 from fleetctl.report.web.sparkline import sparkline
 from fleetctl.status import BoardStatus
 from fleetctl.store import BlobStore
+from fleetctl.untrusted import number, text
 
 _LIMIT = 200  # rows of one wave of a plan
 _RECEIPTS = 60
@@ -209,18 +210,14 @@ def _golden_note(status: BoardStatus | None, here: bool) -> str:
 
 
 def _receipt_row(receipt: Mapping[str, Any]) -> ReceiptRow:
-    def text(key: str, length: int) -> str:
-        value = receipt.get(key)
-        return value[:length] if isinstance(value, str) else ""
-
     reasons = receipt.get("reasons")
     why = "; ".join(str(reason) for reason in reasons[:5])[:400] if isinstance(reasons, list) else ""
     return ReceiptRow(
-        text("time", 20),
-        text("outcome", 20),
-        text("state", 20),
-        text("release", 64),
-        text("commit", 12),
+        text(receipt.get("time"), 20),
+        text(receipt.get("outcome"), 20),
+        text(receipt.get("state"), 20),
+        text(receipt.get("release"), 64),
+        text(receipt.get("commit"), 12),
         why,
         latency_p95_ms(receipt),
     )

@@ -186,6 +186,18 @@ def test_whatever_a_board_says_is_a_finding(data: dict[str, Any]) -> None:
     assert 12 == len(found)
 
 
+def test_what_a_board_says_is_on_one_line() -> None:
+    """In JSON and Markdown too, no finding looks like two."""
+    said = {
+        "network": {"interfaces": [{"name": "eth0\nok release  as git says"}, "no interface"]},
+        "service": {"state": "active\r\x1b[2K"},
+    }
+    found = Examination.parse(said)
+
+    assert ["eth0 ok release  as git says"] == [each.name for each in found.interfaces]
+    assert "active  [2K" == found.service_state
+
+
 def test_how_it_is_shown() -> None:
     """The worst first, what to do below it, the ladder as commands, in 80 columns."""
     board = list(findings(replace(WELL, edge_tpus=(replace(USB, firmware=False),))).values())

@@ -12,7 +12,7 @@ LAYERS = [
     "errors children listed",
     "schemas",
     "device",
-    "store checked_json paths_as_text leftovers folders",
+    "store checked_json paths_as_text leftovers folders untrusted",
     "project revision events blame receipts steering audit commit_signers",
     "commits",
     "artifact release delta",
