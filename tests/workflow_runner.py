@@ -292,9 +292,8 @@ class _Job:
     def _shell(self, name: str, step: dict[str, Any]) -> StepResult:
         (self.files / "outputs").write_text("")
         (self.files / "path").write_text("")
-        argv = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
         done = subprocess.run(
-            argv,
+            [*shell_of(step), step["run"]],
             cwd=self.place,
             env=self._environment(step),
             stdout=subprocess.PIPE,
@@ -385,6 +384,12 @@ def programs(folder: Path) -> Path:
 def name_of(step: Mapping[str, Any]) -> str:
     """What a step is known by: its action, or its name."""
     return str(step["uses"]).partition("@")[0] if "uses" in step else str(step["name"])
+
+
+def shell_of(step: Mapping[str, Any]) -> list[str]:
+    """How GitHub runs a script: with pipefail only where the step names bash as its shell."""
+    strict = ["--noprofile", "--norc", "-eo", "pipefail"] if step.get("shell") == "bash" else ["-e"]
+    return ["bash", *strict, "-c"]
 
 
 def all_steps(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """What holds for every workflow, without running one: rights, pins, time-outs, and no way into a shell."""
 
 import re
+import subprocess
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from workflow_expressions import Expressions
-from workflow_runner import ELSEWHERE, FOLDER, PLAYED, ROOT, all_steps, name_of
+from workflow_runner import ELSEWHERE, FOLDER, PLAYED, ROOT, all_steps, name_of, shell_of
 
 WORKFLOWS = sorted(FOLDER.glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
@@ -82,7 +83,9 @@ def test_a_rollout_is_never_cut_off_by_the_next() -> None:
         assert (
             yaml.safe_load((FOLDER / f"{name}.yml").read_text())["concurrency"]["cancel-in-progress"] is False
         )
-    assert "rollout" == jobs(FOLDER / "drift.yml")["heal"]["concurrency"]["group"]
+    heal = jobs(FOLDER / "drift.yml")["heal"]
+    # It holds that group, and the hourly look, as long as it waits: so it must wait for nobody's approval.
+    assert ("rollout", "gate") == (heal["concurrency"]["group"], heal["environment"])
 
 
 def test_nothing_is_healed_that_no_rollout_brought() -> None:
@@ -93,6 +96,17 @@ def test_nothing_is_healed_that_no_rollout_brought() -> None:
     assert "needs.drift.outputs.rolled-out == 'true'" in found["heal"]["if"]
     assert "--workflow rollout.yml --branch main --limit 1" in asking["run"]
     assert "${{ steps.last.outputs.ended == 'success' }}" == found["drift"]["outputs"]["rolled-out"]
+
+
+@pytest.mark.parametrize(("said", "heals"), [("true", True), ("false", False), (None, False)])
+def test_what_could_not_be_looked_at_is_not_healed(said: str | None, *, heals: bool) -> None:
+    """A hub that is down, or a key that ran out, fails `drift` without a word of a difference."""
+    found = jobs(FOLDER / "drift.yml")
+    outputs = {"drift": {"outcome": "failure", "outputs": {"differs": said} if said else {}}}
+    differs = Expressions({"steps": outputs}).fill(found["drift"]["outputs"]["differs"])
+    needs = {"drift": {"outputs": {"differs": differs, "rolled-out": "true"}}}
+
+    assert heals is Expressions({"needs": needs}).condition(found["heal"]["if"])
 
 
 def step_of(workflow: str, job: str, name: str) -> dict[str, Any]:
@@ -184,6 +198,39 @@ def test_every_job_that_asks_boards_signs_in_to_azure() -> None:
     for _, key, job in asking:
         assert "azure/login" in [name_of(step) for step in job["steps"] if "uses" in step], key
         assert "write" == job["permissions"]["id-token"], key
+
+
+def test_azure_is_signed_in_to_right_before_boards_are_asked() -> None:
+    """What GitHub vouches with ends after five minutes, and the first word with a hub wants it: models are
+    fetched before that."""
+    verb = re.compile(r"fleetctl (rollout|status|drift)\b")
+    for path in WORKFLOWS:
+        for key, job in jobs(path).items():
+            for step, following in pairwise(job.get("steps", [])):
+                if name_of(step) == "azure/login":
+                    assert verb.match(following.get("run", "")), f"{path.stem}: {key}"
+
+
+@each_file
+def test_a_pipe_fails_where_any_part_of_it_does(path: Path) -> None:
+    """GitHub runs a step with `bash -e` alone; one that names bash as its shell gets pipefail, too."""
+    pipe = re.compile(r"(?<!\|)\|(?!\|)")
+    quoted = re.compile(r"'[^']*'")
+    piping = [step for step in all_steps(path) if pipe.search(quoted.sub("", step.get("run", "")))]
+
+    assert [] == [name_of(step) for step in piping if step.get("shell") != "bash"]
+
+
+def test_nobody_counts_the_waves_of_a_manifest_that_cannot_be_read(tmp_path: Path) -> None:
+    """Taken for a fleet of several waves, one of a single wave would be rolled out to before its approval."""
+    step = step_of("rollout", "canary", "Count the waves")
+    program = tmp_path / "fleetctl"
+    program.write_text("#!/bin/sh\nexit 70\n")
+    program.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "GITHUB_OUTPUT": str(tmp_path / "outputs")}
+    argv = shell_of(step)
+
+    assert 0 != subprocess.run([*argv, step["run"]], env=environment, check=False).returncode
 
 
 def test_a_check_that_must_pass_runs_for_every_pull_request() -> None:
@@ -281,6 +328,25 @@ def test_only_what_was_built_is_attested(models: str, images: str) -> None:
     ]
 
     assert ours == names[2 : 2 + len(ours)]
+
+
+@pytest.mark.parametrize(
+    ("private", "wanted", "attests"),
+    [(False, "", True), (True, "", False), (True, "true", True), (True, "false", False)],
+)
+def test_a_private_repository_attests_where_its_plan_allows_it(
+    wanted: str, *, private: bool, attests: bool
+) -> None:
+    """GitHub Enterprise alone takes attestations of private repositories: elsewhere no lock would come."""
+    contexts = {
+        "github": {"event": {"repository": {"private": private}}},
+        "vars": {"FLEET_ATTEST": wanted},
+        "needs": {"changed": {"outputs": {"any": "true"}}},
+        "steps": {"images": {"outputs": {"any": "true"}}},
+    }
+    steps = [each for each in jobs(FOLDER / "build.yml")["lock"]["steps"] if "attest-" in name_of(each)]
+
+    assert [attests, attests] == [Expressions(contexts).condition(step["if"]) for step in steps]
 
 
 @pytest.mark.parametrize("workflow", ["build.yml", "rollout.yml"])
