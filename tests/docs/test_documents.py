@@ -48,6 +48,16 @@ def test_the_readme_names_every_verb() -> None:
     assert [] == [verb for verb in VERBS if f"`{verb}`" not in readme]
 
 
+def test_every_stage_of_a_build_is_documented() -> None:
+    """Whoever waits can look up what for."""
+    files = [file for file in (REPOSITORY / "fleetctl" / "models").rglob("*.py") if file.name != "compare.py"]
+    stages = {name for file in files for name in re.findall(r'\bprogress\("([a-z ]+)"', file.read_text())}
+    text = (REPOSITORY / "docs" / "building.md").read_text("utf-8").split("## Progress")[1].split("\n## ")[0]
+
+    assert {"draw", "golden"} <= stages
+    assert set() == {*stages, "train", "convert"} - set(re.findall(r"`([a-z ]+)`", text))
+
+
 def test_every_exit_code_is_documented() -> None:
     """Each error's number stands in the table of exit codes, and in the tree that opens errors.py."""
     raised = {
