@@ -48,6 +48,15 @@ def test_the_readme_names_every_verb() -> None:
     assert [] == [verb for verb in VERBS if f"`{verb}`" not in readme]
 
 
+def test_the_readme_says_where_things_are() -> None:
+    """No package of the program is left for a newcomer to come upon."""
+    listed = (REPOSITORY / "README.md").read_text("utf-8").split("## Where things are")[1]
+    packages = [init.parent.name for init in (REPOSITORY / "fleetctl").glob("*/__init__.py")]
+
+    assert "device" in packages
+    assert [] == [name for name in packages if not re.search(rf"\b{name}/", listed)]
+
+
 def test_every_stage_of_a_build_is_documented() -> None:
     """Whoever waits can look up what for."""
     files = [file for file in (REPOSITORY / "fleetctl" / "models").rglob("*.py") if file.name != "compare.py"]
