@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,12 @@ from fleetctl.cli.options import (
     TransportKind,
     TransportOption,
 )
+
+if TYPE_CHECKING:
+    from fleetctl.cli.agreed import Look
+    from fleetctl.cli.session import Session
+    from fleetctl.desired import Desired
+    from fleetctl.plan import Plan
 
 _WITHOUT_SAVE = "without --save it is printed, with `--output json` for machines"
 
@@ -62,42 +68,63 @@ def plan(
     With --commit-by-commit too, what a commit on the way did and said that it meant is allowed; what one did
     without saying so is refused, whatever came behind it, until that is taken back.
     """
-    if base is None:
-        _refuse_without_base({"--commit-by-commit": by_commit, "--changes-ok": changes_ok})
-    else:
+    if base is not None:
         _refuse_with_base({"--on": on, "--save": save, "--back": back, "--adopt": adopt, "--faults": faults})
         from fleetctl.cli.proposed import show_proposal
 
         show_proposal(file, base, output, by_commit=by_commit, changes_ok=changes_ok)
         return
-    from fleetctl.cli.agreed import refuse_blocked
-    from fleetctl.cli.named_file import place_of, write_named
-    from fleetctl.cli.over_iothub import refuse_unready
+    _refuse_without_base({"--commit-by-commit": by_commit, "--changes-ok": changes_ok})
+    from fleetctl.cli.named_file import place_of
     from fleetctl.cli.session import open_session
-    from fleetctl.desired import desired_fleet
-    from fleetctl.errors import Incompatible, SigningError
-    from fleetctl.plan import PLAN_SCHEMA, Action
-    from fleetctl.proposal.quota import hub_cost
-    from fleetctl.report import github
-    from fleetctl.report.console import emit_json, emit_text, talk
-    from fleetctl.report.plan import plan_markdown, plan_text
-    from fleetctl.signing.signing import open_signing
+    from fleetctl.plan import Action
 
     if save is not None:
         place_of(save, hint=_WITHOUT_SAVE)  # before any board is asked
     session = open_session(file, on, transport, faults, to_look=True)
+    desired, seen = _look(session, adopt=adopt, back=back)
+    if save is not None:
+        _keep(seen.plan, save)
+    _show(seen.plan, desired, output)
+    _tell_github(seen.plan)
+    _refuse(session, desired, seen)
+    if seen.plan.count(Action.NOTHING) < sum(1 for _ in seen.plan.steps):
+        raise typer.Exit(1)
+
+
+def _look(session: "Session", *, adopt: bool, back: bool) -> "tuple[Desired, Look]":
+    """What git says, what boards run, and what would bring them there."""
+    from fleetctl.cli.agreed import Look
+    from fleetctl.desired import desired_fleet
+    from fleetctl.report.console import talk
+    from fleetctl.signing.signing import open_signing
+
     signing = open_signing(session.project, session.fleet, os.environ, back=back)
     if signing and signing.refusal:  # a pull request is planned where no key should ever be
         talk.warn(f"this can be planned here, not rolled out: {signing.refusal.message}")
     desired = desired_fleet(session.project, session.fleet, session.selection.boards, to_look=True)
     observed = session.observe()
     strangers = session.strangers(observed, desired.releases, adopt=adopt, back=back)
-    made = desired.plan(observed, signing, strangers)
-    cost = hub_cost(made, session.fleet, desired.configs)
-    if save is not None:
-        document = {"schema": PLAN_SCHEMA, **made.to_json()}
-        write_named(save, json.dumps(document, indent=2) + "\n", hint=_WITHOUT_SAVE)
-        talk.done(f"plan saved to {save}; `fleetctl rollout --plan {save}` does exactly this or refuses")
+    return desired, Look(desired.plan(observed, signing, strangers), observed)
+
+
+def _keep(made: "Plan", save: Path) -> None:
+    from fleetctl.cli.named_file import write_named
+    from fleetctl.plan import PLAN_SCHEMA
+    from fleetctl.report.console import talk
+
+    document = {"schema": PLAN_SCHEMA, **made.to_json()}
+    write_named(save, json.dumps(document, indent=2) + "\n", hint=_WITHOUT_SAVE)
+    talk.done(f"plan saved to {save}; `fleetctl rollout --plan {save}` does exactly this or refuses")
+
+
+def _show(made: "Plan", desired: "Desired", output: Output) -> None:
+    from fleetctl.plan import PLAN_SCHEMA
+    from fleetctl.proposal.quota import hub_cost
+    from fleetctl.report.console import emit_json, emit_text, talk
+    from fleetctl.report.plan import plan_markdown, plan_text
+
+    cost = hub_cost(made, desired.fleet, desired.configs)
     match output:
         case Output.JSON:
             hub = cost.to_json() if cost else None
@@ -110,17 +137,30 @@ def plan(
         from fleetctl.report.proposal import hub_text
 
         talk.note(hub_text(cost))
+
+
+def _tell_github(made: "Plan") -> None:
+    from fleetctl.plan import Action
+    from fleetctl.report import github
+    from fleetctl.report.plan import plan_markdown
+
     github.summarize(plan_markdown(made))
     stuck = {"refused": len(made.refused), "blocked": made.count(Action.BLOCKED)}
     github.set_outputs({"changes": not made.is_empty, **stuck, "digest": made.digest})
-    if made.refused:
+
+
+def _refuse(session: "Session", desired: "Desired", seen: "Look") -> None:
+    """End as a rollout of this plan would, where it would not begin: the plan has said what to do."""
+    from fleetctl.cli.agreed import refuse_blocked
+    from fleetctl.cli.over_iothub import refuse_unready
+    from fleetctl.errors import Incompatible, SigningError
+
+    if seen.plan.refused:
         raise typer.Exit(Incompatible.exit_code)
-    if made.barred:
+    if seen.plan.barred:
         raise typer.Exit(SigningError.exit_code)
-    refuse_blocked(made, observed, so="a rollout would refuse")
-    refuse_unready(session, made, desired)
-    if made.count(Action.NOTHING) < sum(1 for _ in made.steps):
-        raise typer.Exit(1)
+    refuse_blocked(seen.plan, seen.observed, so="a rollout would refuse")
+    refuse_unready(session, seen.plan, desired)
 
 
 def _refuse_without_base(given: Mapping[str, object]) -> None:
