@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetctl.cli.bars import Bars
-from fleetctl.cli.models.given import demand_photos, demand_png, demand_reader, write_result
+from fleetctl.cli.models.given import demand_photos, demand_png, demand_reader, model_of, write_result
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ def compare(
     one thread of this machine. `Edge TPU` is the share of operations that its compiler is predicted to map.
     Variants that a gate refused are shown too: this is where to see why.
     """
-    from fleetctl.errors import UsageError
     from fleetctl.manifest.loader import load
     from fleetctl.project import Project
 
@@ -47,9 +46,7 @@ def compare(
     if data is not None:
         demand_photos(data)
     fleet = load(file)
-    if model not in fleet.models:
-        raise UsageError(f"the manifest has no model {model!r}", hint=f"it has {', '.join(fleet.models)}")
-    described = fleet.models[model]
+    described = model_of(fleet, model)
     demand_reader(described, "variants are compared of readers")
     compared = _compared(described, fleet, Project(file), data)
     _emit(model, compared, output)

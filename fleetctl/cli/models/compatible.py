@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fleetctl.cli.models.given import model_of
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 
 if TYPE_CHECKING:
@@ -54,15 +55,13 @@ def _of_file(path: Path) -> "dict[str, Requirements]":
 
 def _of_model(model: str, file: Path) -> "dict[str, Requirements]":
     from fleetctl.build.resolve import current_models, load_artifact
-    from fleetctl.errors import UsageError
     from fleetctl.manifest.loader import load
     from fleetctl.models.requirements import requirements
     from fleetctl.project import Project
     from fleetctl.report.console import talk
 
     fleet, project = load(file), Project(file)
-    if model not in fleet.models:
-        raise UsageError(f"the manifest has no model {model!r}", hint=f"it has {', '.join(fleet.models)}")
+    model_of(fleet, model)
     locked = current_models(fleet, project, [model])[model]
     built = {name: variant for name, variant in locked.variants.items() if not variant.pending}
     if 0 < len(built) < len(locked.variants):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleetctl.cli.models.given import demand_photo, demand_png, finite, write_result
+from fleetctl.cli.models.given import demand_photo, demand_png, finite, model_of, write_result
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 from fleetctl.cli.result import show
 from fleetctl.manifest.schema import VariantName
@@ -57,6 +57,8 @@ def detect(
         detector = Detector(tflite, contract)
     named = _built_reader(file, reader) if reader else None
     photo = pictures.read(image)
+    if why := pictures.refusal(image):
+        talk.note(f"a board would turn {image} away: {why}")
     with talk.progress("detect", total=detector.tile_count(photo)) as advance:
         found = detector.detect(photo, min_score=min_score, tile=lambda: advance(1))
     if named is not None:
@@ -85,13 +87,11 @@ def _is_same(out: Path, image: Path) -> bool:
 
 def _built(file: Path, model: str, variant: VariantName) -> "tuple[Contract, bytes]":
     from fleetctl.build.resolve import load_artifact
-    from fleetctl.errors import UsageError
     from fleetctl.manifest.loader import load
     from fleetctl.project import Project
 
     fleet = load(file)
-    if model not in fleet.models:
-        raise UsageError(f"the manifest has no model {model!r}", hint=f"it has {', '.join(fleet.models)}")
+    model_of(fleet, model)
     return load_artifact(Project(file), fleet, model, variant)
 
 

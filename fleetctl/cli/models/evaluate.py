@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleetctl.cli.models.given import demand_photos, demand_reader, finite
+from fleetctl.cli.models.given import demand_photos, demand_reader, finite, model_of
 from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
 from fleetctl.manifest.schema import VariantName
 
@@ -29,11 +29,10 @@ def evaluate(
     """Say how often a built model reads the photos of a folder rightly, in all and sign by sign.
 
     Every labelled photo counts: one of a sign the model was never taught is an error. A label that is no sign
-    is refused. What the threshold
-    rejects is told apart: of the labelled photos, and of those labelled UNKNOWN, which ought to be rejected.
+    is refused. What the threshold rejects is told apart: of the labelled photos, and of those labelled
+    UNKNOWN, which ought to be rejected.
     """
     from fleetctl.build.resolve import load_artifact
-    from fleetctl.errors import UsageError
     from fleetctl.manifest.loader import load
     from fleetctl.models import datasets
     from fleetctl.models import evaluate as measure
@@ -43,9 +42,7 @@ def evaluate(
 
     demand_photos(data)
     fleet = load(file)
-    if model not in fleet.models:
-        raise UsageError(f"the manifest has no model {model!r}", hint=f"it has {', '.join(fleet.models)}")
-    demand_reader(fleet.models[model], "photos of single signs are read by readers")
+    demand_reader(model_of(fleet, model), "photos of single signs are read by readers")
     contract, tflite = load_artifact(Project(file), fleet, model, variant)
     samples = measure.read(data)
     datasets.demand_signs(data, samples, taught=contract.labels)

@@ -10,7 +10,7 @@ import typer
 from fleetctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from fleetctl.manifest.schema import Model
+    from fleetctl.manifest.schema import Fleet, Model
 
 _ELSEWHERE = "give a file in a folder that you may write to"
 
@@ -24,6 +24,17 @@ def finite(param: typer.CallbackParam, value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise UsageError(f"{param.opts[0]} is {value}, which is no number", hint="give one from 0 to 1")
     return value
+
+
+def model_of(fleet: "Fleet", name: str) -> "Model":
+    """The model of this name.
+
+    Raises:
+        UsageError: the manifest has none.
+    """
+    if name not in fleet.models:
+        raise UsageError(f"the manifest has no model {name!r}", hint=f"it has {', '.join(fleet.models)}")
+    return fleet.models[name]
 
 
 def demand_reader(model: "Model", what: str) -> None:
