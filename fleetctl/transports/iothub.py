@@ -50,6 +50,7 @@ class _Sent(Struct, frozen=True):
 
     order: Order
     consignment: Consignment
+    image: str
     before: Standing
     give_up: float
 
@@ -170,7 +171,7 @@ class IotHubTransport(Struct):
             f"{max(1, math.ceil(cost.minutes))} min at least at {self.size.tier}, {self.size.units} units"
         )
         deployed = deployer.deploy(wishes, len(orders))
-        for (consignment, group), deployment in zip(loads, deployed.names, strict=True):
+        for (consignment, group), wish, deployment in zip(loads, wishes, deployed.names, strict=True):
             again = [order for order in group if _has(order, known[order.board.name], deployment)]
             settled += self._prove_again(again)
             rest = [order for order in group if order not in again]
@@ -182,7 +183,7 @@ class IotHubTransport(Struct):
                     settled.append(absence)  # its tag is set: it joins when it comes back
                 else:
                     give_up = order.deadline + self.pace.fetch
-                    sent[order.board.name] = _Sent(order, consignment, before, give_up)
+                    sent[order.board.name] = _Sent(order, consignment, wish.image, before, give_up)
         return sent, settled
 
     def _wanted(
@@ -223,7 +224,7 @@ class IotHubTransport(Struct):
         """What came of an order, if anything has."""
         if sent.is_answered(now):
             return self._judged(sent, now)
-        if now.agent != sent.before.agent and (complaint := now.complaint()):
+        if now.agent != sent.before.agent and (complaint := now.complaint(sent.image)):
             error = f"its edge agent cannot run the module: {complaint}"
             hint = "is the image in the registry, and may the board fetch it?"
             return Reply(now.board, ReplyStatus.FAILED, error=error, hint=hint)
@@ -315,7 +316,10 @@ def _silent(now: Standing) -> Reply:
         error = "it holds what it has: it was sent back at a time that lies ahead of the clock here"
         return Reply(now.board, ReplyStatus.TIMED_OUT, error=error, hint="set that clock, or wait until then")
     hint = f"on the board: iotedge logs {MODULE}"
-    return Reply(now.board, ReplyStatus.TIMED_OUT, error="its module never reported", hint=hint)
+    error = "its module never reported"
+    if trouble := now.trouble():
+        error += f"; its edge agent says: {trouble}"
+    return Reply(now.board, ReplyStatus.TIMED_OUT, error=error, hint=hint)
 
 
 def _loads(orders: Sequence[Order]) -> list[tuple[Consignment, list[Order]]]:

@@ -41,6 +41,7 @@ class Wanted(Struct, frozen=True):
 
     consignment: Consignment
     modules: Mapping[str, Any]  # modulesContent
+    image: str = ""  # that they name
     floor: int = 0
     spent: frozenset[str] = frozenset()
 
@@ -62,7 +63,7 @@ class Deployed(Struct, frozen=True):
 
 def wanted(consignment: Consignment, image: str, boards: Sequence[Board], around: Surroundings) -> Wanted:
     """The deployment that brings a consignment in that image."""
-    return Wanted(consignment, content(consignment, image, boards, around))
+    return Wanted(consignment, content(consignment, image, boards, around), image)
 
 
 class Deployer:

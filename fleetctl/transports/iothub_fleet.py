@@ -15,6 +15,8 @@ from fleetctl.transports.wire import printable, tamed
 TAG = "fleetctl"  # {"now", "before": deployments, "was": the release that `before` means}
 KEPT = ("confirmed", "unchanged")  # states of a board that goes on with what it was sent
 _CONNECTED = "Connected"
+_UNREADABLE, _FAILED = (400, 412), 500  # codes of an agent for a deployment that it cannot read, or carry out
+_HOPELESS = re.compile("manifest unknown|no matching manifest|denied|unauthorized|no basic auth")
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 
 
@@ -93,17 +95,27 @@ class Standing(Struct, frozen=True):
             "" if state in ("", "running", "unknown") else printable(module.get("statusDescription")) or state
         )
 
-    def complaint(self) -> str:
-        """Why the agent cannot run our module, by its own account; empty where it can."""
+    def complaint(self, image: str) -> str:
+        """Why the agent will never run our module from `image`, by its own account; empty where it may yet.
+
+        An agent waits for an image a minute, says that it has failed, and fetches on; and it says more while
+        it is updated itself. So only what no other try changes is a complaint.
+        """
+        code, said = self._outcome
+        is_about_image = image in said and bool(_HOPELESS.search(said))
+        return said if code in _UNREADABLE or (code == _FAILED and is_about_image) else ""
+
+    def trouble(self) -> str:
+        """What is wrong by the agent's account, whether or not it may pass; empty where nothing is."""
+        code, said = self._outcome
+        return said if code in (*_UNREADABLE, _FAILED) else self._why_down()
+
+    @property
+    def _outcome(self) -> tuple[Any, str]:
+        """The agent's code for the last deployment, and its words."""
         status = _object(self.agent.get("outcome"))
         code = status.get("code")
-        if isinstance(code, int) and code >= 400:
-            return printable(status.get("description")) or f"the agent's status is {code}"
-        module = _object(self.agent.get("module"))
-        state = module.get("runtimeStatus")
-        if state in ("failed", "unhealthy"):
-            return printable(module.get("statusDescription")) or f"the module is {state}"
-        return ""
+        return code, printable(status.get("description")) or f"the agent's status is {printable(code)}"
 
 
 def standings(hub: HubClient, names: Sequence[str]) -> dict[str, Standing]:

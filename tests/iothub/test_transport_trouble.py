@@ -14,11 +14,13 @@ from iothub_world import IotHubWorld, ours, tags
 from msgspec.structs import replace
 
 from fleetctl.errors import OverQuota
+from fleetctl.lab.iothub.agent import ImageMissing
 from fleetctl.lab.iothub.runners import ProcessRunner
+from fleetctl.manifest.schema import Board
 from fleetctl.transports.base import ReplyStatus
 from fleetctl.transports.iothub import Pace
 from fleetctl.transports.iothub_client import HubClient
-from fleetctl.transports.iothub_fleet import standings
+from fleetctl.transports.iothub_fleet import Standing, standings
 from fleetctl.transports.iothub_quota import Hub
 from fleetctl.transports.iothub_signin import SignIn
 
@@ -118,6 +120,73 @@ def test_an_image_that_is_missing_is_said_at_once(world: IotHubWorld, releases: 
     assert "manifest unknown" in reply.error
     assert "registry" in reply.hint
     assert good.release.digest == eventually(lambda: observed(world, board)["good"])
+
+
+class SlowLine(ProcessRunner):
+    """A board that needs more looks of its agent than one to fetch an image."""
+
+    def __init__(self, home: Path, root: Path, looks: int) -> None:
+        super().__init__(home, root)
+        self._looks = looks
+
+    def fetch(self, image: str) -> None:
+        self._looks -= 1
+        if self._looks >= 0:
+            raise ImageMissing(f"{image}: The operation was canceled.")
+        super().fetch(image)
+
+
+def on_a_slow_line(world: IotHubWorld, looks: int) -> Board:
+    (board,) = world.boards(1)
+    world.cut_power(board)
+    home = world.folder / "boards" / board.name
+    world.start_agent(board.name, SlowLine(home, Path(board.root), looks))
+    return board
+
+
+def test_an_image_that_takes_its_time_is_waited_for(world: IotHubWorld, releases: Releases) -> None:
+    """Microsoft's agent calls a deployment failed after a minute of fetching, and fetches on."""
+    board = on_a_slow_line(world, 8)
+    (reply,) = world.transport.release([releases.order(board)])
+
+    assert "confirmed" == reply.data.get("state"), reply.error
+
+
+def test_an_image_that_never_comes_is_told_in_the_end(world: IotHubWorld, releases: Releases) -> None:
+    """A board whose time is up is told apart from one whose module is silent, in its agent's words."""
+    board = on_a_slow_line(world, 1000)
+    world.iothub.pace = Pace(poll=0.1, fetch=2.0)
+    (reply,) = world.transport.release([replace(releases.order(board), deadline=1.0)])
+
+    assert ReplyStatus.TIMED_OUT is reply.status
+    assert "its edge agent says: Could not pull image" in reply.error
+    assert "The operation was canceled." in reply.error
+
+
+IMAGE = "registry.example/team/fleet@sha256:5d1f"
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "is_final"),
+    [
+        (500, f"Could not pull image {IMAGE}: manifest unknown", True),
+        (500, f"Could not pull image {IMAGE}: pull access denied", True),
+        (500, f"Could not pull image {IMAGE}: The operation was canceled.", False),
+        (500, "Could not pull image their/own@sha256:0: manifest unknown", False),
+        (500, "Could not stop module fleetctl: No such container: fleetctl", False),
+        (400, "modules.fleetctl: settings are missing", True),
+        (412, "", True),
+        (406, "Agent is not running", False),
+        (417, "", False),
+        (200, "", False),
+        ([], "", False),
+    ],
+)
+def test_what_an_agent_says_in_passing_ends_nothing(code: Any, said: str, *, is_final: bool) -> None:
+    """It reports itself away while a deployment updates it, and failures that its next try mends."""
+    standing = Standing("luxor-01", agent={"outcome": {"code": code, "description": said}})
+
+    assert is_final is bool(standing.complaint(IMAGE))
 
 
 class NullRunner:
@@ -230,7 +299,7 @@ def test_one_board_that_says_odd_things_hides_no_other(clients: Clients, said: d
     known = standings(client, ["luxor-01", "luxor-02"])
 
     assert [True, True] == [each.is_registered for each in known.values()]
-    assert ({}, "") == (known["luxor-01"].tags, known["luxor-01"].complaint())
+    assert ({}, "") == (known["luxor-01"].tags, known["luxor-01"].complaint(""))
 
 
 def test_a_wave_that_is_over_does_not_fail_for_what_is_left(world: IotHubWorld, releases: Releases) -> None:

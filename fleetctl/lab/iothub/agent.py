@@ -22,6 +22,7 @@ from fleetctl.transports.iothub_content import MODULE
 _LOOK_EVERY = 0.2  # seconds
 _BACK_OFF = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the next restart
 _CREATE = "createOptions"
+_DONE, _FAILED = 200, 500  # of a deployment; what failed is tried again
 
 
 class ImageMissing(Exception):
@@ -83,7 +84,7 @@ class Agent:
         self._module = _Running()
         self._told: dict[str, Any] = {}
         self._version: Any = None
-        self._outcome = {"code": 200, "description": ""}
+        self._outcome = {"code": _DONE, "description": ""}
         self._client: Any = None
         self._is_behind = False  # what is desired could not be taken up yet
         self._thread = threading.Thread(target=self._work, name=f"agent {place.device}", daemon=True)
@@ -130,10 +131,10 @@ class Agent:
         """Take up what is desired now."""
         self._is_behind = True
         self._take_up(self._client.get_twin()["desired"])
-        self._is_behind = False
+        self._is_behind = self._outcome["code"] != _DONE
 
     def _take_up(self, desired: Mapping[str, Any]) -> None:
-        self._version = desired.get("$version")
+        self._version, self._outcome = desired.get("$version"), {"code": _DONE, "description": ""}
         wanted = (desired.get("modules") or {}).get(MODULE)
         if wanted is None:
             self._runner.stop()
@@ -148,9 +149,8 @@ class Agent:
         try:
             self._runner.fetch(str(settings.get("image")))
         except ImageMissing as error:
-            self._outcome = {"code": 400, "description": str(error)}
+            self._outcome = {"code": _FAILED, "description": f"Could not pull image {error}"}
             return
-        self._outcome = {"code": 200, "description": ""}
         self._runner.stop()
         self._module = _Running(settings, is_wanted=True)
         self._start()

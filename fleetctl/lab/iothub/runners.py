@@ -25,7 +25,7 @@ class ProcessRunner:
 
     def fetch(self, image: str) -> None:
         if not (_folder(image) / "image.json").is_file():
-            raise ImageMissing(f"manifest for {image} not found: manifest unknown")
+            raise ImageMissing(f"{image}: manifest unknown")
 
     def start(self, image: str, options: Mapping[str, Any], environment: Mapping[str, str]) -> None:
         del options  # a process has no container to be made
