@@ -53,6 +53,28 @@ def test_tells_what_is_on_a_photo(tmp_path: Path, photo: Path, capsys: pytest.Ca
         assert (picture.format, picture.size) == ("PNG", (40, 24))
 
 
+@pytest.mark.parametrize(
+    ("name", "mode", "why"),
+    [
+        ("wall.jpg", "RGB", "not a PNG, PGM, PPM or .npy picture"),
+        ("wall.png", "I;16", "only PNG pictures with 8 bits a channel are read"),
+        ("wall.png", "L", ""),
+    ],
+)
+def test_what_a_board_would_turn_away_is_said(
+    tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str], name: str, mode: str, why: str
+) -> None:
+    """Whoever tries a detector here must not think that boards answer for the same file."""
+    folder = artifact(tmp_path / "marks", marks_contract())
+    with Image.open(photo) as picture:
+        picture.convert("L").convert(mode).save(tmp_path / name)
+
+    assert 0 == main(["models", "detect", str(tmp_path / name), "--artifact", str(folder), "-o", "json"])
+    said = " ".join(capsys.readouterr().err.split())
+    assert (f"a board would turn {tmp_path / name} away: {why}" if why else "") in said
+    assert bool(why) == ("a board would" in said)
+
+
 def test_a_picture_that_cannot_be_written_is_said(
     tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -103,6 +103,17 @@ def test_what_is_learnt_from_is_what_a_board_sees(odd: str, tmp_path: Path) -> N
     np.testing.assert_array_equal(on_a_board, pictures.read_grey(path))
 
 
+@pytest.mark.parametrize("odd", TAKEN)
+def test_signs_are_looked_for_on_what_a_board_sees(odd: str, tmp_path: Path) -> None:
+    """`models detect` shows what a board would answer, in its colours."""
+    path = written(tmp_path, TAKEN[odd])
+    on_a_board = images.decode(path.read_bytes())
+    colours = on_a_board if on_a_board.ndim == 3 else np.dstack([on_a_board] * 3)
+
+    np.testing.assert_array_equal(colours, pictures.read(path))
+    assert "" == pictures.refusal(path)
+
+
 @pytest.mark.parametrize("odd", REFUSED)
 def test_what_a_board_refuses_nothing_is_learnt_from(odd: str, tmp_path: Path) -> None:
     """With the file's name and the reason; Pillow reads half of these without a word."""

@@ -1,12 +1,14 @@
 """Photos of whole walls, PNG or JPEG, as grey or coloured pixels."""
 
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fleetctl.device import images
 from fleetctl.errors import BuildError
 from fleetctl.models import build_tools, photos
 from fleetctl.models.photos import BROKEN, on_white
@@ -29,6 +31,36 @@ def read(path: Path) -> NDArray[np.uint8]:
         BuildError: absent, unreadable, neither PNG nor JPEG whatever its name says, or far too large.
         ToolchainMissing: Pillow is not installed.
     """
+    seen = _decoded(path)
+    return _as_on_boards(seen, path.read_bytes()) if _is_png(path) else seen
+
+
+def refusal(path: Path) -> str:
+    """Why a board would turn a photo away that `read` takes; empty where it would not."""
+    try:
+        _seen_by_boards(path.read_bytes())
+    except images.ImageError as error:
+        return str(error)
+    return ""
+
+
+def _as_on_boards(seen: NDArray[np.uint8], data: bytes) -> NDArray[np.uint8]:
+    """The pixels that a board has of a PNG, which may be others than are `seen` here, if it has any."""
+    with suppress(images.ImageError):
+        if (pixels := _seen_by_boards(data)) is not None:
+            return pixels if pixels.ndim == 3 else _in_colours(pixels)
+    return seen
+
+
+def _seen_by_boards(data: bytes) -> NDArray[np.uint8] | None:
+    """The pixels that boards have of a picture; None where every decoder has them. Raises `ImageError`."""
+    if data.startswith(photos.SIGNATURE) and images.demand_png(data):
+        return None
+    pixels: NDArray[np.uint8] = images.decode(data)
+    return pixels
+
+
+def _decoded(path: Path) -> NDArray[np.uint8]:
     build_tools.demand("PIL")
     from PIL import Image
 
@@ -93,9 +125,12 @@ def _turned(image: Any) -> Any:
 
 def _colours(image: Any) -> NDArray[np.uint8]:
     if image.mode.startswith("I"):
-        grey = np.asarray(np.asarray(image).astype(np.uint32) >> 8, np.uint8)
-        return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
+        return _in_colours(np.asarray(np.asarray(image).astype(np.uint32) >> 8, np.uint8))
     return on_white(image)
+
+
+def _in_colours(grey: Grey) -> NDArray[np.uint8]:
+    return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
 
 
 def _demand_size(image: Any) -> None:
