@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from msgspec import Struct, ValidationError, convert, field, to_builtins
 
+from fleetctl.device.board_error import BoardError
 from fleetctl.errors import TransportError
 from fleetctl.manifest.schema import Board
 from fleetctl.signing.statement import Signed
@@ -143,7 +144,7 @@ class FakeTransport(Struct):
             return whole(convert(document["record"], Record))
         except FileNotFoundError:
             return Record()
-        except (ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError, ValidationError, BoardError) as error:
             raise TransportError(
                 f"{path} is not the record of a simulated board",
                 hint="delete it: the board is then as good as new",

@@ -301,11 +301,46 @@ def test_every_fault_is_documented() -> None:
     assert list(Fault.__struct_fields__) == rows
 
 
-@pytest.mark.parametrize("record", ["[" * 100_000, '{"sizes": 3}'])
-def test_a_record_that_was_damaged_is_named(record: str, tmp_path: Path) -> None:
-    """However deep it is, and whatever lies where something else should."""
-    (tmp_path / "luxor-01.json").write_text(f'{{"schema": "fleetctl.fake-board/v1", "record": {record}}}')
-    with pytest.raises(TransportError, match="not the record of a simulated board"):
+@pytest.mark.parametrize(
+    "document", ["", "[]", f'{{"schema": "fleetctl.fake-board/v1", "record": {"[" * 100_000}']
+)
+def test_a_record_that_is_no_record_is_named(document: str, tmp_path: Path) -> None:
+    """Empty, something else, or too deep to be read."""
+    (tmp_path / "luxor-01.json").write_text(document)
+    with pytest.raises(TransportError, match=r"luxor-01\.json is not the record of a simulated board"):
+        observe(FakeTransport(tmp_path))
+
+
+PENDING = {"release": "r", "previous": None, "confirm_by": 1, "signed": None}
+TRUST = {"fleet": "unas", "board": "luxor-01", "keys": []}
+DAMAGED: list[tuple[str, Any]] = [
+    ("sizes", 3),
+    ("receipts", {}),
+    ("receipts", [{}]),
+    ("pending", {}),
+    ("pending", []),
+    ("pending", {**PENDING, "confirm_by": "soon"}),
+    ("pending", {**PENDING, "signed": "yes"}),
+    ("trust", {}),
+    ("trust", {**TRUST, "keys": "none"}),
+    ("trust", {**TRUST, "keys": ["a key"]}),
+    ("started", 1e300),
+    ("booted", -1),
+    ("texts", {"0" * 64: "not what it was"}),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), DAMAGED, ids=str)
+def test_a_record_that_somebody_edited_is_named(
+    store: BlobStore, tmp_path: Path, key: str, value: Any
+) -> None:
+    """Whatever lies where something else should, or is absent, is no accident of ours."""
+    release(FakeTransport(tmp_path), order(store))
+    path = tmp_path / "luxor-01.json"
+    document = json.loads(path.read_text())
+    document["record"][key] = value
+    path.write_text(json.dumps(document))
+    with pytest.raises(TransportError, match=r"luxor-01\.json is not the record of a simulated board"):
         observe(FakeTransport(tmp_path))
 
 
