@@ -9,6 +9,8 @@ from fleetctl.cli.options import Output
 from fleetctl.errors import FleetError, Incompatible
 
 if TYPE_CHECKING:
+    from fleetctl.manifest.schema import Fleet
+    from fleetctl.project import Project
     from fleetctl.proposal.compare import Proposal
 
 
@@ -25,8 +27,10 @@ def show_proposal(file: Path, rev: str, output: Output, *, by_commit: bool, chan
     from fleetctl.project import Project
     from fleetctl.proposal.compare import propose_from, refuse
 
+    project = Project(file)
     try:
-        proposal = propose_from(Project(file), rev, load(file), by_commit=by_commit)
+        fleet = load(file)
+        proposal = propose_from(project, rev, fleet, by_commit=by_commit)
     except FleetError as error:
         _show_refusal(error, output)
         raise
@@ -34,8 +38,21 @@ def show_proposal(file: Path, rev: str, output: Output, *, by_commit: bool, chan
     refuse(proposal)
     if proposal.plan.refused:
         raise typer.Exit(Incompatible.exit_code)
-    if not (proposal.is_empty or changes_ok):
+    if proposal.is_empty:
+        _tell_of_lock(project, fleet)
+    elif not changes_ok:
         raise typer.Exit(1)
+
+
+def _tell_of_lock(project: "Project", fleet: "Fleet") -> None:
+    """A lock that was stale before is not the fault of a change that leaves the fleet alone; still it is."""
+    from fleetctl.build.resolve import resolve
+    from fleetctl.report.console import talk
+
+    try:
+        resolve(fleet, project, ())
+    except FleetError as error:
+        talk.warn(f"as before this change: {error.message}; {error.hint}".removesuffix("; "))
 
 
 def _show_refusal(error: FleetError, output: Output) -> None:

@@ -26,11 +26,13 @@ def test_no_change_is_nothing(plan: Plan) -> None:
     """Two equal commits are exit 0 and one sentence."""
     said = plan()
 
-    assert (0, "3 boards keep their release\n") == (said.status, said.out)
+    assert (0, "3 boards keep their release\n", "") == (said.status, said.out, said.err)
 
 
 def test_a_lock_that_was_stale_before_is_not_this_changes_fault(fleet: GitFleet, plan: Plan) -> None:
-    """A pull request that touches no file of the fleet passes; one that does is told of the lock."""
+    """A pull request that touches no file of the fleet passes, and says that there is nothing to roll out;
+    one that does touch some is refused for the lock.
+    """
     fleet.edit("samples: 6}", "samples: 5}")
     fleet.commit("A recipe without its build")
     (fleet.root / "README.md").write_text("About us")
@@ -38,6 +40,8 @@ def test_a_lock_that_was_stale_before_is_not_this_changes_fault(fleet: GitFleet,
     fleet.edit("threshold: 0.6", "threshold: 0.7")
 
     assert (0, "3 boards keep their release\n") == (untouched.status, untouched.out)
+    assert "as before this change: fleet.lock is out of date: toy: its recipe" in untouched.err
+    assert "run `fleetctl build toy`" in " ".join(untouched.err.split())
     assert 11 == plan().status
 
 
