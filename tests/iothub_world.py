@@ -29,7 +29,6 @@ from fleetctl.manifest.schema import Board, BoardKind, ServiceManager, VariantNa
 from fleetctl.transports.base import Order, Reply, Transport
 from fleetctl.transports.iothub import IotHubTransport, Pace
 from fleetctl.transports.iothub_client import HubClient
-from fleetctl.transports.iothub_deploy import Deployer
 from fleetctl.transports.iothub_images import FolderImages
 from fleetctl.transports.iothub_signin import SignIn
 
@@ -196,11 +195,13 @@ def azure_world(folder: Path, connection_string: str) -> Iterator[AzureWorld]:
     )
     clients = Clients(hub)  # type: ignore[arg-type]
     world = AzureWorld(folder, clients, AZURE, f"fleetctl-test-{secrets.token_hex(4)}")
+    before = ours(world).keys()
     try:
         yield world
     finally:
         world.close()
-        Deployer(world.iothub.hub, world.iothub.size).collect()
+        for name in ours(world).keys() - before:  # what is new would not be collected
+            clients.deployments.delete_configuration(name)
         clients.close()
 
 

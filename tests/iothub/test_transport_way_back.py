@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from azure.iot.hub.models import Configuration, ConfigurationContent
 from contract_worlds import DEADLINE, Releases, observed
-from iothub_hub import eventually
-from iothub_world import IotHubWorld, ours, tags
+from iothub_hub import Clients, deployment, eventually
+from iothub_world import QUICK, IotHubWorld, azure_world, ours, tags
 from msgspec.structs import replace
 
 from fleetctl import smoke
@@ -45,6 +45,19 @@ def test_a_board_that_goes_back_keeps_its_module(world: IotHubWorld, releases: R
 
     assert tags(world, board.name)["now"] in ours(world)
     assert eventually(lambda: first.release.digest == observed(world, board)["current"])
+
+
+def test_a_trial_leaves_a_hub_as_it_was(clients: Clients, releases: Releases, tmp_path: Path) -> None:
+    """`make test-azure` deletes the devices and deployments that it made, and no others."""
+    clients.deployments.create_configuration(deployment("theirs"))
+    for world in azure_world(tmp_path, clients.hub.connection_string):
+        world.iothub.pace = QUICK
+        (board,) = world.boards(1)
+        list(world.transport.release([releases.order(board)]))
+        assert 2 == len(ours(world))
+
+    assert ["theirs"] == [each.id for each in clients.deployments.get_configurations(100)]
+    assert [] == clients.registry.get_devices(10)
 
 
 def test_a_killed_controller_resumes(world: IotHubWorld, releases: Releases) -> None:
