@@ -103,6 +103,15 @@ def checks(
     return found
 
 
+def look(board: Board, unit: str) -> dict[str, Any]:
+    """What to ask of a board before it is judged; `unit` is the text of the one that it is to run.
+
+    An interpreter of its own is looked at; the one that bootstrap makes has nothing to be judged by.
+    """
+    own = {} if manages_environment(board) else {"python": board.python}
+    return {"user": SERVICE_USER, "unit": unit, **own}
+
+
 def preparation(
     board: Board, platform: Platform, wheels: Mapping[str, Path], trust: Trust = NOBODY
 ) -> Preparation:

@@ -89,17 +89,17 @@ def bootstrap(
 
 
 def _look(session: "Session", transport: "AnsibleTransport", trust: "Trust") -> dict[str, Outcome]:
-    from fleetctl.bootstrap.boards import SERVICE_USER, checks, exposure_of, platform_of
+    from fleetctl.bootstrap.boards import checks, exposure_of, look, platform_of
     from fleetctl.bootstrap.units import unit_of
     from fleetctl.render.renderer import Renderer
     from fleetctl.report.console import talk
 
     boards, renderer = session.boards, Renderer.of(session.project.templates)
     named = {board.name: board for board in boards}
-    units = {board.name: unit_of(renderer, session.fleet, board) for board in boards}
+    asked = {board.name: look(board, unit_of(renderer, session.fleet, board)) for board in boards}
     outcomes = {}
     with talk.progress("asking boards what they are", total=len(boards)) as advance:
-        for reply in transport.describe(boards, user=SERVICE_USER, units=units, deadline=120.0):
+        for reply in transport.describe(boards, asked, deadline=120.0):
             advance(1)
             platform = platform_of(reply.data) if reply.ok else None
             outcomes[reply.board] = Outcome(

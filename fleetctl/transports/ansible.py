@@ -67,7 +67,7 @@ class Reader(Protocol):
     def history(self, boards: Sequence[Board], *, last: int, deadline: float) -> Iterator[Reply]: ...
 
     def describe(
-        self, boards: Sequence[Board], *, user: str, units: Mapping[str, str], deadline: float
+        self, boards: Sequence[Board], asked: Mapping[str, Mapping[str, Any]], *, deadline: float
     ) -> Iterator[Reply]: ...
 
     def examine(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]: ...
@@ -158,10 +158,10 @@ class AnsibleTransport:
         )
 
     def describe(
-        self, boards: Sequence[Board], *, user: str, units: Mapping[str, str], deadline: float
+        self, boards: Sequence[Board], asked: Mapping[str, Mapping[str, Any]], *, deadline: float
     ) -> Iterator[Reply]:
-        """What each board is: the reply of the board verb `describe`; `units` is the text of each one's."""
-        return self.reader.describe(boards, user=user, units=units, deadline=deadline)
+        """What each board is: the reply of the board verb `describe` to what it is `asked`."""
+        return self.reader.describe(boards, asked, deadline=deadline)
 
     def examine(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
         """What each board lives with: the reply of the board verb `examine`."""

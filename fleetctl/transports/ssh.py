@@ -84,17 +84,13 @@ class SshReader:
         return self._ask(boards, "history", {"last": last}, deadline)
 
     def describe(
-        self, boards: Sequence[Board], *, user: str, units: Mapping[str, str], deadline: float
+        self, boards: Sequence[Board], asked: Mapping[str, Mapping[str, Any]], *, deadline: float
     ) -> Iterator[Reply]:
         """What each board is, by a script that is always sent: a release on it may be older than the verb.
 
-        `units` holds the text of the unit that each board is to run, by board.
+        `asked` holds the request of each board, by its name.
         """
-
-        def request(board: Board) -> Mapping[str, Any]:
-            return {"user": user, "unit": units.get(board.name, ""), "python": board.python}
-
-        return self._sent(boards, "describe", request, deadline)
+        return self._sent(boards, "describe", lambda board: asked[board.name], deadline)
 
     def examine(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
         """What `fleetctl doctor` looks at; the script is always sent, as for `describe`."""

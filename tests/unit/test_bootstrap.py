@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from stand_in_pip import Pip
 
-from fleetctl.bootstrap.boards import NOBODY, checks, exposure_of, platform_of, preparation
+from fleetctl.bootstrap.boards import NOBODY, checks, exposure_of, look, platform_of, preparation
 from fleetctl.bootstrap.units import unit_of
 from fleetctl.bootstrap.wheelhouse import Platform, fetch, list_of
 from fleetctl.cli.bootstrap import Outcome, _prepare
@@ -163,6 +163,14 @@ def test_an_interpreter_of_the_users_own_has_to_have_a_runtime(platform: Any, de
 
     assert [detail] == [next((check.detail for check in judged if not check.ok), None)]
     assert all(check.ok for check in checks(BOARD, {**SAID, "platform": platform}, now=1000.0))
+
+
+def test_only_an_interpreter_of_the_users_own_is_looked_at() -> None:
+    """A board reads the lists of all its packages for that, and nothing judges it by the one we make."""
+    own = look(replace(BOARD, python="/usr/bin/python3"), "[Unit]")
+
+    assert {"user": "fleetctl", "unit": "[Unit]"} == look(BOARD, "[Unit]")
+    assert {**look(BOARD, "[Unit]"), "python": "/usr/bin/python3"} == own
 
 
 def test_an_interpreter_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
