@@ -36,7 +36,7 @@ def activate(call: Call) -> Dict[str, Any]:
     files = parse_manifest(manifest, digest)
     number(request, "deadline", DEADLINE_S), number(request, "confirm_timeout", CONFIRM_TIMEOUT_S)
     signed = demand_statement(board, request, digest)
-    order = dict(request, signed=signed)
+    order = dict(request, signed=signed, told={})
     size = bundle_bytes(request)
     if size <= ReadAhead.LIMIT:
         call = call._replace(stream=ReadAhead(call.stream, size))

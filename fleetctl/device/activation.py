@@ -156,8 +156,8 @@ class Activation:
 
     # keep
 
-    def confirm(self, digest: str, told: Optional[Json] = None) -> Dict[str, Any]:
-        """Keep the release that is on probation; `told` is what its receipt says besides.
+    def confirm(self, digest: str) -> Dict[str, Any]:
+        """Keep the release that is on probation.
 
         Raises:
             BoardError: `not-pending`, or `not-serving` when its service no longer runs it.
@@ -169,7 +169,7 @@ class Activation:
             raise BoardError("not-pending", "release %s is not waiting to be confirmed" % digest[:12])
         if not self.serves(digest):
             raise BoardError("not-serving", "the service no longer serves release %s" % digest[:12])
-        self.records.write("pending.json", dict(pending, phase=KEEPING, told=dict(told or {})))
+        self.records.write("pending.json", dict(pending, phase=KEEPING))
         self.checkpoint("keeping")
         return self.finish_keeping()
 

@@ -19,7 +19,10 @@ TRYING, PROVED, KEEPING, REVERTING = "trying", "proved", "keeping", "reverting"
 def on_probation(
     digest: str, previous: Optional[str], order: Json, phase: str, limit: float
 ) -> Dict[str, Any]:
-    """The record of a release that goes back to `previous` unless it is confirmed by `limit`."""
+    """The record of a release that goes back to `previous` unless it is confirmed by `limit`.
+
+    `told` in it is what the receipt of a release that is kept says besides; only a `revert` has something.
+    """
     left = limit - time.monotonic()
     return {
         "release": digest,
@@ -28,6 +31,7 @@ def on_probation(
         "board": order.get("board"),
         "commit": order.get("commit"),
         "signed": order.get("signed"),
+        "told": order.get("told", {}),
         "confirm_by": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + left)),
         "deadline_monotonic": limit,  # counts from boot for every process, whatever is done to the clock
         "boot_id": boot_id(),

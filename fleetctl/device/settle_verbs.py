@@ -62,14 +62,20 @@ def end_trial(activation: Activation, trial: str, reason: str) -> Dict[str, Any]
 def go_back(activation: Activation, to: Optional[str], reason: str, request: Json) -> Dict[str, Any]:
     """End what is on probation; where nothing is, go to `to`, or to what was confirmed before.
 
+    An order to go back that was cut short is no trial to end: given again, it is carried out.
+
     Raises:
         BoardError: `nothing-before`; or what `go_back_to` and `demand_return` raise.
     """
+    is_again = bool(activation.records.pending.get("told"))
     recovered = finish_or_undo(activation)
     board, pending = activation.board, activation.records.pending
+    if pending and is_again and to in (None, pending["release"]):
+        return keep_way_back(activation, pending)
     if pending and to in (None, pending.get("previous")):
         return revert_lapsed(activation, pending, reason)
-    if recovered in ("reverted", "revert_failed") and to in (None, board.current):
+    has_gone_back = recovered in ("reverted", "revert_failed")
+    if has_gone_back and (to == board.current or (to is None and not is_again)):
         return {"state": recovered, "current": board.current, "receipt": activation.records.receipt}
     if to is None:
         receipts = activation.records.history(1 << 30)
@@ -98,14 +104,19 @@ def go_back_to(activation: Activation, digest: str, reason: str, signed: Optiona
         "board": board.config(digest, "config/serve.json").get("board"),
         "commit": activation.records.commit_of(digest),
         "signed": signed,
+        "told": {"reasons": [reason], "left": current},
     }
     answer = activation.try_release(digest, activation.before(), order)
     if answer["state"] != "pending":
         return dict(answer, state="revert_failed")
-    told = {"reasons": [reason], "left": current}
-    activation.confirm(digest, told)
-    receipt = dict(activation.records.receipt or {}, **told)
-    return {"state": "reverted", "current": board.current, "receipt": receipt}
+    return keep_way_back(activation, activation.records.pending)
+
+
+def keep_way_back(activation: Activation, pending: Json) -> Dict[str, Any]:
+    """Keep the older release that a board went to, and that proved itself again."""
+    activation.confirm(pending["release"])
+    receipt = dict(activation.records.receipt or {}, **pending["told"])
+    return {"state": "reverted", "current": activation.board.current, "receipt": receipt}
 
 
 def recover(call: Call) -> Dict[str, Any]:

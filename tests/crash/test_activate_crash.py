@@ -189,6 +189,24 @@ def test_power_cut_while_going_back(board: TinyBoard, good: TinyRelease, new: Ti
     assert (receipt["release"], receipt["state"]) == (answers_wrongly(new).digest, "reverted")
 
 
+@pytest.mark.parametrize("is_booted", [False, True], ids=["killed", "power cut"])
+@pytest.mark.parametrize("step", ["swapped", "proved", "keeping"])
+def test_an_order_to_go_back_is_given_again(
+    board: TinyBoard, good: TinyRelease, new: TinyRelease, step: str, is_booted: bool
+) -> None:
+    """Cut short, it is no trial to end: whoever gave it wanted the older release, and is told of no other."""
+    board.install(new)
+    assert board.ask("revert", {"reason": "wrong"}, crash_at=step) == {}
+    if is_booted:
+        board.cut_power()
+        board.ask("recover", options=["--before-start"])
+    again = board.ask("revert", {"reason": "wrong"})
+    assert (again["state"], again["current"]) == ("reverted", good.digest)
+    assert (again["receipt"]["state"], again["receipt"]["reasons"]) == ("confirmed", ["wrong"])
+    assert board.ask("recover")["ok"] is True
+    assert_whole(board, good)
+
+
 @pytest.mark.parametrize("step", UNDER_THE_WATCHER)
 def test_no_room_for_another_byte(board: TinyBoard, good: TinyRelease, new: TinyRelease, step: str) -> None:
     """Where nothing can be noted any more, not even in a log, the board goes back, and serves."""
