@@ -203,6 +203,7 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 64
+    timeout = 0.1  # seconds until `handle_request` returns where nobody comes
 
     def __init__(self, host: str, port: int, service: ServedModel) -> None:
         self.service = service

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import types
-from typing import Any, Mapping, Sequence
+from typing import Any, List, Mapping, Sequence
 
 if not __package__:  # a script beside its siblings: their folder is the package (PEP 366)
     __package__ = "fleetctl_device"
@@ -43,22 +43,32 @@ def serve(release: str) -> None:
     """
     give_memory_back()
     folder = ReleaseFolder(release)
+    _refuse_code_of_another(folder)
     config = folder.read_json("config/serve.json")
     service = ServedModel(folder, open_model(folder, config))
     server = _listen(config, service)
+    asked_to_end: List[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        # From a thread of its own: shutdown() waits for the loop that this handler interrupts.
-        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+        # No more than a note: what it interrupts may hold a lock, such as that to start a thread under.
+        signal.signal(number, lambda number, _: asked_to_end.append(number))
     spool = config.get("spool")
     if isinstance(spool, str) and spool:
         watcher = Spool(spool, service.predict, BODY_LIMIT)
         threading.Thread(target=watcher.watch, args=(service.stopping,), daemon=True).start()
     where = (folder.digest[:12], server.server_name, server.server_port)
     tell(sys.stderr, "serve: release %s on %s:%d" % where)
-    server.serve_forever(poll_interval=0.1)
+    while not asked_to_end:
+        server.handle_request()
     server.server_close()
     service.stopping.set()
     service.drain()
+
+
+def _refuse_code_of_another(folder: ReleaseFolder) -> None:
+    """`current` may come to name another release while modules are imported, on some boards for seconds."""
+    own = os.path.dirname(sys.modules[__package__].__path__[0])
+    if own != folder.path and os.path.exists(os.path.join(own, "release.json")):
+        raise ReleaseRefused("it was started with the code of another release, %.12s" % os.path.basename(own))
 
 
 def _listen(config: Mapping[str, Any], service: ServedModel) -> Server:

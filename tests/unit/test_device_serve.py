@@ -5,6 +5,8 @@ import json
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import Served, lay_out, refusal, start_and_wait, stop
+from served import Served, lay_out, refusal, start, start_and_wait, stop
 from tiny_board import LABELS, as_npy, free_port, picture, tiny_contract, tiny_release
 
 from fleetctl.device import probe
@@ -298,3 +300,64 @@ def test_a_request_under_way_is_answered_before_the_end(tmp_path: Path) -> None:
     assert stop(served) == 0
     assert time.monotonic() - begun < 3
     idle.close()
+
+
+# Python 3.7 starts threads under a lock that no thread can take twice; here it is told to end right then.
+TOLD_WHILE_A_THREAD_STARTS = """
+import os, runpy, signal, sys, threading
+class Lock:
+    def __init__(self):
+        self.lock, self.main = threading.Lock(), threading.get_ident()
+    def __enter__(self):
+        self.lock.acquire()
+        if threading.get_ident() == self.main:
+            os.kill(os.getpid(), signal.SIGTERM)
+    def __exit__(self, *_):
+        self.lock.release()
+threading._active_limbo_lock = Lock()
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_it_ends_whatever_it_is_at(tmp_path: Path) -> None:
+    """Told to end while it takes a connection in, it does not wait for itself until it is killed."""
+    port = free_port()
+    release = tiny_release(port)
+    folder = lay_out(tmp_path, release)
+    argv = [sys.executable, "-c", TOLD_WHILE_A_THREAD_STARTS, str(folder / "runtime" / "serve.py")]
+    with subprocess.Popen([*argv, "--release", str(folder)], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while not process.stderr.readline().startswith("serve: release"):
+            assert process.poll() is None
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5):
+                assert process.wait(timeout=20) == 0
+        finally:
+            process.kill()
+
+
+def test_it_serves_no_release_by_the_code_of_another(tmp_path: Path) -> None:
+    """Its unit says `current`, which may change while a slow board imports: then it has to start anew."""
+    release = tiny_release(free_port())
+    imports, go_on = tmp_path / "imports", tmp_path / "go on"
+    slow = f"""
+import pathlib
+pathlib.Path({str(imports)!r}).touch()
+while not pathlib.Path({str(go_on)!r}).exists():
+    pass
+def give_memory_back(): pass
+"""
+    lay_out(tmp_path / "bad", release.with_file("runtime/allocator.py", slow.encode()))
+    lay_out(tmp_path / "good", release)
+    current = tmp_path / "current"
+    current.symlink_to("bad")
+    process = start(current)
+    while not imports.exists():
+        assert process.poll() is None
+    current.unlink()
+    current.symlink_to("good")
+    go_on.touch()
+
+    _, said = process.communicate(timeout=20)
+    assert (1, True) == (process.returncode, said.endswith("the code of another release, bad\n"))
