@@ -64,7 +64,7 @@ def test_every_stage_of_a_build_is_documented() -> None:
     text = (REPOSITORY / "docs" / "building.md").read_text("utf-8").split("## Progress")[1].split("\n## ")[0]
 
     assert {"draw", "golden"} <= stages
-    assert set() == {*stages, "train", "convert"} - set(re.findall(r"`([a-z ]+)`", text))
+    assert set() == {*stages, "train", "fine-tune", "convert"} - set(re.findall(r"`([a-z -]+)`", text))
 
 
 def test_every_exit_code_is_documented() -> None:
