@@ -23,10 +23,7 @@ from fleetctl.models.evaluate import Evaluation
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.samples import Samples
 
-ROUNDS = 200
-"""How often each variant is timed."""
-
-_WARM_UP = 10
+_ROUNDS, _WARM_UP = 200, 10  # how often each variant is timed, and how often run before
 _DIFFERENT = 32  # photos that the timed runs take in turn
 
 
@@ -75,8 +72,6 @@ class Built(Struct, frozen=True):
 def compare(
     built: Mapping[VariantName, Built],
     samples: Samples,
-    *,
-    rounds: int = ROUNDS,
     progress: Progress = silent,
 ) -> list[Compared]:
     """Measure variants of one model on the same samples, in the order given.
@@ -86,7 +81,6 @@ def compare(
 
     Args:
         samples: those labelled UNKNOWN are left out.
-        rounds: how often each variant is timed.
         progress: hears stages `evaluate VARIANT` and `time`.
 
     Raises:
@@ -96,7 +90,7 @@ def compare(
     if runnable:
         evaluate.demand_labelled(samples)
     evaluations = {variant: _evaluated(variant, one, samples, progress) for variant, one in runnable.items()}
-    latencies = measure_latencies(runnable, samples, rounds=rounds, progress=progress)
+    latencies = _latencies(runnable, samples, progress)
     reference = evaluations.get(VariantName.FLOAT32)
     return [
         _compared(variant, one, evaluations.get(variant), reference, latencies.get(variant))
@@ -123,23 +117,19 @@ def count_operations(tflite: bytes) -> tuple[Operations, ...]:
     return tuple(sorted(kinds, key=lambda kind: (-kind.count, kind.op)))
 
 
-def measure_latencies(
-    built: Mapping[VariantName, Built],
-    samples: Samples,
-    *,
-    rounds: int = ROUNDS,
-    progress: Progress = silent,
+def _latencies(
+    built: Mapping[VariantName, Built], samples: Samples, progress: Progress
 ) -> dict[VariantName, Latency]:
-    """Time each variant `rounds` times, on one thread, warm, in turns."""
+    """Time each variant on one thread, warm, in turns."""
     runs = {variant: _Run(one, samples) for variant, one in built.items()}
     for run in runs.values():
         for number in range(_WARM_UP):
             run.milliseconds(number)
     taken: dict[VariantName, list[float]] = {variant: [] for variant in runs}
-    for number in range(rounds):
+    for number in range(_ROUNDS):
         for variant, run in runs.items():
             taken[variant].append(run.milliseconds(number))
-        progress("time", number + 1, rounds)
+        progress("time", number + 1, _ROUNDS)
     return {variant: _latency(times) for variant, times in taken.items()}
 
 

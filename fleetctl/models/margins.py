@@ -17,7 +17,7 @@ from fleetctl.device import judge
 from fleetctl.errors import BuildError
 from fleetctl.manifest.schema import VariantName
 from fleetctl.models import evaluate, golden, kernels, trial
-from fleetctl.models.bad_releases import BAD_RELEASES, BadRelease, Files
+from fleetctl.models.bad_releases import BAD_RELEASES, Files
 from fleetctl.models.golden import Candidate, Effect, Kind
 from fleetctl.models.npy import npy
 from fleetctl.models.progress import Progress, silent
@@ -80,7 +80,6 @@ def choose(
     *,
     count: int,
     seed: int,
-    bad_releases: Sequence[BadRelease] = BAD_RELEASES,
     progress: Progress = silent,
 ) -> GoldenSet:
     """Choose golden samples for a model, and try them.
@@ -103,7 +102,7 @@ def choose(
     by_kernel = kernels.scores_by_kernel(
         model, contract.preprocess, contract.input, contract.output, photos.images, progress=progress
     )
-    tried = _tried(files, bad_releases, progress)
+    tried = _tried(files, progress)
     noise = kernels.noise(own, by_kernel)
     effects = [_effect(own, contract.labels, one.said) for one in tried if not one.good]
     floor = golden.tolerance_floor(variant)
@@ -160,9 +159,9 @@ def artifact_files(
     }
 
 
-def _tried(files: Files, bad_releases: Sequence[BadRelease], progress: Progress) -> list[Trial]:
+def _tried(files: Files, progress: Progress) -> list[Trial]:
     """The model as it is, then each bad release that can be made of it."""
-    made = [(bad.name, changed) for bad in bad_releases if (changed := bad.change(files)) is not None]
+    made = [(bad.name, changed) for bad in BAD_RELEASES if (changed := bad.change(files)) is not None]
     said = trial.run([files, *(changed for _, changed in made)], progress=progress)
     if said[0].refusal:
         raise BuildError(f"the built model does not answer on this host: {said[0].refusal}")

@@ -16,6 +16,7 @@ from fleetctl.models import evaluate, runtime
 from fleetctl.models.detector.train import TrainedDetector
 
 _REBUILD = "run `fleetctl build --force`"
+_THREADS = 2
 _ENDS = "a detector has one input and two outputs: scores (1, N, labels) and boxes (1, N, 4)"
 
 
@@ -81,7 +82,7 @@ class Detector:
         BuildError: the contract is not a detector's, or the model is not the one it describes.
     """
 
-    def __init__(self, model: bytes, contract: Contract, *, threads: int = 2) -> None:
+    def __init__(self, model: bytes, contract: Contract) -> None:
         if contract.boxes is None or contract.detection is None:
             raise BuildError(
                 f"the model is a {contract.task} model, not a detector", hint="name a model of task detection"
@@ -92,7 +93,7 @@ class Detector:
         except detection_terms.TermsRefused as refused:
             raise BuildError(f"the detector's contract: {refused}", hint=_REBUILD) from None
         self._contract: dict[str, Any] = said
-        self._made = runtime.interpreter(model, threads=threads)
+        self._made = runtime.interpreter(model, threads=_THREADS)
         inputs, outputs = self._made.get_input_details(), self._made.get_output_details()
         self._input = _place("input", contract.input, inputs)
         self._scores = _place("output", contract.output, outputs)
