@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
-from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef, Contract
+from fleetctl.artifact import Contract
 from fleetctl.build import drawn_from, trained_record
 from fleetctl.build.acceptance import demand_judgeable
 from fleetctl.build.cards import measurements_file
 from fleetctl.build.inputs import demand_unchanged
 from fleetctl.build.stages import Converted, as_it_is, for_edge_tpu, toolchain
-from fleetctl.lockfile import ClassDrop, LockedModel, LockedVariant, Metrics
-from fleetctl.manifest.buildable import MIN_CLASS_SAMPLES
+from fleetctl.build.variants import in_order, kept, told_of
+from fleetctl.lockfile import LockedModel, LockedVariant, Metrics
 from fleetctl.manifest.schema import Model, VariantName
 from fleetctl.models.card import record
 from fleetctl.models.card.record import Counts, Data, Measurements, VariantRecord
+from fleetctl.models.drops import worst_class
 from fleetctl.models.gardiner import UNKNOWN
 from fleetctl.models.golden import tolerance_floor
 from fleetctl.models.npy import npy
@@ -103,7 +104,7 @@ class DetectorWorkshop:
             golden = self._golden(model, variant, built, scenes) if variant in model.variants else None
             records[variant.value] = self._record(each, golden)
             if golden is not None:
-                locked[variant.value] = self._locked(model, variant, each, golden, built)
+                locked[variant.value] = self._locked(variant, each, golden, built[VariantName.FLOAT32])
         measured = Measurements(inputs, trained.labels, data_of(scenes), (), records)
         atomic_write(self.workdir / measurements_file(model.name), record.dumps(measured))
         return LockedModel(inputs, tools, locked)
@@ -131,14 +132,14 @@ class DetectorWorkshop:
     def _variants(
         self, model: Model, trained: "TrainedDetector", scenes: "Scenes"
     ) -> Iterator[tuple[VariantName, _Built]]:
-        """Each variant the model lists, float32 before them: drops are measured against it, listed or not."""
-        order = [VariantName.FLOAT32, *(v for v in model.variants if v is not VariantName.FLOAT32)]
+        """Each variant that the model lists, and float32."""
+        order = in_order(model)
         for number, variant in enumerate(order, start=1):
             self.progress(f"convert {variant}", number, len(order))
             converted = self.stages.convert(model, trained, variant, scenes.train)
             contract = self.stages.describe(converted.runnable, trained, model.name, variant.value)
             evaluation = self.stages.measure(
-                converted.runnable, contract, scenes.evaluation, progress=self._told_of(variant)
+                converted.runnable, contract, scenes.evaluation, progress=told_of(variant, self.progress)
             )
             yield variant, _Built(converted, contract, evaluation)
 
@@ -151,44 +152,22 @@ class DetectorWorkshop:
             scenes.evaluation,
             count=model.smoke.samples,
             tolerance=tolerance_floor(variant),
-            progress=self._told_of(variant),
+            progress=told_of(variant, self.progress),
         )
 
     def _locked(
-        self,
-        model: Model,
-        variant: VariantName,
-        each: _Built,
-        golden: "GoldenScenes",
-        built: Mapping[VariantName, _Built],
+        self, variant: VariantName, each: _Built, golden: "GoldenScenes", reference: _Built
     ) -> LockedVariant:
         tolerance = tolerance_floor(variant)
         contract = replace(each.contract, golden=golden.answers, score_tolerance=tolerance)
-        files = {
-            MODEL_FILE: each.converted.tflite,
-            CONTRACT_FILE: contract.to_json(),
-            GOLDEN_FILE: npy(golden.samples),
-        }
-        refs = {name: BlobRef(self.store.put(data), len(data)) for name, data in files.items()}
-        metrics = metrics_of(each, built[VariantName.FLOAT32])
-        return LockedVariant(
-            Artifact(model.name, variant.value, refs),
-            metrics,
-            requires=each.converted.requires,
-            edgetpu=each.converted.edgetpu,
-        )
+        metrics = metrics_of(each, reference)
+        return kept(self.store, each.converted, contract, npy(golden.samples), metrics)
 
     def _record(self, each: _Built, golden: "GoldenScenes | None") -> VariantRecord:
         facts = evaluation_json(each.evaluation)
         if golden is not None:
             facts["golden"] = {"scenes": len(golden.answers), "shared": golden.shared}
         return VariantRecord(len(each.converted.tflite), detection=facts)
-
-    def _told_of(self, variant: VariantName) -> Progress:
-        def told(stage: str, done: int, total: int) -> None:
-            self.progress(f"{stage} {variant}", done, total)
-
-        return told
 
 
 class ModelDetectorStages:
@@ -258,10 +237,14 @@ def metrics_of(each: _Built, reference: _Built) -> Metrics:
         samples=evaluation.n,
         top1=evaluation.recall,
         drop=before.recall - evaluation.recall,
-        worst_class=_worst_class(evaluation, before),
+        worst_class=worst_class(_found(evaluation), _found(before)),
         size=len(each.converted.tflite),
         tpu_ops=each.converted.tpu_ops,
     )
+
+
+def _found(evaluation: "DetectionEvaluation") -> dict[str, tuple[int, int]]:
+    return {sign: (result.n, result.found) for sign, result in evaluation.per_class.items()}
 
 
 def evaluation_json(evaluation: "DetectionEvaluation") -> dict[str, Any]:
@@ -308,12 +291,3 @@ def _digest(scenes: "Sequence[Scene]") -> str:
         for scene in scenes
     ]
     return sha256(canonical_json(parts))
-
-
-def _worst_class(evaluation: "DetectionEvaluation", reference: "DetectionEvaluation") -> ClassDrop | None:
-    drops = (
-        ClassDrop(sign, (reference.per_class[sign].found - result.found) / result.n)
-        for sign, result in evaluation.per_class.items()
-        if result.n >= MIN_CLASS_SAMPLES
-    )
-    return max(drops, key=lambda drop: (drop.drop, drop.label), default=None)

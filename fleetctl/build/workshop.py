@@ -8,12 +8,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from fleetctl.artifact import CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, Artifact, BlobRef, Contract
+from fleetctl.artifact import Contract
 from fleetctl.build import drawn_from, trained_record
 from fleetctl.build.acceptance import demand_judgeable
 from fleetctl.build.cards import measurements_file
 from fleetctl.build.inputs import demand_unchanged
 from fleetctl.build.stages import Converted, Measured, ModelStages, Stages
+from fleetctl.build.variants import in_order, kept, told_of
 from fleetctl.checked_json import Node
 from fleetctl.lockfile import LockedModel, LockedVariant, Metrics
 from fleetctl.manifest.schema import Model, VariantName
@@ -102,14 +103,14 @@ class Workshop:
         return trained
 
     def _variants(self, model: Model, trained: Trained, split: Split) -> Iterator[tuple[VariantName, _Made]]:
-        """Each variant the model lists. Float32 comes first: drops are measured against it, listed or not."""
-        order = [VariantName.FLOAT32, *(v for v in model.variants if v is not VariantName.FLOAT32)]
+        """Each variant that the model lists, and float32."""
+        order = in_order(model)
         reference: _Tried | None = None
         travelling: Travelling | None = None
         for number, variant in enumerate(order, start=1):
             self.progress(f"convert {variant}", number, len(order))
             converted = self.stages.convert(
-                model, trained, variant, split.train, progress=self._told_of(variant)
+                model, trained, variant, split.train, progress=told_of(variant, self.progress)
             )
             measured = self._measured(variant, converted, trained, split.evaluation)
             travelling = travelling or golden.travelling(
@@ -126,7 +127,9 @@ class Workshop:
         self, variant: VariantName, converted: Converted, trained: Trained, samples: Samples
     ) -> Measured:
         with naming(variant):
-            return self.stages.measure(converted.runnable, trained, samples, progress=self._told_of(variant))
+            return self.stages.measure(
+                converted.runnable, trained, samples, progress=told_of(variant, self.progress)
+            )
 
     def _tried(
         self,
@@ -142,12 +145,6 @@ class Workshop:
         else:
             scores = measured.scores[travelling.rows]
         return _Tried(converted, measured, scores)
-
-    def _told_of(self, variant: VariantName) -> Progress:
-        def told(stage: str, done: int, total: int) -> None:
-            self.progress(f"{stage} {variant}", done, total)
-
-        return told
 
     def _finished(
         self,
@@ -176,7 +173,7 @@ class Workshop:
             converted.runnable,
             travelling.samples,
             [reference.scores, tried.scores],
-            progress=self._told_of(variant),
+            progress=told_of(variant, self.progress),
         )
         chosen = [sample.index for sample in proof.samples]
         contract = replace(
@@ -185,23 +182,12 @@ class Workshop:
             score_tolerance=proof.tolerance,
         )
         photos = travelling.samples.pick(chosen)
-        files = {
-            MODEL_FILE: converted.tflite,
-            CONTRACT_FILE: contract.to_json(),
-            GOLDEN_FILE: npy(np.stack(photos.images)),
-        }
-        refs = {name: BlobRef(self.store.put(data), len(data)) for name, data in files.items()}
         metrics = metrics_of(
             measured.evaluation, reference.measured.evaluation, len(converted.tflite), converted.tpu_ops
         )
         return _Made(
             VariantRecord(len(converted.tflite), _answers(measured), proof, tuple(photos.names)),
-            LockedVariant(
-                Artifact(model.name, variant.value, refs),
-                metrics,
-                requires=converted.requires,
-                edgetpu=converted.edgetpu,
-            ),
+            kept(self.store, converted, contract, npy(np.stack(photos.images)), metrics),
         )
 
 
@@ -215,7 +201,7 @@ def metrics_of(evaluation: Evaluation, reference: Evaluation, size: int, tpu_ops
         samples=evaluation.n,
         top1=evaluation.top1,
         drop=reference.top1 - evaluation.top1,
-        worst_class=worst_class(evaluation, reference),
+        worst_class=worst_class(evaluation.per_class, reference.per_class),
         size=size,
         tpu_ops=tpu_ops,
     )

@@ -180,7 +180,7 @@ def _compared(
     prediction = None if evaluation is None else predict(built.tflite)
     drop = worst = None
     if evaluation is not None and reference is not None:
-        drop, worst = reference.top1 - evaluation.top1, worst_class(evaluation, reference)
+        drop, worst = reference.top1 - evaluation.top1, worst_class(evaluation.per_class, reference.per_class)
     return Compared(
         variant=variant,
         size=len(built.tflite),

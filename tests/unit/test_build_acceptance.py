@@ -73,11 +73,11 @@ def test_signs_with_few_samples_have_no_say_in_the_worst_class() -> None:
     right = judge(truth, truth, taught=["A1", "B1"])
     wrong = judge(truth, ["B1", *truth[1:-1], "A1"], taught=["A1", "B1"])
 
-    assert ClassDrop("B1", 0.1) == worst_class(wrong, right)
+    assert ClassDrop("B1", 0.1) == worst_class(wrong.per_class, right.per_class)
 
 
 def test_without_enough_samples_there_is_no_worst_class() -> None:
     """It is left open rather than called zero."""
     few = judge(["A1"] * 9, ["A1"] * 9, taught=["A1"])
 
-    assert worst_class(few, few) is None
+    assert worst_class(few.per_class, few.per_class) is None
