@@ -56,6 +56,7 @@ class SystemdService:
             unit = stream.read()
         installed, wanted = sha256_file(self.unit_path), hashlib.sha256(unit).hexdigest()
         if not installed == wanted == self._loaded:
+            remove(self._note)  # cut short from here on, nobody knows what systemd has loaded
             atomic_write(self.unit_path, unit)
             # Enabling reloads too, and each reload runs every generator of the system: one is enough.
             self._systemctl("--no-reload", "enable", self._unit)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pwd
+import signal
 import subprocess
 import sys
 import time
@@ -19,10 +20,15 @@ from tiny_board import DEVICE, MODELS, TinyBoard, TinyRelease, powered, tiny_rel
 
 from fleetctl.device.environment import environment_name
 from fleetctl.device.layout import Board
+from fleetctl.device.locks import is_flocked
 from fleetctl.device.repaired import demand_proof
 from fleetctl.store import sha256
 
 UNIT = "fleetctl-serve.service"
+# Whoever has it do what stands in the file `deadly` dies of that, and next of installing a unit.
+SYSTEMCTL = f"""{sys.executable} -S {MODELS / "systemctl.py"} "$@"; status=$?
+if grep -qx -e "$1" "$UNITS/deadly" 2> /dev/null; then echo --no-reload > "$UNITS/deadly"; kill -9 $PPID; fi
+exit $status"""
 
 
 @pytest.fixture
@@ -31,7 +37,7 @@ def board(tmp_path: Path) -> Iterator[TinyBoard]:
         board.units.mkdir()
         tools = tmp_path / "tools"
         tools.mkdir()
-        tool(tools / "systemctl", f'exec {sys.executable} -S {MODELS / "systemctl.py"} "$@"')
+        tool(tools / "systemctl", SYSTEMCTL)
         tool(tools / "journalctl", 'exec tail -n "$4" "$UNITS/journal"')
         board.environment = {"PATH": f"{tools}:{os.environ['PATH']}", "UNITS": str(board.units)}
         yield board
@@ -85,6 +91,22 @@ def test_a_unit_that_was_installed_and_not_loaded_is_loaded(board: TinyBoard) ->
     calls(board)
     board.install(systemd_release(board, "second", threshold=0.9))
     assert calls(board) == ["enable", "daemon-reload", "reset-failed", "restart"]
+
+
+def test_a_way_back_is_not_taken_with_the_unit_that_was_left(board: TinyBoard) -> None:
+    """The trial dies when its unit is loaded, its watcher when that of before is on disk: that is loaded."""
+    good = systemd_release(board)
+    board.install(good)
+    (board.units / "deadly").write_text("daemon-reload")
+    assert board.activate(systemd_release(board, "second")) == {}
+    while is_flocked(str(board.root / "state" / "watch.lock")):
+        time.sleep(0.01)
+    assert (board.units / UNIT).read_bytes() == good.files[f"unit/{UNIT}"]
+    (board.units / "deadly").unlink()
+    os.kill(board.healthz()["pid"], signal.SIGKILL)
+    assert board.ask("recover")["state"] == "reverted"
+    assert (board.units / "loaded" / UNIT).read_bytes() == good.files[f"unit/{UNIT}"]
+    assert board.serves() == good.digest
 
 
 def test_an_edited_unit_is_told_and_put_right(board: TinyBoard) -> None:
