@@ -15,7 +15,7 @@ from typing import List, Mapping, NamedTuple, Optional
 
 from .durable import rename_aside, write_aside
 from .files import Json, names, words_of
-from .healthz import healthz
+from .healthz import healthz, state_of
 from .layout import LOOK, Board
 from .loader import COMPILED, FOLDED, folded
 from .survey import places_of
@@ -112,6 +112,9 @@ def _script(board: Board, stands: Ground, hashed: Mapping[str, str], key: str, r
     odd = any(mark in path for path in (*hashed, *stands.places) for mark in "\n\\")
     if odd or not said.startswith(FOLDED):
         return None  # `sha256sum` writes such names otherwise; and only what is deflated tells of damage
+    service = healthz(reply["config"])
+    if state_of(service) != reply["service"]:
+        return None  # it started anew since the look
     from shlex import quote  # only where a look is kept
 
     values = {
@@ -120,7 +123,7 @@ def _script(board: Board, stands: Ground, hashed: Mapping[str, str], key: str, r
         "host": str(reply["config"].get("host", "127.0.0.1")),
         "port": str(reply["config"].get("port")),
         "devices": stands.devices,
-        "service": json.dumps(healthz(reply["config"])),  # as it says it, and need not be told again
+        "service": json.dumps(service),  # as it says it, and need not be told again
         "stamps": stands.stamps,
         "release": board.release(reply["current"]),
         "sums": "\n".join("%s  %s" % (sha256, path) for path, sha256 in hashed.items()),

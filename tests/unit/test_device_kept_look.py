@@ -1,10 +1,13 @@
 """A board at rest says again what a look found; whatever changed since makes it look anew. Needs bash."""
 
+import itertools
 import json
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +137,36 @@ def test_whatever_changed_is_looked_at(tmp_path: Path, change: str) -> None:
         CHANGES[change](board)
 
         assert said_again(board) is None
+
+
+class OtherProcessEachTime(BaseHTTPRequestHandler):
+    """A service that starts anew between any two questions."""
+
+    started = itertools.count(1)
+
+    def do_GET(self) -> None:
+        said = json.dumps({"status": "ok", "release": "0" * 64, "pid": next(self.started)}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+def test_a_look_is_not_kept_beside_the_words_of_another_process(tmp_path: Path) -> None:
+    """What the service says is left out where it is what it said: that has to be what the look found."""
+    with powered(tmp_path / "root") as board:
+        board.install(tiny_release(board.port))
+        looked(board)
+        script(board).unlink()
+        board.cut_power()
+        with ThreadingHTTPServer(("127.0.0.1", board.port), OtherProcessEachTime) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            assert board.ask("observe", {"keep": KEY})["service"]["loaded"]["pid"] == 1
+            server.shutdown()
+        assert not script(board).exists()
 
 
 def test_only_the_asker_by_that_key_is_told(board: TinyBoard) -> None:
