@@ -87,11 +87,14 @@ def agreed(look: Callable[[], Look], output: Output, yes: bool) -> Look:
 
 
 def _show(made: Plan, output: Output) -> None:
+    from fleetctl.report.console import emit_text, say_plainly
     from fleetctl.report.github import defused
     from fleetctl.report.plan import plan_text
 
-    # Standard output is for the result alone where a machine reads it.
-    print(defused(plan_text(made)), file=sys.stdout if output is Output.TABLE else sys.stderr, flush=True)
+    if output is Output.TABLE:
+        emit_text(plan_text(made))
+    else:  # standard output is for the result alone where a machine reads it
+        say_plainly(defused(plan_text(made)))
 
 
 def read_plan(path: Path) -> Plan:

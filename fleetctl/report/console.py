@@ -93,7 +93,7 @@ class Talk:
 
             _stderr().print(Text.assemble((mark, colour), " ", line))
         else:
-            _say_plainly(f"{mark} {line}")
+            say_plainly(f"{mark} {line}")
 
 
 class PlainProgress:
@@ -146,13 +146,14 @@ class PlainProgress:
 
     def _print(self, text: str) -> None:
         self.printed = self.clock()
-        _say_plainly(f"  {github.defused(printable(self.label))}{text}")
+        say_plainly(f"  {github.defused(printable(self.label))}{text}")
 
 
-def _say_plainly(line: str) -> None:
+def say_plainly(line: str) -> None:
+    """Print a line of talk, if anybody can hear it: boards are not left half-way because nobody does."""
     try:
         print(line, file=sys.stderr, flush=True)
-    except BrokenPipeError:  # as behind `2>&1 | head`: boards are not left half-way for that
+    except OSError:  # as behind `2>&1 | head`, or in a log on a full disk
         silence(sys.stderr)
 
 

@@ -1,14 +1,13 @@
 """How errors look: what is wrong, where, and what to try; never a traceback."""
 
 import errno
-import sys
 import tempfile
 import traceback
 from pathlib import Path
 
 from fleetctl.errors import FleetError, ManifestError, UsageError, WriteError
 from fleetctl.report import github
-from fleetctl.report.console import printable, talk
+from fleetctl.report.console import printable, say_plainly, talk
 
 # What the kernel says of a disk that takes no more. Whoever writes a file says so with its name.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -59,7 +58,7 @@ def error_text(error: FleetError) -> str:
 
 def show_error(error: FleetError) -> None:
     """Print an error on standard error, and mark its places where a pull request is looked at."""
-    print(error_text(error), file=sys.stderr, flush=True)
+    say_plainly(error_text(error))
     github.annotate(error)
 
 
@@ -67,8 +66,7 @@ def show_internal_error(error: BaseException) -> None:
     """Say that fleetctl itself is at fault, and keep the traceback for the report."""
     with tempfile.NamedTemporaryFile("w", prefix="fleetctl-", suffix=".log", delete=False) as log:
         traceback.print_exception(error, file=log)
-    print(
+    say_plainly(
         printable(f"error: fleetctl failed in a way it should not: {type(error).__name__}: {error}\n")
-        + f"hint: please report it with {log.name}; FLEETCTL_DEBUG=1 shows the traceback here",
-        file=sys.stderr,
+        + f"hint: please report it with {log.name}; FLEETCTL_DEBUG=1 shows the traceback here"
     )

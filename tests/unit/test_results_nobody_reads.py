@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from git_fleet import Fleetctl, GitFleet, faults
@@ -42,6 +43,22 @@ def test_a_rollout_that_nobody_listens_to_goes_on(fleetctl: Fleetctl) -> None:
         verdicts = published(process.stdout.read())["counts"]
 
     assert (0, 3) == (process.returncode, verdicts["verified"])
+    assert 0 == fleetctl("status").status
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk here is full on demand")
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_log_on_a_full_disk_stops_no_rollout(fleetctl: Fleetctl, output: str) -> None:
+    """Behind `2>/var/log/rollout`, boards get their releases, and the exit says how it ended."""
+    with Path("/dev/full").open("w") as full:
+        status, refused = (
+            subprocess.run(
+                [sys.executable, "-m", "fleetctl", *words, "-o", output], stdout=-1, stderr=full, check=False
+            ).returncode
+            for words in (["rollout", "--yes"], ["status", "--on", "nobody"])
+        )
+
+    assert (0, 2) == (status, refused)
     assert 0 == fleetctl("status").status
 
 
