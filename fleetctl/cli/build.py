@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,8 +14,9 @@ from fleetctl.cli.result import show
 
 if TYPE_CHECKING:
     from fleetctl.build.builder import BuildResult
-    from fleetctl.lockfile import LockedModel, LockedVariant
-    from fleetctl.manifest.schema import Model
+    from fleetctl.lockfile import LockedVariant
+    from fleetctl.manifest.schema import Fleet
+    from fleetctl.project import Project
 
 BUILD_SCHEMA = "fleetctl.build/v1"
 COLUMNS = ["model", "variant", "top-1", "drop", "worst sign", "size", "samples", "artifact", "built"]
@@ -54,12 +54,38 @@ def build(
     the manifest, and locked by digest.
     """
     from fleetctl.build import builder as library
-    from fleetctl.build.inputs import made_by_another_builder
     from fleetctl.cli.build_images import bring_images
-    from fleetctl.errors import UsageError
     from fleetctl.manifest.loader import load
     from fleetctl.project import Project
     from fleetctl.report.console import talk
+
+    _refuse_together(force=force, check=check, changed=changed, images=images)
+    if changed:
+        from fleetctl.cli.build_changed import show_changed
+
+        show_changed(file, models or [], output)
+        return
+    fleet, project, names = load(file), Project(file), models or []
+    if check:
+        result, took = library.check(fleet, project, models=names), ""
+    else:
+        result, took = _built(fleet, project, names, force=force)
+    _tell(result, took)
+    chosen = [model.name for model in result.models]
+    modules = bring_images(fleet, project, chosen, os.environ, check=check, anew=images)
+    lock_changed = result.lock_changed or modules.lock_changed
+    if lock_changed:
+        talk.note("model_artifacts/fleet.lock changed: commit it")
+    for line in _edgetpu_notes(result):
+        talk.note(line)
+    rows = list(_rows(result))
+    data = {**_json(result), "lock_changed": lock_changed, "images": modules.images}
+    show(output, schema=BUILD_SCHEMA, data=data, columns=COLUMNS, rows=rows)
+    _tell_github(result, rows, lock_changed=lock_changed)
+
+
+def _refuse_together(*, force: bool, check: bool, changed: bool, images: bool) -> None:
+    from fleetctl.errors import UsageError
 
     if images and check:
         raise UsageError("--images makes images and --check does not", hint="give one of them")
@@ -67,17 +93,23 @@ def build(
         raise UsageError("--force builds and --check does not", hint="give one of them")
     if changed and (force or check or images):
         raise UsageError("--changed only names models", hint="give it alone")
-    if changed:
-        _show_changed(file, models or [], output)
-        return
-    fleet, project, names, took = load(file), Project(file), models or [], ""
-    if check:
-        result = library.check(fleet, project, models=names)
-    else:
-        with ExitStack() as stack, _told_if_interrupted(force=force):
-            bars = Bars(stack)
-            result = library.build(fleet, project, models=names, force=force, progress=bars)
-            took = bars.took()
+
+
+def _built(fleet: "Fleet", project: "Project", names: list[str], *, force: bool) -> "tuple[BuildResult, str]":
+    """What was built, and how long each stage of it took."""
+    from fleetctl.build import builder as library
+
+    with ExitStack() as stack, _told_if_interrupted(force=force):
+        bars = Bars(stack)
+        result = library.build(fleet, project, models=names, force=force, progress=bars)
+        return result, bars.took()
+
+
+def _tell(result: "BuildResult", took: str) -> None:
+    """What was built and why, and what a person should know of each model."""
+    from fleetctl.build.inputs import made_by_another_builder
+    from fleetctl.report.console import talk
+
     for model in result.built:
         talk.done(f"{model.name} built: {model.reason}")
     if took:
@@ -94,17 +126,6 @@ def build(
                 f"{model.name} is from builder {other} and stays; `fleetctl build --force {model.name}` "
                 "makes it anew with this one"
             )
-    chosen = [model.name for model in result.models]
-    modules = bring_images(fleet, project, chosen, os.environ, check=check, anew=images)
-    lock_changed = result.lock_changed or modules.lock_changed
-    if lock_changed:
-        talk.note("model_artifacts/fleet.lock changed: commit it")
-    for line in _edgetpu_notes(result):
-        talk.note(line)
-    rows = list(_rows(result))
-    data = {**_json(result), "lock_changed": lock_changed, "images": modules.images}
-    show(output, schema=BUILD_SCHEMA, data=data, columns=COLUMNS, rows=rows)
-    _tell_github(result, rows, lock_changed=lock_changed)
 
 
 @contextmanager
@@ -118,66 +139,6 @@ def _told_if_interrupted(*, force: bool) -> Iterator[None]:
         kept = "" if force else "; what was finished is kept: run this again to go on"
         talk.warn(f"interrupted: the lock is as it was{kept}")
         raise
-
-
-def _show_changed(file: Path, names: list[str], output: Output) -> None:
-    """Models whose recipe or data are not those in the lock, and why: what a pipeline builds in a matrix.
-
-    So is one whose compilation another machine left to the pipeline. Images are told apart from them: one may
-    be missing though every model is locked, where a board came to the hub, or fleetctl itself has changed.
-    """
-    import json
-
-    from fleetctl import lockfile
-    from fleetctl.build.builder import choose
-    from fleetctl.build.inputs import model_inputs
-    from fleetctl.cli.build_images import missing_images
-    from fleetctl.manifest.loader import load
-    from fleetctl.project import Project
-    from fleetctl.report import github
-    from fleetctl.report.console import talk
-
-    fleet, project = load(file), Project(file)
-    lock = lockfile.read(project.lockfile)
-    inputs = {model.name: model_inputs(model, fleet, project)[1] for model in choose(fleet, names)}
-    stale = {
-        name: why
-        for name, digest in inputs.items()
-        if (why := _why_built(fleet.models[name], lock.models.get(name), digest))
-    }
-    missing = missing_images(fleet, project, inputs, os.environ)
-    for each in missing:
-        talk.note(f"module image of {each.model} {each.variant} for {each.platform} not made yet")
-    data = {
-        "models": {name: {"why": why, "inputs": inputs[name]} for name, why in stale.items()},
-        "images": [
-            {"model": each.model, "variant": each.variant, "platform": each.platform} for each in missing
-        ],
-    }
-    rows = [[name, inputs[name][:12], why] for name, why in stale.items()]
-    show(
-        output,
-        schema="fleetctl.changed/v1",
-        data=data,
-        columns=["model", "inputs", "why"],
-        rows=rows,
-        nothing="every model is as the lock says",
-    )
-    matrix = [{"model": name, "inputs": inputs[name]} for name in stale]
-    github.set_outputs(
-        {
-            "matrix": json.dumps(matrix),
-            "any": bool(stale),
-            "models": " ".join(stale),
-            "images": bool(missing),
-        }
-    )
-
-
-def _why_built(model: "Model", locked: "LockedModel | None", inputs: str) -> str:
-    from fleetctl.build.resolve import staleness, uncompiled
-
-    return staleness(model, locked, inputs) or (uncompiled(locked) if locked else "")
 
 
 def _tell_github(result: "BuildResult", rows: list[list[str]], *, lock_changed: bool) -> None:

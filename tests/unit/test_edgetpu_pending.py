@@ -13,7 +13,8 @@ from fleetctl.artifact import MODEL_FILE
 from fleetctl.build.builder import build, check
 from fleetctl.build.resolve import load_artifact, resolve, resolve_board, staleness
 from fleetctl.build.stages import Converted, Measured, for_edge_tpu
-from fleetctl.cli.build import _edgetpu_notes, _why_built
+from fleetctl.cli.build import _edgetpu_notes
+from fleetctl.cli.build_changed import why_built
 from fleetctl.desired import desired_fleet
 from fleetctl.errors import GateRefused, LockStale, ToolchainMissing
 from fleetctl.lockfile import Compilation, LockedVariant, Pending
@@ -91,7 +92,7 @@ def test_a_pipeline_builds_what_was_left_to_it(tmp_path: Path, programs: Path) -
 
     assert programs.exists()
     assert not staleness(model, entry, entry.input_digest)
-    assert "variant edgetpu not compiled yet" == _why_built(model, entry, entry.input_digest)
+    assert "variant edgetpu not compiled yet" == why_built(model, entry, entry.input_digest)
 
 
 def test_boards_that_need_it_are_refused_and_others_go_on(tmp_path: Path, programs: Path) -> None:
