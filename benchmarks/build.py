@@ -120,8 +120,7 @@ def _learning(taught: Any, images: Any, targets: Any) -> tuple[float, float]:
     ticks: list[tuple[float, float]] = []
     fit.fit(
         taught,
-        images,
-        targets,
+        fit.Lessons(images, targets),
         TRAINING,
         lambda *_: ticks.append((time.perf_counter(), time.process_time())),
     )
@@ -150,7 +149,7 @@ def _training(count: int) -> Iterator[Result]:
 
     def feed() -> float:
         order = fit.draw_order(targets, len(images), seed=0)
-        batches = iter(fit._batches(images, targets, order, TRAINING, None, first=0))
+        batches = iter(fit._batches(fit.Lessons(images, targets), order, TRAINING, first=0))
         next(batches)
         begun = time.perf_counter()
         fed = len(list(islice(batches, STEPS - 1)))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fleetctl.manifest.schema import Training
 from fleetctl.models.checkpoints import Checkpoint
-from fleetctl.models.fit import fit
+from fleetctl.models.fit import Lessons, fit
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.tensorflow import tensorflow
 
@@ -50,7 +50,7 @@ def fitted(
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 20, 16, 1), dtype=np.uint8)
     targets = np.arange(40, dtype=np.int32) % 3
-    fit(network, images, targets, training, progress, checkpoint=checkpoint, is_drawing=is_drawing)
+    fit(network, Lessons(images, targets, is_drawing=is_drawing), training, progress, checkpoint)
     return [np.asarray(weights) for weights in network.get_weights()]  # type: ignore[attr-defined]
 
 

@@ -40,17 +40,34 @@ class Emphasis(Struct, frozen=True):
         return cls(np.ones(count, np.int32), np.ones(count))
 
 
+class Lessons(Struct, frozen=True):
+    """M samples to learn from.
+
+    images: prepared, uint8 (M, H, W, C).
+    targets: index of each one's sign, int32 (M,).
+    emphasis: what each counts for; None is the same for all.
+    is_drawing: which are no photos, bool (M,); None where that makes no difference. Where every batch has
+        some of both, see `apart`.
+    """
+
+    images: NDArray[np.uint8]
+    targets: NDArray[np.int32]
+    emphasis: Emphasis | None = None
+    is_drawing: NDArray[np.bool_] | None = None
+
+    @property
+    def counted(self) -> Emphasis:
+        return self.emphasis or Emphasis.even(len(self.targets))
+
+
 def fit(
     network: Any,
-    images: NDArray[np.uint8],
-    targets: NDArray[np.int32],
+    lessons: Lessons,
     training: Training,
     progress: Progress,
-    emphasis: Emphasis | None = None,
     checkpoint: Checkpoint | None = None,
     *,
     stage: str = "train",
-    is_drawing: NDArray[np.bool_] | None = None,
 ) -> None:
     """Train `network` in place; its weights are a function of the arguments and the network's first weights.
 
@@ -59,30 +76,24 @@ def fit(
     Args:
         network: takes float32 (N, H, W, C) in 0..1, of any size if there are `small_epochs`, and gives logits
             (N, signs).
-        images: prepared photos, uint8 (M, H, W, C).
-        targets: index of each photo's sign, (M,).
         progress: hears `stage` before the first step and after each, counted over all epochs; the name of the
             stage says at which step a training was resumed.
-        emphasis: what each photo counts for; None is the same for all.
         checkpoint: where the state is kept meanwhile. The caller removes it once the result is safe.
-        is_drawing: which samples are no photos, (M,). Where every batch has some of both, see `apart`.
 
     Raises:
         BuildError: the loss stopped being a number.
         WriteError: the checkpoint cannot be written.
     """
     course = _Course(training, stage, "training.learning_rate")
-    _learn(network, images, targets, course, progress, emphasis, checkpoint, is_drawing)
+    _learn(network, lessons, course, progress, checkpoint)
 
 
 def fine_tune(
     network: Any,
-    images: NDArray[np.uint8],
-    targets: NDArray[np.int32],
+    lessons: Lessons,
     training: Training,
     qat: Qat,
     progress: Progress,
-    emphasis: Emphasis | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> None:
     """Let a network that `fit` trained learn on, in place, for the epochs and at the rate of `qat`.
@@ -97,7 +108,7 @@ def fine_tune(
         "fine-tune",
         "quantization.qat.learning_rate",
     )
-    _learn(network, images, targets, course, progress, emphasis, checkpoint)
+    _learn(network, lessons, course, progress, checkpoint)
 
 
 class _Course(Struct, frozen=True):
@@ -117,27 +128,21 @@ def _steps(images: int, training: Training) -> int:
 
 
 def _learn(
-    network: Any,
-    images: NDArray[np.uint8],
-    targets: NDArray[np.int32],
-    course: _Course,
-    progress: Progress,
-    emphasis: Emphasis | None,
-    checkpoint: Checkpoint | None,
-    is_drawing: NDArray[np.bool_] | None = None,
+    network: Any, lessons: Lessons, course: _Course, progress: Progress, checkpoint: Checkpoint | None
 ) -> None:
     """Take the steps that are left. To Keras they are one epoch: nothing here depends on epochs."""
-    training, steps = course.training, course.count(len(images))
-    order = draw_order(targets, steps * training.batch_size, seed=training.seed, emphasis=emphasis)
-    if is_drawing is not None and not apart.is_possible(is_drawing[order], training.batch_size):
-        is_drawing = None
-    learner = network if is_drawing is None else apart.learner(network)
+    training, steps, kinds = course.training, course.count(len(lessons.images)), lessons.is_drawing
+    count = steps * training.batch_size
+    order = draw_order(lessons.targets, count, seed=training.seed, emphasis=lessons.counted)
+    if kinds is not None and not apart.is_possible(kinds[order], training.batch_size):
+        lessons = replace(lessons, is_drawing=None)
+    learner = network if lessons.is_drawing is None else apart.learner(network)
     _compile(learner, training, steps)
-    identity = _identity(network, images, targets, order, training, is_drawing)
+    identity = _identity(network, lessons, order, training)
     state = Resumable(learner, learner.optimizer, identity, checkpoint)
     if state.step >= steps:
         return
-    batches = _batches(images, targets, order, training, is_drawing, first=state.step)
+    batches = _batches(lessons, order, training, first=state.step)
     watcher = _watcher(steps, state, course, progress)
     with state.kept():
         learner.fit(batches, steps_per_epoch=steps - state.step, epochs=1, verbose=0, callbacks=[watcher])
@@ -156,18 +161,11 @@ def _compile(network: Any, training: Training, steps: int) -> None:
     )
 
 
-def _identity(
-    network: Any,
-    images: NDArray[np.uint8],
-    targets: NDArray[np.int32],
-    order: NDArray[np.int32],
-    training: Training,
-    is_drawing: NDArray[np.bool_] | None,
-) -> str:
+def _identity(network: Any, lessons: Lessons, order: NDArray[np.int32], training: Training) -> str:
     """Names what every step is a function of, so that no training goes on from another one's state."""
-    digest = sha256(repr((tensorflow().__version__, images.shape, to_builtins(training))).encode())
-    kinds = [] if is_drawing is None else [is_drawing]
-    for array in (images, targets, order, *network.get_weights(), *kinds):
+    digest = sha256(repr((tensorflow().__version__, lessons.images.shape, to_builtins(training))).encode())
+    kinds = [] if lessons.is_drawing is None else [lessons.is_drawing]
+    for array in (lessons.images, lessons.targets, order, *network.get_weights(), *kinds):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
@@ -203,20 +201,13 @@ def draw_order(
     return order
 
 
-def _batches(
-    images: NDArray[np.uint8],
-    targets: NDArray[np.int32],
-    order: NDArray[np.int32],
-    training: Training,
-    is_drawing: NDArray[np.bool_] | None,
-    *,
-    first: int,
-) -> Any:
+def _batches(lessons: Lessons, order: NDArray[np.int32], training: Training, *, first: int) -> Any:
     """The batches from step `first` on; each is a function of the seed and its step alone.
 
     Images, answers and, if that is known, whether each is a drawing.
     """
     tf = tensorflow()
+    images, targets, is_drawing = lessons.images, lessons.targets, lessons.is_drawing
     pixels = tf.constant(images)
     answers = tf.one_hot(targets, int(targets.max()) + 1)
     seed = np.uint32(training.seed).astype(np.int32)  # TensorFlow takes the upper half as negative

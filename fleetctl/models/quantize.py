@@ -10,7 +10,7 @@ from fleetctl.manifest.schema import Model, VariantName
 from fleetctl.models import qat, representative
 from fleetctl.models.checkpoints import Checkpoint
 from fleetctl.models.converter import to_tflite, with_batch_one
-from fleetctl.models.fit import fine_tune
+from fleetctl.models.fit import Lessons, fine_tune
 from fleetctl.models.network import stems
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.reader import Trained, emphasis, prepare_all
@@ -84,13 +84,15 @@ def _quantization_aware(
     aware = qat.aware(network, images.astype(np.float32) / np.float32(_WHITE))
     fine_tune(
         aware,
-        prepare_all(learnt, trained.preprocess),
-        np.array([trained.labels.index(label) for label in learnt.labels], np.int32),
+        Lessons(
+            prepare_all(learnt, trained.preprocess),
+            np.array([trained.labels.index(label) for label in learnt.labels], np.int32),
+            emphasis(learnt),
+        ),
         model.training,
         model.quantization.qat,
         progress,
-        emphasis=emphasis(learnt),
-        checkpoint=checkpoint,
+        checkpoint,
     )
     qat.multiply_input(aware, _WHITE)
     return aware

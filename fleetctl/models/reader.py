@@ -14,7 +14,7 @@ from fleetctl.device.preprocess import prepare
 from fleetctl.manifest.schema import Architecture, Head, Model
 from fleetctl.models import checkpoints, keras_file, logistic_head, network
 from fleetctl.models.checkpoints import Checkpoint
-from fleetctl.models.fit import Emphasis, fit
+from fleetctl.models.fit import Emphasis, Lessons, fit
 from fleetctl.models.progress import Progress, silent
 from fleetctl.models.samples import Samples, Split, is_drawn
 from fleetctl.models.tensorflow import tensorflow
@@ -61,46 +61,37 @@ def train(model: Model, split: Split, *, workdir: Path, progress: Progress = sil
         ToolchainMissing: TensorFlow 2.15 is not installed.
     """
     network.demand_buildable(model)
-    lessons = _lessons(split.train, preprocess_spec(model.architecture))
+    subject = _subject(split.train, preprocess_spec(model.architecture))
     tensorflow().config.experimental.enable_op_determinism()
     if model.architecture.head is Head.LOGISTIC_REGRESSION:
-        learnt = _with_logistic_head(model, lessons, progress)
+        learnt = _with_logistic_head(model, subject.lessons, progress)
     else:
         members = range(model.architecture.members)
         learnt = network.joined(
-            model.architecture, [_member(model, number, lessons, workdir, progress) for number in members]
+            model.architecture, [_member(model, number, subject, workdir, progress) for number in members]
         )
-    _favour(learnt, ~lessons.is_photographed, model.training.drawn_only)
+    _favour(learnt, ~subject.is_photographed, model.training.drawn_only)
     weights = workdir / f"{model.name}.keras"
     keras_file.save(learnt, weights)
-    return Trained(lessons.labels, weights, preprocess_spec(model.architecture))
+    return Trained(subject.labels, weights, preprocess_spec(model.architecture))
 
 
-class _Lessons(Struct, frozen=True):
-    """What there is to learn.
-
-    images: prepared samples, uint8 (M, H, W, C).
-    targets: each one's place in `labels`, int32 (M,).
-    is_drawing: which are no photos, bool (M,).
-    is_photographed: of each label, whether a photo shows it, bool (N,).
-    """
+class _Subject(Struct, frozen=True):
+    """What there is to learn. `is_photographed`: of each label, whether a photo shows it, bool (N,)."""
 
     labels: tuple[str, ...]
-    images: NDArray[np.uint8]
-    targets: NDArray[np.int32]
-    is_drawing: NDArray[np.bool_]
-    emphasis: Emphasis
+    lessons: Lessons
     is_photographed: NDArray[np.bool_]
 
 
-def _lessons(samples: Samples, spec: Mapping[str, Any]) -> _Lessons:
+def _subject(samples: Samples, spec: Mapping[str, Any]) -> _Subject:
     labels = tuple(sorted(samples.counts))
     index = {label: number for number, label in enumerate(labels)}
     targets = np.array([index[label] for label in samples.labels], np.int32)
     is_drawing = np.array([is_drawn(name) for name in samples.names], bool)
     is_photographed = np.bincount(targets, ~is_drawing, len(labels)) > 0
-    images = prepare_all(samples, spec)
-    return _Lessons(labels, images, targets, is_drawing, emphasis(samples), is_photographed)
+    lessons = Lessons(prepare_all(samples, spec), targets, emphasis(samples), is_drawing)
+    return _Subject(labels, lessons, is_photographed)
 
 
 def _begin(seed: int) -> None:
@@ -109,22 +100,19 @@ def _begin(seed: int) -> None:
     tensorflow().keras.utils.set_random_seed(seed)
 
 
-def _member(model: Model, number: int, lessons: _Lessons, workdir: Path, progress: Progress) -> Any:
+def _member(model: Model, number: int, subject: _Subject, workdir: Path, progress: Progress) -> Any:
     """One network, trained from first weights and in an order of its own: both come from its seed."""
     of = model.architecture.members
     training = replace(model.training, seed=(model.training.seed + number) % _SEEDS)
     _begin(training.seed)
-    member = network.build(model.architecture, len(lessons.labels), any_size=model.training.small_epochs > 0)
+    member = network.build(model.architecture, len(subject.labels), any_size=model.training.small_epochs > 0)
     fit(
         member,
-        lessons.images,
-        lessons.targets,
+        subject.lessons,
         training,
         progress,
-        lessons.emphasis,
         Checkpoint(workdir / f"train-{number}{checkpoints.SUFFIX}"),
         stage="train" if of == 1 else f"train {number + 1} of {of}",
-        is_drawing=lessons.is_drawing,
     )
     return member
 
@@ -139,11 +127,11 @@ def _favour(network: Any, favoured: NDArray[np.bool_], by: float) -> None:
     network.layers[-1].set_weights([kernel, bias + by * favoured.astype(np.float32)])
 
 
-def _with_logistic_head(model: Model, lessons: _Lessons, progress: Progress) -> Any:
+def _with_logistic_head(model: Model, lessons: Lessons, progress: Progress) -> Any:
     _begin(model.training.seed)
     features = network.features(model.architecture)
     seen = logistic_head.seen(features, lessons.images, progress)
-    learnt = logistic_head.fit(seen, lessons.targets, lessons.emphasis.repeats)
+    learnt = logistic_head.fit(seen, lessons.targets, lessons.counted.repeats)
     return logistic_head.attach(features, learnt)
 
 

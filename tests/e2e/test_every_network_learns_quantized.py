@@ -53,7 +53,8 @@ def test_a_network_learns_on_quantized(architecture: Architecture, is_frozen: bo
 
     aware = qat.aware(plain, images)
     targets = np.arange(len(pixels), dtype=np.int32) % SIGNS
-    fit.fine_tune(aware, pixels, targets, Training(batch_size=6), Qat(epochs=1), lambda *_: None)
+    lessons = fit.Lessons(pixels, targets)
+    fit.fine_tune(aware, lessons, Training(batch_size=6), Qat(epochs=1), lambda *_: None)
     expected = aware.predict(images, verbose=0)
     qat.multiply_input(aware, 255.0)
     model = converter.to_tflite(converter.with_batch_one(aware), VariantName.INT8_QAT, pixels)

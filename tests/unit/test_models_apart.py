@@ -9,7 +9,7 @@ from tiny_training import SHORT, Weights, fitted
 
 from fleetctl.models import apart
 from fleetctl.models.checkpoints import Checkpoint
-from fleetctl.models.fit import fit
+from fleetctl.models.fit import Lessons, fit
 from fleetctl.models.progress import silent
 from fleetctl.models.tensorflow import tensorflow
 
@@ -39,7 +39,7 @@ def test_what_is_kept_is_of_photos() -> None:
     images[EVERY_OTHER] = 40
     targets = np.arange(40, dtype=np.int32) // 2 % 2
 
-    fit(network, images, targets, WIDE, silent, is_drawing=EVERY_OTHER)
+    fit(network, Lessons(images, targets, is_drawing=EVERY_OTHER), WIDE, silent)
 
     assert 0.7 < normal.moving_mean.numpy()[0] < 0.9
     assert normal.moving_variance.numpy()[0] < 0.03  # of both together it would be 0.1

@@ -59,9 +59,9 @@ class Tiny:
         return reader.prepare_all(self.samples, self.trained.preprocess)
 
     @property
-    def targets(self) -> Any:
-        """The index of each sample's sign."""
-        return np.array([SIGNS.index(label) for label in self.samples.labels], np.int32)
+    def lessons(self) -> fit.Lessons:
+        targets = np.array([SIGNS.index(label) for label in self.samples.labels], np.int32)
+        return fit.Lessons(self.pixels, targets)
 
     def scores(self, variant: VariantName) -> Any:
         """What a variant answers to all samples, float32 (samples, signs)."""
@@ -115,7 +115,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     spec = reader.preprocess_spec(MODEL.architecture)
     learner = network()
     targets = np.array([SIGNS.index(label) for label in samples.labels], np.int32)
-    fit.fit(learner, reader.prepare_all(samples, spec), targets, MODEL.training, lambda *_: None)
+    lessons = fit.Lessons(reader.prepare_all(samples, spec), targets)
+    fit.fit(learner, lessons, MODEL.training, lambda *_: None)
     weights = tmp_path_factory.mktemp("tiny") / "tiny.keras"
     learner.save(weights)
     trained = Trained(SIGNS, weights, spec)
@@ -231,7 +232,7 @@ def test_a_fine_tuning_that_diverges_names_its_own_setting(tiny: Tiny) -> None:
     fast = Qat(epochs=1, learning_rate=1e30)
 
     with pytest.raises(BuildError, match="training diverged") as caught:
-        fit.fine_tune(network(), tiny.pixels, tiny.targets, MODEL.training, fast, lambda *_: None)
+        fit.fine_tune(network(), tiny.lessons, MODEL.training, fast, lambda *_: None)
     assert "quantization.qat.learning_rate" in caught.value.hint
 
 
@@ -243,7 +244,7 @@ def test_a_network_learns_and_answers_as_its_board_will(tiny: Tiny) -> None:
     aware = qat.aware(tensorflow().keras.models.load_model(tiny.trained.weights, compile=False), images)
     before = {weight.name: weight.numpy() for weight in aware.weights}
 
-    fit.fine_tune(aware, tiny.pixels, tiny.targets, MODEL.training, MODEL.quantization.qat, lambda *_: None)
+    fit.fine_tune(aware, tiny.lessons, MODEL.training, MODEL.quantization.qat, lambda *_: None)
 
     changed = {weight.name for weight in aware.weights if (weight.numpy() != before[weight.name]).any()}
     assert [name for name in changed if "moving" in name] == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from numpy.typing import NDArray
+from tiny_training import SHORT, Weights, fitted
 
 from fleetctl.artifact import Tensor
 from fleetctl.errors import BuildError
@@ -24,8 +24,7 @@ from fleetctl.manifest.schema import (
 )
 from fleetctl.models import converter, datasets, evaluate, quantize, runtime
 from fleetctl.models.augment import augment
-from fleetctl.models.fit import draw_order, fit
-from fleetctl.models.progress import Progress, silent
+from fleetctl.models.fit import draw_order
 from fleetctl.models.reader import Trained, emphasis, prepare_all, train
 from fleetctl.models.samples import Samples, Split, drawn_name
 from fleetctl.models.tensorflow import tensorflow
@@ -122,7 +121,7 @@ def test_the_first_epochs_see_smaller_pictures(built: Built, tmp_path: Path) -> 
         training=Training(epochs=2, small_epochs=1, batch_size=64),
     )
 
-    def trained_in(folder: str, stop_at: int = -1) -> list[NDArray[np.float32]]:
+    def trained_in(folder: str, stop_at: int = -1) -> Weights:
         (tmp_path / folder).mkdir(exist_ok=True)
 
         def stop(_stage: str, done: int, _total: int) -> None:
@@ -241,36 +240,10 @@ def test_variations_keep_to_shape_and_range() -> None:
     assert np.abs(first[0] - first[1]).mean() > 0.01
 
 
-SHORT = Training(epochs=2, batch_size=8, learning_rate=0.01)
-
-
-def fitted(training: Training, progress: Progress = silent) -> list[NDArray[np.float32]]:
-    """Weights of a network of the reader's kinds of layers, but only six, after a short training."""
-    tf = tensorflow()
-    tf.keras.backend.clear_session()
-    tf.keras.utils.set_random_seed(training.seed)
-    tf.config.experimental.enable_op_determinism()
-    layers = tf.keras.layers
-    network = tf.keras.Sequential(
-        [
-            layers.Conv2D(4, 3, strides=2, input_shape=(20, 16, 1)),
-            layers.DepthwiseConv2D(3),
-            layers.BatchNormalization(),
-            layers.ReLU(6.0),
-            layers.GlobalAveragePooling2D(),
-            layers.Dense(3),
-        ]
-    )
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (40, 20, 16, 1), dtype=np.uint8)
-    fit(network, images, np.arange(40, dtype=np.int32) % 3, training, progress)
-    return [np.asarray(weights) for weights in network.get_weights()]
-
-
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights() -> None:
     """Training twice on one machine gives identical weights; another seed gives others."""
-    first, second, third = fitted(SHORT), fitted(SHORT), fitted(replace(SHORT, seed=1))
+    first, second, third = fitted(), fitted(), fitted(replace(SHORT, seed=1))
 
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
     assert any((a != b).any() for a, b in zip(first, third, strict=True))
@@ -295,7 +268,7 @@ def test_an_interrupted_training_passes_on_the_interrupt() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fitted(SHORT, interrupt)
+        fitted(progress=interrupt)
 
 
 @pytest.mark.slow
