@@ -26,7 +26,7 @@ from benchmarks.harness import NotMeasured, Result
 from fleetctl.device.edge_report import SCHEMA, SECTION, filled, pack
 from fleetctl.lab.iothub.emulator import Emulator, Settings
 from fleetctl.lab.iothub.hub import Hub
-from fleetctl.lab.iothub.identities import EDGE_AGENT, Identity
+from fleetctl.lab.iothub.identities import EDGE_AGENT, EDGE_HUB, Identity
 from fleetctl.manifest.schema import Board, BoardKind, ServiceManager, VariantName, Via
 from fleetctl.store import BlobStore, canonical_json, sha256
 from fleetctl.transports.iothub import IotHubTransport, Pace
@@ -181,7 +181,8 @@ async def serve(folder: Path, count: int) -> None:
     for number in range(count):
         name = f"board-{number:05}"
         emulator.hub.put(name, "", {"capabilities": {"iotEdge": True}}, None)
-        emulator.hub.module(name, EDGE_AGENT).is_connected = True
+        for module in (EDGE_AGENT, EDGE_HUB):
+            emulator.hub.module(name, module).is_connected = True
     Boards(emulator.hub)
     await emulator.start()
     print(emulator.connection_string, flush=True)

@@ -4,12 +4,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
+from typing import TypeVar
 
-from fleetctl.manifest.schema import Board
-from fleetctl.transports.base import Reply
+Asked = TypeVar("Asked")
+Reply = TypeVar("Reply")
 
 
-def fan_out(boards: Sequence[Board], reply: Callable[[Board], Reply], at_once: int) -> Iterator[Reply]:
+def fan_out(boards: Sequence[Asked], reply: Callable[[Asked], Reply], at_once: int) -> Iterator[Reply]:
     """`reply` for every board, in as many threads; what it raises is raised here.
 
     They are daemons: when the caller gives up, so does the process, without waiting for silent boards; and

@@ -25,7 +25,7 @@ from fleetctl.transports.dialogue import terms
 from fleetctl.transports.fan_out import fan_out
 from fleetctl.transports.iothub_client import HubClient, NoAnswer, NotThere
 from fleetctl.transports.iothub_consignment import Consignment, check_whole, consignments
-from fleetctl.transports.iothub_content import MODULE, Surroundings
+from fleetctl.transports.iothub_content import AGENT, MODULE, Surroundings
 from fleetctl.transports.iothub_deploy import Deployer, Wanted, fall_back, follow, wanted
 from fleetctl.transports.iothub_fleet import KEPT, Standing, answered, answers, standings
 from fleetctl.transports.iothub_images import Images, machine_of
@@ -34,6 +34,7 @@ from fleetctl.transports.iothub_twin import twin_size
 from fleetctl.transports.wire import BoardFault, BoardSaidNo, printable, tamed
 
 _AT_ONCE = 16  # direct methods under way
+_PING_S = 5.0
 _LOOK_ANYWAY = 5  # polls after which answers are read though their number is the same
 
 
@@ -85,18 +86,18 @@ class IotHubTransport(Struct):
     name: str = "iothub"
 
     def observe(self, boards: Sequence[Board], *, deadline: float) -> Iterator[Reply]:
-        known = standings(self.hub, [board.name for board in boards])
+        known = self._standings([board.name for board in boards])
         patience = min(self.pace.restart, deadline)
         while (mute := [name for name, each in known.items() if each.is_mute]) and patience > 0:
             self.sleep(self.pace.poll)
             patience -= self.pace.poll
-            known |= standings(self.hub, mute)
+            known |= self._standings(mute)
         for name, standing in known.items():
             fault = standing.refusal() or standing.absence() or standing.silence()
             yield fault or Reply(name, ReplyStatus.OK, standing.observation)
 
     def release(self, orders: Sequence[Order]) -> Iterator[Reply]:
-        known = standings(self.hub, [order.board.name for order in orders])
+        known = self._standings([order.board.name for order in orders])
         ready: list[Order] = []
         whole: set[str] = set()
         for order in orders:
@@ -213,7 +214,7 @@ class IotHubTransport(Struct):
             heard = [
                 reply
                 for name, now in answers(self.hub, list(sent)).items()
-                if (reply := self._heard(sent[name], now) or (_silent(now) if name in late else None))
+                if (reply := self._heard(sent[name], now) or (self._silent(now) if name in late else None))
             ]
             self._put_back([reply.board for reply in heard if not _is_kept(reply)], {})
             for reply in heard:
@@ -277,6 +278,37 @@ class IotHubTransport(Struct):
 
     # -- direct methods
 
+    def _standings(self, names: Sequence[str]) -> dict[str, Standing]:
+        """Where boards stand; those that do not show whether they are there are asked."""
+        known = standings(self.hub, names)
+        quiet = [each.board for each in known.values() if each.is_edge and not each.is_online]
+        for name, is_there in fan_out(quiet, lambda name: (name, self._is_there(name)), _AT_ONCE):
+            known[name] = replace(known[name], is_online=is_there)
+        return known
+
+    def _is_there(self, board: str) -> bool:
+        """Whether its agent answers: before anything is deployed, nothing else of a board is connected."""
+        try:
+            self.hub.invoke(board, AGENT, "ping", {}, _PING_S)
+        except (NotThere, NoAnswer):
+            return False
+        return True
+
+    def _silent(self, now: Standing) -> Reply:
+        """The reply of a board that said nothing until its time was up."""
+        if not (now.is_online or self._is_there(now.board)):
+            return Reply(now.board, ReplyStatus.TIMED_OUT, error="lost half-way: its edge agent is gone")
+        if now.said.get("state") == "held":
+            error = "it holds what it has: it was sent back at a time that lies ahead of the clock here"
+            return Reply(
+                now.board, ReplyStatus.TIMED_OUT, error=error, hint="set that clock, or wait until then"
+            )
+        hint = f"on the board: iotedge logs {MODULE}"
+        error = "its module never reported"
+        if trouble := now.trouble():
+            error += f"; its edge agent says: {trouble}"
+        return Reply(now.board, ReplyStatus.TIMED_OUT, error=error, hint=hint)
+
     def _invoke(
         self,
         boards: Sequence[Board],
@@ -306,20 +338,6 @@ class IotHubTransport(Struct):
 def _is_kept(reply: Reply) -> bool:
     """Whether a board goes on with what it was sent."""
     return reply.ok and reply.data.get("state") in KEPT
-
-
-def _silent(now: Standing) -> Reply:
-    """The reply of a board that said nothing until its time was up."""
-    if not now.is_online:
-        return Reply(now.board, ReplyStatus.TIMED_OUT, error="lost half-way: its edge agent is gone")
-    if now.said.get("state") == "held":
-        error = "it holds what it has: it was sent back at a time that lies ahead of the clock here"
-        return Reply(now.board, ReplyStatus.TIMED_OUT, error=error, hint="set that clock, or wait until then")
-    hint = f"on the board: iotedge logs {MODULE}"
-    error = "its module never reported"
-    if trouble := now.trouble():
-        error += f"; its edge agent says: {trouble}"
-    return Reply(now.board, ReplyStatus.TIMED_OUT, error=error, hint=hint)
 
 
 def _loads(orders: Sequence[Order]) -> list[tuple[Consignment, list[Order]]]:

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from fleetctl.device.edge_report import SECTION, unpack
 from fleetctl.transports.base import Reply, ReplyStatus
 from fleetctl.transports.iothub_client import QUERY_LIMIT, HubClient, NotThere, Row
-from fleetctl.transports.iothub_content import AGENT, MODULE
+from fleetctl.transports.iothub_content import AGENT, HUB, MODULE
 from fleetctl.transports.wire import printable, tamed
 
 TAG = "fleetctl"  # {"now", "before": deployments, "was": the release that `before` means}
@@ -31,7 +31,7 @@ class Standing(Struct, frozen=True):
     agent: Mapping[str, Any] = field(
         default_factory=dict
     )  # what it says of the last deployment and of our module
-    is_online: bool = False  # by its agent
+    is_online: bool = False  # as far as the hub shows it: an agent alone may be there all the same
     said: Mapping[str, Any] = field(default_factory=dict)  # by our module
     is_connected: bool = False  # our module
 
@@ -72,7 +72,7 @@ class Standing(Struct, frozen=True):
         return None
 
     def absence(self) -> Reply | None:
-        """A reply for a board whose agent is not connected."""
+        """A reply for a board that is not there."""
         if self.is_online:
             return None
         return Reply(self.board, ReplyStatus.UNREACHABLE, error="its edge agent is not connected to the hub")
@@ -153,12 +153,15 @@ _OF_MODULES = (
     "SELECT deviceId, moduleId, connectionState, {said}, "
     f"properties.reported.lastDesiredStatus AS outcome, properties.reported.modules.{MODULE} AS module, "
     "properties.reported.lastDesiredVersion AS followed "
-    f"FROM devices.modules WHERE moduleId IN ['{AGENT}', '{MODULE}'] AND deviceId IN ["
+    "FROM devices.modules WHERE moduleId IN [{modules}] AND deviceId IN ["
 )
-_MODULES = _OF_MODULES.format(said=f"properties.reported.{SECTION} AS said")
+_MODULES = _OF_MODULES.format(
+    said=f"properties.reported.{SECTION} AS said", modules=f"'{AGENT}', '{HUB}', '{MODULE}'"
+)
 _ANSWER = ("consignment", "answered", "state", "reply")  # of what our module says
 _ANSWERS = _OF_MODULES.format(
-    said=", ".join(f"properties.reported.{SECTION}.{key} AS {key}" for key in _ANSWER)
+    said=", ".join(f"properties.reported.{SECTION}.{key} AS {key}" for key in _ANSWER),
+    modules=f"'{AGENT}', '{MODULE}'",
 )
 
 
@@ -208,15 +211,14 @@ def _standings(
     names: Sequence[str], devices: Mapping[Any, Row | None], rows: Iterable[Row]
 ) -> dict[str, Standing]:
     """Boards by name, of their devices and of rows of their modules."""
-    modules = {(row.get("deviceId"), row.get("moduleId")): row for row in rows}
-    return {
-        name: _standing(name, devices.get(name), modules.get((name, AGENT)), modules.get((name, MODULE)))
-        for name in names
-    }
+    modules: dict[Any, dict[Any, Row]] = {}
+    for row in rows:
+        modules.setdefault(row.get("deviceId"), {})[row.get("moduleId")] = row
+    return {name: _standing(name, devices.get(name) or {}, modules.get(name, {})) for name in names}
 
 
-def _standing(name: str, device: Row | None, agent: Row | None, module: Row | None) -> Standing:
-    device, agent, module = device or {}, agent or {}, module or {}
+def _standing(name: str, device: Row, modules: Mapping[Any, Row]) -> Standing:
+    agent, hub, module = (modules.get(each, {}) for each in (AGENT, HUB, MODULE))
     return Standing(
         board=name,
         is_registered=bool(device),
@@ -224,7 +226,8 @@ def _standing(name: str, device: Row | None, agent: Row | None, module: Row | No
         etag=str(device.get("etag") or ""),
         tags=_object(device.get("ours")),
         agent={key: agent.get(key) for key in ("outcome", "followed", "module")},
-        is_online=agent.get("connectionState") == _CONNECTED,
+        # Azure shows Microsoft's agent as disconnected always, for it sends no messages; edgeHub does.
+        is_online=_CONNECTED in (agent.get("connectionState"), hub.get("connectionState")),
         said=_object(module.get("said")),
         is_connected=module.get("connectionState") == _CONNECTED,
     )

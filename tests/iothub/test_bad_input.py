@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from azure.iot.device import MethodResponse
 from azure.iot.hub.models import Device, DeviceCapabilities
 from base_images import image, rootfs
 from iothub_hub import Clients
@@ -61,8 +62,11 @@ class Fleet:
         self.clients.registry.protocol.devices.create_or_update_identity("karnak-01", wish)
 
     def connect(self) -> None:
-        """Have the board's agent be there; it never does anything."""
-        self.clients.module("karnak-01", "$edgeAgent").connect()
+        """Have the board's agent be there; it never does anything but say so."""
+        agent = self.clients.module("karnak-01", "$edgeAgent")
+        answer = MethodResponse.create_from_method_request
+        agent.on_method_request_received = lambda request: agent.send_method_response(answer(request, 200))
+        agent.connect()
 
     def sign_in(self, connection_string: str) -> None:
         self.monkeypatch.setenv("FLEETCTL_IOTHUB_CONNECTION_STRING", connection_string)

@@ -98,6 +98,7 @@ class Agent:
             server_verification_cert=self._place.certificate.read_text(),
         )
         self._client.on_twin_desired_properties_patch_received = lambda _: self._todo.put(True)
+        self._client.on_method_request_received = self._answer
         self._client.connect()
         self._todo.put(True)
         self._thread.start()
@@ -110,6 +111,13 @@ class Agent:
             self._runner.stop()
         finally:
             self._client.shutdown()
+
+    def _answer(self, request: Any) -> None:
+        """A direct method: whoever wants to know whether the board is there asks with `ping`."""
+        from azure.iot.device import MethodResponse
+
+        status = 200 if request.name == "ping" else 404
+        self._client.send_method_response(MethodResponse.create_from_method_request(request, status))
 
     def _work(self) -> None:
         while True:

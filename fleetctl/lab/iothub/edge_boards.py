@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from fleetctl.errors import FleetError, ToolchainMissing, UsageError
 from fleetctl.lab import detached
-from fleetctl.lab.iothub.control import ask
+from fleetctl.lab.iothub.control import ask, require
 from fleetctl.lab.iothub.docker_runner import DockerRunner
 from fleetctl.lab.iothub.files import HubFiles
 from fleetctl.lab.iothub.identities import EDGE_AGENT
@@ -113,9 +113,14 @@ def key_of(files: HubFiles, device: str, module: str) -> str:
 
 
 def is_connected(files: HubFiles, name: str) -> bool:
-    """Whether the board's agent is connected to the hub."""
-    twin = ask(files, "GET", f"twins/{quote(name)}/modules/{quote(EDGE_AGENT)}?{_API}")
-    return twin.get("connectionState") == "Connected"
+    """Whether the board's agent is connected to the hub, which is seen by its answer alone."""
+    require(files)
+    path = f"twins/{quote(name)}/modules/{quote(EDGE_AGENT)}/methods?{_API}"
+    try:
+        ask(files, "POST", path, {"methodName": "ping", "responseTimeoutInSeconds": 5})
+    except UsageError:
+        return False
+    return True
 
 
 def demand_own_ports(ports: Mapping[str, int]) -> None:

@@ -159,6 +159,14 @@ class Hub:
         identity.is_connected = is_connected
         identity.connection_changed = self.now()
         self.touch(identity)
+        self._connect_edge_hub(identity)
+
+    def _connect_edge_hub(self, changed: Identity) -> None:
+        """A board's edgeHub is connected where its agent is, and was told to start it."""
+        modules = self._devices.get(changed.device, {})  # it may be gone
+        if changed.module in (EDGE_AGENT, EDGE_HUB) and {EDGE_AGENT, EDGE_HUB} <= modules.keys():
+            hub = modules[EDGE_HUB]
+            hub.is_connected = modules[EDGE_AGENT].is_connected and bool(hub.twin.desired.values)
 
     def touch(self, identity: Identity) -> None:
         """It was heard of."""
@@ -293,6 +301,7 @@ class Hub:
         identity.twin.desired.replace(values, self.now())
         identity.twin.version += 1
         self._tell_desired(identity, before)
+        self._connect_edge_hub(identity)
 
     def counts(self, configuration: Configuration) -> dict[str, int]:
         """The system's metrics of a deployment."""

@@ -69,13 +69,18 @@ class Identity(Struct):
         both = (pair.get("primaryThumbprint"), pair.get("secondaryThumbprint"))
         return [each.upper().replace(":", "") for each in both if each]
 
+    @property
+    def _shown(self) -> str:
+        """Its connection as Azure shows it: never that of an edge agent, which sends no messages."""
+        return "Connected" if self.is_connected and self.module != EDGE_AGENT else "Disconnected"
+
     def document(self) -> dict[str, Any]:
         """As the registry shows it."""
         common = {
             "deviceId": self.device,
             "generationId": self.generation,
             "etag": self.etag,
-            "connectionState": "Connected" if self.is_connected else "Disconnected",
+            "connectionState": self._shown,
             "connectionStateUpdatedTime": self.connection_changed,
             "lastActivityTime": self.last_activity,
             "cloudToDeviceMessageCount": 0,
@@ -102,7 +107,7 @@ class Identity(Struct):
             "deviceEtag": self.etag,
             "status": "enabled" if self.is_enabled else "disabled",
             "statusUpdateTime": NEVER,
-            "connectionState": "Connected" if self.is_connected else "Disconnected",
+            "connectionState": self._shown,
             "lastActivityTime": self.last_activity,
             "cloudToDeviceMessageCount": 0,
             "authenticationType": self.way,
