@@ -20,6 +20,7 @@ _LATE = {"PreconditionFailed", "GenericPreconditionFailed", "EtagDoesNotMatch"} 
 _BUSY = {"ThrottlingException", "ThrottleBacklogLimitExceeded", "ThrottlingBacklogTimeout", "ServerBusy"}
 _UNDONE = {429}  # of those, what says for certain that nothing was done
 _NO_CLIENT = 0  # the status that edgeHub answers with for a module that is not connected to it
+_COLUMNS = {each.casefold(): each for each in ("deviceId", "moduleId", "etag", "connectionState")}
 _BEYOND = 30.0  # seconds that a hub may take over the time that a method has
 
 Row = Mapping[str, Any]
@@ -71,7 +72,10 @@ class HubClient:
         self._protocol.close()
 
     def rows(self, query: str) -> Iterator[Row]:
-        """All rows of a query, page by page, as the hub gave them: the SDK's own models know no columns."""
+        """All rows of a query, page by page, as the hub gave them: the SDK's own models know no columns.
+
+        Its own columns have the names that twins have: Azure has been seen to give `DeviceId` for `deviceId`.
+        """
         from azure.iot.hub.models import QuerySpecification
 
         wish, continuation = QuerySpecification(query=query), None
@@ -89,7 +93,7 @@ class HubClient:
             found = None
         if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
             raise self._strange("what it gives for rows are none")
-        return found
+        return [{_COLUMNS.get(key.casefold(), key): value for key, value in row.items()} for row in found]
 
     def tag(self, wishes: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
         """Patch the tags of devices: name, the twin's etag, tags. Says which had another etag by now."""

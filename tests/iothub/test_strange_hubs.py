@@ -167,6 +167,13 @@ def test_a_hub_that_does_not_say_when_is_waited_for(stranger: Stranger) -> None:
     assert 60 < sum(waits) < 120
 
 
+def test_columns_have_one_name(stranger: Stranger, client: HubClient) -> None:
+    """Azure has given `DeviceId` where a query said `deviceId`; what we name ourselves stays as it is."""
+    stranger.answers = [(200, json.dumps([{"DeviceId": "a", "ETag": "1", "n": 2}]).encode())]
+
+    assert [{"deviceId": "a", "etag": "1", "n": 2}] == list(client.rows("SELECT deviceId, etag FROM devices"))
+
+
 LOGIN = b"<html><body>Sign in to go on</body></html>"
 
 
