@@ -15,7 +15,7 @@ from .locks import is_flocked, locked, try_flock
 from .login_session import leave_session
 from .pending import must_revert
 from .recovery import recover
-from .talk import complain, say
+from .talk import complain
 
 if TYPE_CHECKING:
     from .activation import Activation
@@ -108,7 +108,8 @@ def undo_what_must_be(activation: Activation) -> None:
         return
     try:
         with locked(activation.board, "watch", 1.0):
-            say("watch: %s" % recover(activation))
+            # Not on standard output, which a script that was sent keeps for its reply.
+            complain("watch: %s" % recover(activation))
     except BoardError as error:
         if error.code != "busy":  # a verb came first; look again when it is done
             raise

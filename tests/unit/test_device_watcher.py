@@ -1,9 +1,13 @@
 """The watcher undoes what nobody confirms, whatever goes wrong around it."""
 
+import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
 from tiny_board import TinyBoard, TinyRelease, powered, tiny_release
+
+from fleetctl.transports import board_script, wire
 
 
 @pytest.fixture(scope="module")
@@ -14,8 +18,9 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyBoard]:
 
 def wait_for(board: TinyBoard, text: str) -> None:
     log = board.root / "state" / "watch.log"
+    give_up = time.monotonic() + 20
     while text not in log.read_text():
-        assert board.pending
+        assert time.monotonic() < give_up
 
 
 def test_what_cannot_be_read_for_a_while_is_read_again(board: TinyBoard, good: TinyRelease) -> None:
@@ -101,6 +106,21 @@ def test_a_board_that_can_write_no_more_starts_what_it_has(board: TinyBoard, goo
         assert board.ask("recover", options=["--before-start"])["state"] == "clean"
     finally:
         lock.rmdir()
+    assert board.serves() == board.current == good.digest
+
+
+def test_its_log_says_what_became_of_a_release_that_was_sent(board: TinyBoard, good: TinyRelease) -> None:
+    """A script that is sent gathers its reply from what would be standard output."""
+    (board.root / "state" / "watch.log").unlink(missing_ok=True)
+    request, payload = board.activation(tiny_release(board.port, threshold=0.75), confirm_timeout=0.1)
+    script = board_script.whole("activate")
+    subprocess.run(
+        wire.command("activate", str(board.root), script),
+        input=wire.standard_input(script, request, payload),
+        check=True,
+    )
+    wait_for(board, "watch: reverted")
+    board.wait_until_settled()
     assert board.serves() == board.current == good.digest
 
 
