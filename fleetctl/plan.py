@@ -228,7 +228,7 @@ def _doubts(release: Release, seen: Observed) -> Iterator[str]:
     """Why a board whose files are right may still not do what git says."""
     altered = _other_files(release, seen)
     if altered:
-        yield f"{listed(altered, 1)} was altered on the board"
+        yield f"{listed(altered, 1)} {'were' if altered[1:] else 'was'} altered on the board"
     yield from (f"{path} was edited on the board" for path in seen.units if not is_drop_in(path))
     if seen.pending:
         yield "its release is still on probation"
