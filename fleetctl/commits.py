@@ -29,6 +29,7 @@ _TIMEOUT = 120  # seconds; a question is answered in far less
 _PICTURES = (".png", ".PNG", ".npy")
 _LARGEST = 64 << 20  # bytes of one file that is taken out of a commit
 FETCH = "in CI, check out with the whole history (`fetch-depth: 0`)"
+WHOLE = "`git fsck` says whether it is whole"
 _POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-.*\n)*oid sha256:([0-9a-f]{64})\nsize (\d+)\n"
 )
@@ -69,8 +70,10 @@ class Commits(Struct, frozen=True):
         """How to come by a commit that is not here."""
         if self.is_shallow:
             return FETCH
-        if not self.exist:
+        if not self._succeeds("rev-parse", "--verify", "--quiet", "HEAD"):
             return "there is none yet: `git add --all` and `git commit` begin the fleet's history"
+        if not self.exist:
+            return WHOLE
         return "`git log` lists commits; `git fetch` brings those of others"
 
     @property
@@ -298,7 +301,7 @@ class Commits(Struct, frozen=True):
         done = self._run(*arguments, data=data)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()
-            raise FleetError(f"git {arguments[0]} failed: {said}", hint="`git fsck` says whether it is whole")
+            raise FleetError(f"git {arguments[0]} failed: {said}", hint=WHOLE)
         return done.stdout
 
     def _succeeds(self, *arguments: str) -> bool:

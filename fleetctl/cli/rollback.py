@@ -187,12 +187,13 @@ def _as_of(
     from fleetctl.report.console import talk
 
     commits = Commits(session.project)
-    if not commits.exist:
+    try:
+        commit = commits.resolve(rev)
+    except UsageError as error:
         raise UsageError(
-            f"{rev!r} is not the start of a digest that these boards know, and there is no git repository",
-            hint="see `fleetctl history`; give at least six hexadecimal digits",
-        )
-    commit = commits.resolve(rev)
+            f"{rev!r} is not the start of a digest that these boards know, and {error.message}",
+            hint=f"`fleetctl history` lists digests, of which six digits do; {error.hint}".removesuffix("; "),
+        ) from None
     order, seen = commits.up_to(commit), session.observe()
     releases = {board: release_at(said, order) for board, said in receipts.items()}
     if lost := [board for board, release in releases.items() if release is None]:

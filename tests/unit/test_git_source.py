@@ -138,6 +138,30 @@ def test_why_git_reads_nothing_is_told(
     assert "error: git is not installed\nhint: install it" in without.err
 
 
+def test_a_rollback_to_what_git_does_not_know_says_why(fleet: GitFleet, fleetctl: Fleetctl) -> None:
+    """A repository that is out of reach, as a worktree's may be, is not said to be none."""
+    fleetctl("rollout", "--yes")
+    unknown = fleetctl("rollback", "--yes", "--to", "yesterday")
+    shutil.rmtree(fleet.root / ".git")
+    (fleet.root / ".git").write_text("gitdir: /nowhere\n")
+    unread = fleetctl("rollback", "--yes", "--to", "HEAD")
+
+    assert (2, 2) == (unknown.status, unread.status)
+    know = "is not the start of a digest that these boards know, and git"
+    assert f"'yesterday' {know} knows no commit 'yesterday' here\nhint: `fleetctl history`" in unknown.err
+    assert f"'HEAD' {know} does not read {fleet.root / '.git'}: fatal: " in unread.err
+
+
+def test_a_damaged_commit_is_not_taken_for_none(fleet: GitFleet, fleetctl: Fleetctl) -> None:
+    """Whoever has a history is not told to begin one."""
+    commit = fleet.root / ".git" / "objects" / fleet.head[:2] / fleet.head[2:]
+    commit.unlink()
+    commit.write_text("damaged")
+    said = fleetctl("plan", "--base", "HEAD")
+
+    assert (2, True) == (said.status, "hint: `git fsck` says whether it is whole" in said.err)
+
+
 def test_a_repository_that_git_does_not_read_is_not_taken_for_none(
     fleetctl: Fleetctl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
