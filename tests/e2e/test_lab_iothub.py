@@ -3,15 +3,20 @@
 import socket
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.iot.hub import IoTHubRegistryManager
-from iothub_hub import own_address
+from iothub_hub import eventually, own_address
 from published import published
 
 from fleetctl.cli import main
+from fleetctl.lab.iothub.agent import Agent, Place
+from fleetctl.lab.iothub.control import ask
+from fleetctl.lab.iothub.edge_boards import is_connected, key_of
+from fleetctl.lab.iothub.files import HubFiles
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("iothub")]
 
@@ -70,6 +75,31 @@ def test_the_lab_has_a_hub_from_up_to_down(
     registry.protocol.close()
     assert 0 == main(["lab", "down"])
     assert not (fleet / ".fleetctl" / "lab").exists()
+
+
+class NoModule:
+    """An agent's board without anything to run."""
+
+    def stop(self) -> None: ...
+
+
+@pytest.mark.filterwarnings("ignore:ssl.PROTOCOL_TLSv1_2 is deprecated")  # the SDK's own choice
+def test_a_board_of_the_hub_has_power_once_its_agent_answers(fleet: Path) -> None:
+    """The twin of an agent never tells, here as on Azure: `lab up` and `lab stop` wait for its answer."""
+    address = own_address()
+    assert 0 == main(["lab", "up", "--iothub", "--iothub-address", address])
+    files = HubFiles(fleet / ".fleetctl" / "lab" / "iothub")
+    device = {"deviceId": "karnak-07", "status": "enabled", "capabilities": {"iotEdge": True}}
+    ask(files, "PUT", "devices/karnak-07?api-version=2021-04-12", device)
+    agent = Agent(
+        Place("karnak-07", address, files.certificate, partial(key_of, files, "karnak-07")),
+        NoModule(),  # type: ignore[arg-type]
+    )
+    assert not is_connected(files, "karnak-07")
+    agent.start()
+    eventually(lambda: is_connected(files, "karnak-07"))
+    agent.stop()
+    eventually(lambda: not is_connected(files, "karnak-07"))
 
 
 @pytest.mark.usefixtures("fleet")

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from azure.iot.device import MethodResponse
 from azure.iot.hub.models import Device, DeviceCapabilities
 from base_images import image, rootfs
-from iothub_hub import Clients
+from iothub_hub import Clients, answering
 from registry import running_registry
 from signatures import KEY
 from toy_build import ToyStages, toy_photos
@@ -64,8 +63,7 @@ class Fleet:
     def connect(self) -> None:
         """Have the board's agent be there; it never does anything but say so."""
         agent = self.clients.module("karnak-01", "$edgeAgent")
-        answer = MethodResponse.create_from_method_request
-        agent.on_method_request_received = lambda request: agent.send_method_response(answer(request, 200))
+        answering(agent)
         agent.connect()
 
     def sign_in(self, connection_string: str) -> None:
