@@ -55,8 +55,10 @@ def end_trial(activation: Activation, trial: str, reason: str) -> Dict[str, Any]
         return revert_lapsed(activation, pending, reason)
     if board.current == trial and recovered != "revert_failed":
         raise BoardError("not-pending", "release %s is not on probation any more" % trial[:12])
-    state = recovered if recovered == "revert_failed" else "reverted"
-    return {"state": state, "current": board.current, "receipt": activation.records.receipt}
+    last = activation.records.receipt or {}
+    failed_before = last.get("release") == trial and last.get("state") == "revert_failed"
+    state = "revert_failed" if failed_before or recovered == "revert_failed" else "reverted"
+    return {"state": state, "current": board.current, "receipt": last or None}
 
 
 def go_back(activation: Activation, to: Optional[str], reason: str, request: Json) -> Dict[str, Any]:

@@ -217,6 +217,20 @@ def test_a_late_no_moves_nobody(board: TinyBoard, good: TinyRelease) -> None:
     assert board.serves() == before.digest
 
 
+def test_a_late_no_is_told_of_a_way_back_that_failed(board: TinyBoard, good: TinyRelease) -> None:
+    """Nobody confirmed in time, and the board found what it went back to damaged: it does not serve that."""
+    bad = tiny_release(board.port, threshold=0.9)
+    board.activate(bad, confirm_timeout=1.0)
+    model = board.root / "releases" / good.digest / "model" / "model.tflite"
+    model.chmod(0o644)
+    model.write_bytes(b"junk")  # its blob too, which is the same file
+    board.wait_until_settled(60.0)
+    late = board.ask("revert", {"to": None, "trial": bad.digest, "reason": "the controller disagrees"})
+
+    assert (False, "revert-failed", None) == (late["ok"], late.get("code"), board.serves())
+    assert "the model does not load" in late["error"] or "was altered" in late["error"]
+
+
 def test_a_newer_order_replaces_a_pending_one(board: TinyBoard, good: TinyRelease) -> None:
     """A second release on top of an unconfirmed one still goes back to the last good one."""
     board.activate(tiny_release(board.port, threshold=0.8))
