@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from fleetctl.errors import UsageError
 from fleetctl.manifest.schema import Board, Fleet
+from fleetctl.meant import did_you_mean
 
 
 class Selection(Struct, frozen=True):
@@ -108,14 +109,11 @@ def _like(names: Iterable[str], glob: str) -> list[str]:
 
 
 def _meant(word: str, names: Iterable[str], plural: str, is_group: bool = False) -> str:
-    import difflib  # for people with a typing mistake only: start-up counts
-
     if is_group:
         return f"did you mean the group, `@{word}`?"
     listed = sorted(names)
-    close = difflib.get_close_matches(word, listed, n=1)
-    if close:
-        return f"did you mean `{close[0]}`?"
+    if close := did_you_mean(word, listed):
+        return close
     if not listed:
         return f"there are no {plural}"
     return f"{plural} are {', '.join(listed[:8])}{' ...' if len(listed) > 8 else ''}"

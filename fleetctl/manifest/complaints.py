@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from fleetctl.errors import Problem
 from fleetctl.manifest.tree import Items, Node, Pairs
+from fleetctl.meant import did_you_mean
 
 _MAX_COMPARISONS = 50_000  # about a second; a suggestion costs one with every name there is
 
@@ -31,14 +32,6 @@ class Complaint(NamedTuple):
     hint: str = ""
     word: str = ""
     meant: Collection[str] = ()
-
-
-def did_you_mean(word: str, names: Iterable[str]) -> str:
-    """`did you mean X?`, or nothing when no name is close."""
-    import difflib  # for people with a typing mistake only: start-up counts
-
-    close = difflib.get_close_matches(word, list(names), n=1)
-    return f"did you mean `{close[0]}`?" if close else ""
 
 
 def unknown(node: Node, kind: str, word: str, names: Collection[str], hint: str = "") -> Complaint:

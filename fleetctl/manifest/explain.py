@@ -8,11 +8,11 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from fleetctl.errors import UsageError
-from fleetctl.manifest.complaints import did_you_mean
 from fleetctl.manifest.files import read
 from fleetctl.manifest.layers import Layer, leaves, locate
 from fleetctl.manifest.loader import resolve
 from fleetctl.manifest.schema import Board
+from fleetctl.meant import did_you_mean
 
 _NOT_SETTINGS = ("name", "groups")
 

@@ -6,7 +6,6 @@ numbers, booleans, lists, mappings); `a.b` is the key `b`, never an attribute. W
 by their rounds, arithmetic by magnitude, text by length.
 """
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
@@ -18,6 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from msgspec import Struct
 
 from fleetctl.errors import ManifestError, Problem
+from fleetctl.meant import did_you_mean
 from fleetctl.render.filters import FILTERS, MAX_TEXT, Json, Refusal
 from fleetctl.render.reads import Place, places
 
@@ -140,14 +140,14 @@ class _Check:
             case nodes.Name(name=name) if name not in known:
                 yield (
                     f"`{name}` is not known",
-                    _did_you_mean(name, NAMES) or f"templates know {', '.join(NAMES)}",
+                    did_you_mean(name, NAMES) or f"templates know {', '.join(NAMES)}",
                 )
             case nodes.Getattr(attr=attr) if attr.startswith("_"):
                 yield f"`.{attr}`: a template reaches values, never attributes", ""
             case nodes.Filter(name=name) if name not in FILTERS:
-                yield f"there is no filter `{name}`", _did_you_mean(name, FILTERS) or "see docs/templates.md"
+                yield f"there is no filter `{name}`", did_you_mean(name, FILTERS) or "see docs/templates.md"
             case nodes.Test(name=name) if name not in _TESTS and name not in _COMPARISONS:
-                yield f"there is no test `{name}`", _did_you_mean(name, _TESTS) or "see docs/templates.md"
+                yield f"there is no test `{name}`", did_you_mean(name, _TESTS) or "see docs/templates.md"
             case nodes.Output() if self.is_json and not all(map(_is_json_safe, node.nodes)):
                 yield "a value goes into JSON as JSON only", "end the expression with `| tojson`"
 
@@ -207,8 +207,8 @@ class _NotSet(StrictUndefined):
 
     @property
     def _undefined_message(self) -> str:
-        known = self._undefined_obj if isinstance(self._undefined_obj, Mapping) else ()
-        close = _did_you_mean(str(self._undefined_name), known)
+        keys = self._undefined_obj if isinstance(self._undefined_obj, Mapping) else ()
+        close = did_you_mean(str(self._undefined_name), (key for key in keys if isinstance(key, str)))
         return f"`{self._undefined_name}` is not set" + (f"; {close}" if close else "")
 
 
@@ -274,8 +274,3 @@ def _line_of(trace: TracebackType | None, file: str) -> int:
             line = trace.tb_lineno
         trace = trace.tb_next
     return line
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, [k for k in known if isinstance(k, str)], 1)
-    return f"did you mean `{close[0]}`?" if close else ""

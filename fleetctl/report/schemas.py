@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 from fleetctl.errors import UsageError
+from fleetctl.meant import did_you_mean
 from fleetctl.report.console import Markup, markdown_table
 from fleetctl.schemas import SCHEMAS, short_name
 from fleetctl.schemas.words import JsonSchema
@@ -32,14 +33,9 @@ def _find(name: str) -> JsonSchema:
     for title, schema in SCHEMAS.items():
         if name in (title, short_name(title)):
             return schema
-    import difflib  # for people with a typing mistake only: start-up counts
-
     names = sorted(map(short_name, SCHEMAS))
-    close = difflib.get_close_matches(name, names, 1)
-    raise UsageError(
-        f"nothing is printed as {name!r}",
-        hint=f"did you mean {close[0]!r}?" if close else f"names are {', '.join(names)}",
-    )
+    hint = did_you_mean(name, names) or f"names are {', '.join(names)}"
+    raise UsageError(f"nothing is printed as {name!r}", hint=hint)
 
 
 def _rows(schema: JsonSchema, path: str) -> Iterator[tuple[str, JsonSchema]]:

@@ -51,7 +51,7 @@ def test_an_unknown_schema_is_refused(fleet: QuadrantFleet) -> None:
     """A typing mistake in `schema NAME` is a usage error with the name that was meant."""
     said = fleet.run("schema", "statsu")
 
-    assert (2, True) == (said.status, "did you mean 'status'?" in said.err)
+    assert (2, True) == (said.status, "did you mean `status`?" in said.err)
 
 
 def test_a_textfile_is_replaced_whole(fleet: QuadrantFleet) -> None:
