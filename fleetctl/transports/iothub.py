@@ -27,7 +27,7 @@ from fleetctl.transports.iothub_client import HubClient, NoAnswer, NotThere
 from fleetctl.transports.iothub_consignment import Consignment, check_whole, consignments
 from fleetctl.transports.iothub_content import AGENT, MODULE, Surroundings
 from fleetctl.transports.iothub_deploy import Deployer, Wanted, fall_back, follow, wanted
-from fleetctl.transports.iothub_fleet import KEPT, Standing, answered, answers, standings
+from fleetctl.transports.iothub_fleet import KEPT, Standing, answered, answers, as_it_is, standings
 from fleetctl.transports.iothub_images import Images, machine_of
 from fleetctl.transports.iothub_quota import Hub, Need, estimate
 from fleetctl.transports.iothub_twin import twin_size
@@ -211,9 +211,11 @@ class IotHubTransport(Struct):
             if number == seen and polls % _LOOK_ANYWAY and not late:
                 continue
             seen = number
+            stand = answers(self.hub, list(sent))
+            stand |= {name: as_it_is(self.hub, stand[name]) for name in late}
             heard = [
                 reply
-                for name, now in answers(self.hub, list(sent)).items()
+                for name, now in stand.items()
                 if (reply := self._heard(sent[name], now) or (self._silent(now) if name in late else None))
             ]
             self._put_back([reply.board for reply in heard if not _is_kept(reply)], {})

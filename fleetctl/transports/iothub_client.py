@@ -120,6 +120,15 @@ class HubClient:
         twin = self._read(self._protocol.devices.get_twin, name, expects=(NotThere,))
         return str(twin.etag), twin.tags or {}
 
+    def reported(self, device: str, module: str) -> Mapping[str, Any]:
+        """What a module reports, by its own twin.
+
+        Raises:
+            NotThere: there is none of that name.
+        """
+        twin = self._read(self._protocol.modules.get_twin, device, module, expects=(NotThere,))
+        return (twin.properties.reported or {}) if twin.properties else {}
+
     def _bulk(self, changes: Sequence[Any]) -> list[str]:
         """Change devices, again where a busy hub left some out; says which had another etag by now."""
         late: list[str] = []

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from fleetctl.device.edge_report import SECTION, unpack
 from fleetctl.transports.base import Reply, ReplyStatus
@@ -134,6 +135,14 @@ def answers(hub: HubClient, names: Sequence[str]) -> dict[str, Standing]:
         for row in _rows(hub, _ANSWERS, names)
     )
     return _standings(names, {}, rows)
+
+
+def as_it_is(hub: HubClient, board: Standing) -> Standing:
+    """A board with what its module says now, which a query may tell half an hour later."""
+    try:
+        return replace(board, said=_object(hub.reported(board.board, MODULE).get(SECTION)))
+    except NotThere:
+        return board
 
 
 def answered(hub: HubClient, consignment: str) -> int:

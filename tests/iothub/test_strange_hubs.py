@@ -89,6 +89,7 @@ CALLS: dict[str, Callable[[HubClient], object]] = {
     "rows": lambda client: list(client.rows("SELECT * FROM devices")),
     "tag": lambda client: client.tag([("luxor-01", "e", {})]),
     "device_twin": lambda client: client.device_twin("luxor-01"),
+    "reported": lambda client: client.reported("luxor-01", "fleetctl"),
     "deployments": lambda client: client.deployments(),
     "create_deployment": lambda client: client.create_deployment(deployment()),
     "set_priority": lambda client: client.set_priority("d", 0),
@@ -98,7 +99,7 @@ CALLS: dict[str, Callable[[HubClient], object]] = {
 }
 FINE: dict[int, set[str]] = {  # calls that have an answer of their own to this
     302: set(),
-    404: {"device_twin", "set_priority", "delete_deployment", "invoke", "invoke_once"},
+    404: {"device_twin", "reported", "set_priority", "delete_deployment", "invoke", "invoke_once"},
     407: set(),
     409: {"create_deployment"},
     412: {"create_deployment"},
@@ -211,6 +212,7 @@ def test_a_page_instead_of_an_answer_is_said(
         ("tag", 400, b""),
         ("tag", 400, json.dumps({"Message": "ErrorCode:ArgumentInvalid"}).encode()),
         ("device_twin", 200, b""),
+        ("reported", 200, b""),
         ("deployments", 200, b""),
         ("deployments", 200, b"[null]"),
         ("deployments", 200, b"[{}]"),

@@ -282,6 +282,24 @@ def test_a_hub_whose_queries_lag_sends_boards_back(world: IotHubWorld, releases:
     assert not tags(world, board.name)
 
 
+def test_a_board_that_queries_do_not_know_of_yet_has_proved_itself(
+    world: IotHubWorld, releases: Releases
+) -> None:
+    """Before it is given up its module's own twin is read: queries may be half an hour behind."""
+    (board,) = world.boards(1)
+    known: dict[str, list[Any]] = {}
+    rows = world.iothub.hub.rows
+
+    def lagging(query: str) -> Iterator[Any]:
+        return iter(known.setdefault(query, list(rows(query)))) if "devices.modules" in query else rows(query)
+
+    world.iothub.hub.rows = lagging  # type: ignore[method-assign]
+    world.iothub.pace = Pace(poll=0.5, fetch=20.0)
+    (reply,) = world.transport.release([replace(releases.order(board), deadline=10.0)])
+
+    assert "confirmed" == reply.data.get("state"), reply.error
+
+
 @pytest.mark.parametrize(
     "said",
     [{"lastDesiredVersion": "x"}, {"lastDesiredStatus": {"code": []}}, {"modules": {"fleetctl": 7}}, {}],
