@@ -2,12 +2,12 @@
 
 import json
 import math
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
 
+from fleetctl.device.clock import utc_of
 from fleetctl.device.judge import judge, quantile
 from fleetctl.manifest.schema import Board
 from fleetctl.transports.fake_record import Record
@@ -77,7 +77,7 @@ class Evidence(Struct, frozen=True):
             "model_sha256": self._model(current),
             "accelerator": self._accelerator(self.document(current, "config/smoke.json"))["used"],
             "pid": self.record.pid,
-            "started": _utc(self.record.started),
+            "started": utc_of(self.record.started),
         }
 
     def health(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Evidence(Struct, frozen=True):
         return dict(json.loads(self.record.texts.get(digest, "{}")))
 
     def now(self) -> str:
-        return _utc(self.clock())
+        return utc_of(self.clock())
 
     def _answers(self, contract: Mapping[str, Any], smoke: Mapping[str, Any]) -> list[dict[str, Any]]:
         golden = contract.get("golden", [])
@@ -145,7 +145,3 @@ def _latencies(values: list[float]) -> dict[str, float] | None:
     if not values:
         return None
     return {"p50": quantile(values, 0.5), "p95": quantile(values, 0.95), "max": max(values)}
-
-
-def _utc(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
