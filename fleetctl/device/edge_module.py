@@ -307,14 +307,21 @@ class EdgeModule:
             reply: Dict[str, Any] = {"ok": False, "code": "bad-request", "error": "methods are %s" % known}
             self._hub.answer(request, 404, reply)
             return
-        reply = self._board.ask(verb, payload)
-        if verb == "revert" and reply.get("ok"):
-            self._board.hold(self._issued)
+        reply = self._go_back(payload) if verb == "revert" else self._board.ask(verb, payload)
         if verb == "history":
             reply = last_receipts(reply, METHOD_LIMIT)
         self._hub.answer(request, 200, reply)
         if verb in ("confirm", "revert"):
             self._observe()
+
+    def _go_back(self, request: Mapping[str, Any]) -> Dict[str, Any]:
+        """Hold first: where the container ends in between, the next would follow what the board has left."""
+        floor = self._board.floor
+        self._board.hold(self._issued)
+        reply = self._board.ask("revert", request)
+        if not reply.get("ok"):
+            self._board.hold(floor)
+        return reply
 
     def _predict(self, message: Any) -> None:
         """A picture on the input `image`: what the service makes of it goes to the output `predictions`."""

@@ -236,6 +236,27 @@ def test_a_board_remembers_what_it_follows_when_its_module_starts_anew() -> None
     assert [5] == board.held
 
 
+@pytest.mark.parametrize(("is_ok", "held"), [(True, [5]), (False, [5, 3])])
+def test_a_board_holds_before_it_goes_back(is_ok: bool, held: list[int]) -> None:
+    """Where its container ends in between, the next one moves it no more; a board that stays is not held."""
+
+    class GoingBack(PlayedBoard):
+        floor = 3
+
+        def ask(self, verb: str, request: Any, payload: bytes = b"") -> dict[str, Any]:
+            if verb == "revert":
+                assert self.held == [5]
+                return {"ok": is_ok, "state": "reverted", "error": "nothing before"}
+            return super().ask(verb, request, payload)
+
+    hub, board = PlayedHub(RELEASE), GoingBack()
+    hub.reported_twin = {"fleetctl": {"answered": 7, "consignment": "c", "state": "confirmed"}}
+    run(hub, board, lambda: hub.on_method(SimpleNamespace(name="revert", payload={})))
+
+    assert [("revert", 200)] == [answer[:2] for answer in hub.answers]
+    assert held == board.held
+
+
 @pytest.mark.parametrize(
     "turned_away",
     [
