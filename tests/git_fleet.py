@@ -7,10 +7,9 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from published import published
+from published import Said
 from toy_build import ToyStages, toy_photos
 
 from fleetctl.build.builder import build
@@ -48,19 +47,6 @@ _QUIET = {
     "GIT_COMMITTER_NAME": "Ankh",
     "GIT_COMMITTER_EMAIL": "ankh@fleet.invalid",
 }
-
-
-@dataclass(frozen=True)
-class Said:
-    """How a command line ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return published(self.out)
 
 
 def say(capsys: pytest.CaptureFixture[str], *arguments: str) -> Said:

@@ -1,6 +1,7 @@
 """What fleetctl prints for machines, held against the schema that it names."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import jsonschema
@@ -13,3 +14,16 @@ def published(text: str) -> Any:
     document = json.loads(text)
     jsonschema.validate(document, SCHEMAS[document["schema"]])
     return document
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command line ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return published(self.out)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from published import published
+from published import Said
 from tiny_board import LABELS, MODELS, picture
 from toy_build import plain_card, untried
 
@@ -102,17 +102,6 @@ class QuadrantStages(ModelStages):
 
     def card(self, subject: Subject) -> Mapping[str, bytes]:
         return plain_card(subject)
-
-
-@dataclass(frozen=True)
-class Done:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return published(self.out)
 
 
 @dataclass(frozen=True)
@@ -219,12 +208,12 @@ class QuadrantFleet:
             text=True,
         )
 
-    def run(self, *arguments: str, transport: str = "lab", patience: float = 120) -> Done:
+    def run(self, *arguments: str, transport: str = "lab", patience: float = 120) -> Said:
         process = self.start(*arguments, transport=transport)
         out, err = process.communicate(timeout=patience)
-        return Done(process.returncode, out, err)
+        return Said(process.returncode, out, err)
 
-    def must(self, *arguments: str) -> Done:
+    def must(self, *arguments: str) -> Said:
         """Run what has to work: where it does not, the failure shows all that it said."""
         done = self.run(*arguments)
         assert done.status == 0, f"fleetctl {' '.join(arguments)}: {done.status}\n{done.out}\n{done.err}"

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import pytest
 from poison import Search
-from quadrant_fleet import Done, QuadrantFleet
+from published import Said
+from quadrant_fleet import QuadrantFleet
 
 from fleetctl.lab.state import LabFiles
 
@@ -64,7 +65,7 @@ def test_secrets_turn_up_nowhere(
     fleet: QuadrantFleet, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A key, its passphrase, an ssh key and tokens: every verb, good and failing, leaves no trace of them."""
-    said: list[Done] = []
+    said: list[Said] = []
 
     def run(*words: str) -> int:
         said.append(fleet.run(*words))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from process_tree import descendants
-from quadrant_fleet import Done, QuadrantFleet
+from published import Said
+from quadrant_fleet import QuadrantFleet
 
 from fleetctl.tale import newest_journal
 
@@ -155,7 +156,7 @@ def test_a_canary_that_stops_in_the_rest_of_its_soak_keeps_the_others_waiting(fl
             os.kill(int((board / "state/serve.pid").read_text().split()[0]), signal.SIGKILL)
         finally:
             out, err = rollout.communicate(timeout=120)
-    paused, after = Done(rollout.returncode, out, err), fleet.boards()
+    paused, after = Said(rollout.returncode, out, err), fleet.boards()
 
     assert paused.status == 42, paused.err
     assert "luxor-01, released by an earlier rollout, fell over while being watched" in paused.err

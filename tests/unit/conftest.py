@@ -5,7 +5,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from git_fleet import Fleetctl, GitFleet, Plan, Said, say
+from git_fleet import Fleetctl, GitFleet, Plan, say
+from published import Said
 from tiny_board import TinyBoard, TinyRelease, powered, tiny_release
 
 

@@ -4,7 +4,8 @@ import json
 
 import jsonschema
 import pytest
-from git_fleet import GitFleet, Plan, Said, say
+from git_fleet import GitFleet, Plan, say
+from published import Said
 
 from fleetctl.commits import Commits
 from fleetctl.schemas import SCHEMAS

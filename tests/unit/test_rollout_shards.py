@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from git_fleet import Fleetctl, GitFleet, Said, say
+from git_fleet import Fleetctl, GitFleet, say
+from published import Said
 from step_outputs import outputs
 
 from fleetctl.manifest.schema import Board

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from quadrant_fleet import Done, QuadrantFleet
+from published import Said
+from quadrant_fleet import QuadrantFleet
 
 from fleetctl.schemas import SCHEMAS
 
@@ -24,7 +25,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> QuadrantFleet:
     return QuadrantFleet.rolled_out(tmp_path_factory.mktemp("fleet"), faults)
 
 
-def status(fleet: QuadrantFleet, *arguments: str) -> Done:
+def status(fleet: QuadrantFleet, *arguments: str) -> Said:
     return fleet.run("status", *arguments, transport="fake")
 
 
