@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 def printable(text: str) -> str:
     """`text` with control characters shown, not obeyed: boards are not trusted with a terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" else _shown(c) for c in text)
+
+
+def _shown(character: str) -> str:
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:  # as Python keeps a byte of a name that is not UTF-8
+        return f"\\x{number - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def on_one_line(text: str) -> str:

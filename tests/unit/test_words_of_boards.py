@@ -9,7 +9,7 @@ from functools import reduce
 
 import pytest
 
-from fleetctl.report.console import Talk, json_text, table_text
+from fleetctl.report.console import Talk, json_text, printable, table_text
 from fleetctl.store import canonical_json
 from fleetctl.transports import wire
 from fleetctl.transports.iothub_fleet import Standing
@@ -73,6 +73,21 @@ def test_what_comes_over_a_hub_can_be_written_down_too(said: object, service: ob
 
     assert service == board.observation.get("service", {}).get("state")
     assert canonical_json(board.observation)
+
+
+@pytest.mark.parametrize(
+    ("character", "shown"),
+    [
+        ("\x1b", r"\x1b"),
+        ("\r", r"\r"),
+        ("\u202e", r"\u202e"),
+        ("\U000e0041", r"\U000e0041"),
+        ("\udcff", r"\xff"),
+    ],
+)
+def test_a_character_that_is_not_printed_can_be_told(character: str, shown: str) -> None:
+    """By what it is called elsewhere: `x202e` may be a space and two letters. A name's odd byte is one."""
+    assert f"a{shown}b" == printable(f"a{character}b")
 
 
 def test_json_that_terminals_do_not_obey(monkeypatch: pytest.MonkeyPatch) -> None:
