@@ -35,7 +35,9 @@ def release_before(
             continue
         if release not in rejected and is_here(release):
             return release
-        rejected.add(receipt.get("left"))
+        left = receipt.get("left")
+        if isinstance(left, str):  # a board's word: anything
+            rejected.add(left)
     return None
 
 

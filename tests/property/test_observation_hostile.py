@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fleetctl.device.way_back import release_before, went_back
 from fleetctl.manifest.schema import Board, BoardKind, VariantName
 from fleetctl.observation import Observed
 from fleetctl.report.status import status_markdown, status_text
@@ -47,6 +48,27 @@ def test_no_observation_is_too_strange(noise: dict[str, Any]) -> None:
     json.dumps(status.to_json(), allow_nan=False)
     for text in (status_text([status]), status_markdown([status])):
         assert all(line.isprintable() for line in text.splitlines()), text
+
+
+RECEIPTS = st.lists(
+    NOISE
+    | st.fixed_dictionaries(
+        {
+            "state": st.sampled_from(["confirmed", "reverted"]),
+            "release": st.sampled_from(["a" * 64, "b" * 64]),
+        },
+        optional={"left": NOISE, "restored": NOISE},
+    ),
+    max_size=5,
+)
+
+
+@given(RECEIPTS)
+def test_no_history_is_too_strange(receipts: list[Any]) -> None:
+    """`rollback` of a signed fleet asks where a board would go back to: it has an answer, or none."""
+    went_back(receipts, "a" * 64)
+
+    assert release_before(receipts, "a" * 64) in (None, "0" * 64, "b" * 64)
 
 
 def test_an_honest_board_is_read_whole() -> None:
