@@ -37,7 +37,8 @@ def observe(call: Call) -> Dict[str, Any]:
     unit = unit_of(board, current, wanted)
     stood = ground(board, python, unit, call.unit_folder)
     reply = look(call, current, wanted, python)
-    if ground(board, python, unit, call.unit_folder) == stood:
+    # The link, again: it may have changed before `stood` was taken, on a busy board seconds later.
+    if board.current == current and ground(board, python, unit, call.unit_folder) == stood:
         keep_look(board, stood, hashed_files(call, current, wanted, unit), key, reply)
     return reply
 

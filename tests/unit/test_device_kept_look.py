@@ -1,5 +1,6 @@
 """A board at rest says again what a look found; whatever changed since makes it look anew. Needs bash."""
 
+import io
 import itertools
 import json
 import os
@@ -15,7 +16,11 @@ import pytest
 from tiny_board import TinyBoard, powered, tiny_release
 
 from fleetctl.device import vitals
+from fleetctl.device.activate import no_checkpoint
+from fleetctl.device.call import Call
 from fleetctl.device.kept_look import devices_of
+from fleetctl.device.layout import Board
+from fleetctl.device.observe import observe
 from fleetctl.transports import kept_look
 
 KEY = "0123456789abcdef"
@@ -137,6 +142,29 @@ def test_whatever_changed_is_looked_at(tmp_path: Path, change: str) -> None:
         CHANGES[change](board)
 
         assert said_again(board) is None
+
+
+def test_a_look_at_a_release_that_has_just_been_left_is_not_kept(tmp_path: Path) -> None:
+    """A busy board that looks at one release, and stands on another before it sees on what it stands."""
+    with powered(tmp_path / "root") as board:
+        left = tiny_release(board.port)
+        board.install(left)
+        board.install(tiny_release(board.port, threshold=0.9))
+        looked(board)
+        script(board).unlink()
+
+        class JustLeft(Board):
+            seen = iter([left.digest])
+
+            @property
+            def current(self) -> str | None:
+                return next(self.seen, super().current)
+
+        reply = observe(
+            Call(JustLeft(str(board.root)), {"keep": KEY}, io.BytesIO(), no_checkpoint, "", False)
+        )
+        assert reply["current"] == left.digest
+        assert not script(board).exists()
 
 
 class OtherProcessEachTime(BaseHTTPRequestHandler):
