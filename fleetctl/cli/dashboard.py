@@ -16,6 +16,7 @@ from fleetctl.cli.options import (
     OnOption,
     TransportKind,
     TransportOption,
+    finite,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +33,14 @@ def dashboard(
     ] = 8640,
     every: Annotated[
         float,
-        typer.Option("--every", min=1, max=86400, metavar="SECONDS", help="How often boards are asked."),
+        typer.Option(
+            "--every",
+            min=1,
+            max=86400,
+            callback=finite,
+            metavar="SECONDS",
+            help="How often boards are asked.",
+        ),
     ] = 30.0,
     allow_actions: Annotated[
         bool,

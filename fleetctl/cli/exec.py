@@ -17,6 +17,7 @@ from fleetctl.cli.options import (
     TransportKind,
     TransportOption,
     YesOption,
+    finite,
 )
 from fleetctl.errors import UsageError
 from fleetctl.transports.base import Reply
@@ -30,7 +31,7 @@ CommandArgument = Annotated[
     typer.Argument(metavar="COMMAND...", help="After --. One word is a shell line, several are an argv."),
 ]
 DeadlineOption = Annotated[
-    float, typer.Option("--deadline", min=1, help="Seconds until a board is given up.")
+    float, typer.Option("--deadline", min=1, callback=finite, help="Seconds until a board is given up.")
 ]
 
 

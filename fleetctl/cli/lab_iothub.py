@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetctl.cli.group import Verbs
-from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
+from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption, finite
 from fleetctl.cli.result import show
 from fleetctl.project import Project
 
@@ -127,7 +127,9 @@ def fault(
     drop_after: Annotated[int, typer.Option(min=0, help="Carry out so many calls, and cut them off.")] = 0,
     errors: Annotated[int, typer.Option(min=0, help="Answer so many calls with 500.")] = 0,
     conflicts: Annotated[int, typer.Option(min=0, help="Let so many conditional writes come too late.")] = 0,
-    slow: Annotated[float, typer.Option(min=0, help="Seconds that every call takes longer.")] = 0.0,
+    slow: Annotated[
+        float, typer.Option(min=0, callback=finite, help="Seconds that every call takes longer.")
+    ] = 0.0,
 ) -> None:
     """Have the hub misbehave: each number is of calls to come; without any, it behaves again."""
     from fleetctl.lab.iothub import control
@@ -150,7 +152,11 @@ def fault(
 def clock(
     ahead: Annotated[
         float,
-        typer.Argument(metavar="AHEAD", help="Seconds that the hub's clock goes ahead; negative: behind."),
+        typer.Argument(
+            metavar="AHEAD",
+            callback=finite,
+            help="Seconds that the hub's clock goes ahead; negative: behind.",
+        ),
     ],
     file: FileOption = DEFAULT_MANIFEST,
 ) -> None:

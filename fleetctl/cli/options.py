@@ -1,5 +1,6 @@
 """Options that many verbs share, spelled once."""
 
+import math
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -46,6 +47,19 @@ def never_empty(
         return value
 
     return given
+
+
+def finite(param: typer.CallbackParam, value: float | None) -> float | None:
+    """The value of an option that is a number; `nan` lies in every range, for it compares with none.
+
+    Raises:
+        UsageError: it is not a number.
+    """
+    if value is not None and not math.isfinite(value):
+        raise UsageError(
+            f"{param.opts[0]} is {value}, which is no number", hint="give one, such as 0.5 or 60"
+        )
+    return value
 
 
 def _file(ctx: typer.Context, value: Path) -> Path:

@@ -16,6 +16,7 @@ from fleetctl.cli.options import (
     OnOption,
     TransportKind,
     TransportOption,
+    finite,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ def status(
     unfold: Annotated[bool, typer.Option("--all", help="A line for each healthy board, too.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Ask again and again, until Ctrl-C.")] = False,
     every: Annotated[
-        float, typer.Option("--every", min=1, max=86400, metavar="SECONDS", help="With --watch: how often.")
+        float,
+        typer.Option(
+            "--every", min=1, max=86400, callback=finite, metavar="SECONDS", help="With --watch: how often."
+        ),
     ] = 30.0,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FILE", help="Replace this file instead of printing.")

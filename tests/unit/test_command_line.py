@@ -199,6 +199,25 @@ def test_a_command_that_is_clear_is_run(fleetctl: Fleetctl, line: str) -> None:
     assert "error: fake boards run no commands" in fleetctl("exec", *line.split()).err
 
 
+@pytest.mark.parametrize("number", ["nan", "inf"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "status --watch --every {}",
+        "dashboard --every {}",
+        "exec --deadline {} -- true",
+        "lab iothub fault --slow {}",
+        "lab iothub clock {}",
+    ],
+)
+def test_seconds_are_a_number(fleetctl: Fleetctl, line: str, number: str) -> None:
+    """`nan` lies in every range: no clock could wait for it. Infinity is none of a clock's either."""
+    said = fleetctl(*line.format(number).split())
+
+    assert (2, "") == (said.status, said.out)
+    assert f"is {number}, which is no number" in said.err or f"{number} is not in the range" in said.err
+
+
 @pytest.mark.parametrize("line", ["rollout --yes --commit", "rollout --yes --shard", "rollback --yes --to"])
 def test_an_empty_value_is_not_an_option_left_out(fleetctl: Fleetctl, line: str) -> None:
     """`--commit "$SHA"` with a variable that is not set does not roll out the files as they lie here,

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fleetctl.cli.models.given import finite
-from fleetctl.cli.options import Output, OutputOption
+from fleetctl.cli.options import Output, OutputOption, finite
 from fleetctl.cli.result import show
 
 if TYPE_CHECKING:

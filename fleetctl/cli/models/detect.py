@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleetctl.cli.models.given import demand_photo, demand_png, finite, model_of, write_result
-from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
+from fleetctl.cli.models.given import demand_photo, demand_png, model_of, write_result
+from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption, finite
 from fleetctl.cli.result import show
 from fleetctl.manifest.schema import VariantName
 

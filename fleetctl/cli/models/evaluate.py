@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleetctl.cli.models.given import demand_photos, demand_reader, finite, model_of
-from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption
+from fleetctl.cli.models.given import demand_photos, demand_reader, model_of
+from fleetctl.cli.options import DEFAULT_MANIFEST, FileOption, Output, OutputOption, finite
 from fleetctl.manifest.schema import VariantName
 
 if TYPE_CHECKING:

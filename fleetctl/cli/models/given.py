@@ -1,11 +1,8 @@
-"""What verbs about models are given: numbers, files to write, and models of a kind that they are for."""
+"""What verbs about models are given: files to read and write, and models of a kind that they are for."""
 
-import math
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import typer
 
 from fleetctl.errors import UsageError
 
@@ -13,17 +10,6 @@ if TYPE_CHECKING:
     from fleetctl.manifest.schema import Fleet, Model
 
 _ELSEWHERE = "give a file in a folder that you may write to"
-
-
-def finite(param: typer.CallbackParam, value: float | None) -> float | None:
-    """The value of an option that is a number; `nan` lies in every range, for it compares with none.
-
-    Raises:
-        UsageError: it is not a number.
-    """
-    if value is not None and not math.isfinite(value):
-        raise UsageError(f"{param.opts[0]} is {value}, which is no number", hint="give one from 0 to 1")
-    return value
 
 
 def model_of(fleet: "Fleet", name: str) -> "Model":
