@@ -352,12 +352,14 @@ def give_memory_back(): pass
     lay_out(tmp_path / "good", release)
     current = tmp_path / "current"
     current.symlink_to("bad")
-    process = start(current)
-    while not imports.exists():
-        assert process.poll() is None
-    current.unlink()
-    current.symlink_to("good")
-    go_on.touch()
-
-    _, said = process.communicate(timeout=20)
+    with start(current) as process:
+        try:
+            while not imports.exists():
+                assert process.poll() is None
+            current.unlink()
+            current.symlink_to("good")
+            go_on.touch()
+            _, said = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert (1, True) == (process.returncode, said.endswith("the code of another release, bad\n"))
