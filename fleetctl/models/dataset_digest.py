@@ -28,7 +28,7 @@ def digest(dataset: Dataset, *, base: Path, cache: Path) -> str:
         case RenderedDataset():
             parts: dict[str, object] = {
                 "samples": dataset.samples_per_sign,
-                "signs": list(dataset.signs),
+                "signs": [] if signs_of(dataset) == gardiner.USUAL_SIGNS else list(dataset.signs),
                 "fonts": font_names(dataset.fonts),
             }
         case FolderDataset():
