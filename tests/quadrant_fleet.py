@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -241,3 +242,14 @@ class QuadrantFleet:
                 return boards
             assert time.monotonic() < until, boards
             time.sleep(0.5)
+
+
+@contextmanager
+def quadrants_on_the_lab(root: Path) -> Iterator[QuadrantFleet]:
+    """A fleet in `root` whose three boards are virtual ones, before their first release."""
+    made = QuadrantFleet.make(root)
+    try:
+        made.must("lab", "up")
+        yield made
+    finally:
+        made.run("lab", "down")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from quadrant_fleet import QuadrantFleet
+from quadrant_fleet import QuadrantFleet, quadrants_on_the_lab
 
 import fleetctl
 from fleetctl.build.inputs import BUILDER
@@ -16,13 +16,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("another fleetctl")]
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[QuadrantFleet]:
     """Three virtual boards that run what this fleetctl made of git."""
-    made = QuadrantFleet.make(tmp_path / "fleet")
-    try:
-        made.must("lab", "up")
+    with quadrants_on_the_lab(tmp_path / "fleet") as made:
         made.must("rollout", "--yes")
         yield made
-    finally:
-        made.run("lab", "down")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from process_tree import descendants
 from published import Said
-from quadrant_fleet import QuadrantFleet
+from quadrant_fleet import QuadrantFleet, quadrants_on_the_lab
 
 from fleetctl.tale import newest_journal
 
@@ -20,12 +20,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("rollout on the lab")]
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[QuadrantFleet]:
     """Three virtual boards that run what git says."""
-    made = QuadrantFleet.make(tmp_path / "fleet")
-    try:
-        made.must("lab", "up")
+    with quadrants_on_the_lab(tmp_path / "fleet") as made:
         yield made
-    finally:
-        made.run("lab", "down")
 
 
 def test_from_manifest_to_proof_and_back(fleet: QuadrantFleet) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from quadrant_fleet import QuadrantFleet
+from quadrant_fleet import QuadrantFleet, quadrants_on_the_lab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("signed releases")]
 
@@ -13,13 +13,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("signed releases")]
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[QuadrantFleet]:
     """Three virtual boards that run what git says, unsigned so far."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    made = QuadrantFleet.make(tmp_path / "fleet")
-    try:
-        made.must("lab", "up")
+    with quadrants_on_the_lab(tmp_path / "fleet") as made:
         made.must("rollout", "--yes")
         yield made
-    finally:
-        made.run("lab", "down")
 
 
 def test_from_unsigned_to_signed_and_back_on_purpose(
