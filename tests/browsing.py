@@ -1,14 +1,8 @@
-"""A real Chromium for tests, and the dashboard that it looks at."""
+"""A real Chromium for tests."""
 
 import contextlib
-import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -61,23 +55,3 @@ def nothing_to_object_to(page: Page) -> None:
     page.emulate_media(color_scheme="dark")
     found = Axe().run(page)
     assert 0 == found.violations_count, found.generate_report()
-
-
-@contextlib.contextmanager
-def dashboard(folder: Path, *words: str) -> Iterator[str]:
-    """Where `fleetctl dashboard` says that it listens, over simulated boards; it ends well on Ctrl-C."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "fleetctl", "dashboard", "--port", "0", "--every", "1", *words],
-        cwd=folder,
-        env={**os.environ, "FLEETCTL_TRANSPORT": "fake", "NO_COLOR": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr
-        found = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())
-        assert found
-        yield found[0]
-        process.send_signal(signal.SIGINT)
-        status, said = process.wait(60), process.stderr.read()
-        assert 0 == status, said
-        assert [] == [line for line in said.splitlines() if not line.startswith(("✓", "✗"))]

@@ -2,16 +2,19 @@
 
 import contextlib
 import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-import uvicorn
-
-from fleetctl.cli.dashboard import listen
 from fleetctl.dashboard.actions import Desk
-from fleetctl.dashboard.app import make_app
+from fleetctl.dashboard.server import Server, listen
 from fleetctl.dashboard.snapshot import Watch
 
 
@@ -69,9 +72,7 @@ class Served:
 def serving(watch: Watch, desk: Desk | None = None) -> Iterator[Served]:
     """The dashboard of `watch`, whose threads are left to the test."""
     listener = listen(0)
-    server = uvicorn.Server(
-        uvicorn.Config(make_app(watch, desk), log_level="error", lifespan="off", timeout_graceful_shutdown=1)
-    )
+    server = Server(watch, desk)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
@@ -83,3 +84,24 @@ def serving(watch: Watch, desk: Desk | None = None) -> Iterator[Served]:
         server.should_exit = True
         thread.join(20)
         listener.close()
+
+
+@contextlib.contextmanager
+def dashboard(folder: Path, *words: str) -> Iterator[str]:
+    """Where `fleetctl dashboard` says that it listens, over simulated boards; it ends well on Ctrl-C."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "fleetctl", "dashboard", "--port", "0", "--every", "1", *words],
+        cwd=folder,
+        env={**os.environ, "FLEETCTL_TRANSPORT": "fake", "NO_COLOR": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        found = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())
+        assert found
+        yield found[0]
+        process.send_signal(signal.SIGINT)
+        status, said = process.wait(60), process.stderr.read()
+        assert 0 == status, said
+        unexpected = [line for line in said.splitlines() if not line.startswith(("✓", "✗"))]
+        assert not unexpected, said

@@ -1,6 +1,5 @@
 """`fleetctl dashboard`: the fleet as a page that moves."""
 
-import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from fleetctl.cli.options import (
 
 if TYPE_CHECKING:
     from fleetctl.cli.session import Session
+    from fleetctl.dashboard.actions import Desk
     from fleetctl.dashboard.snapshot import Source
     from fleetctl.steering import Word
 
@@ -67,15 +67,15 @@ def dashboard(
         return source_of(open_session(file, on, transport, faults))
 
     try:
-        import uvicorn
-
         from fleetctl.dashboard.actions import Desk, new_token
-        from fleetctl.dashboard.app import make_app
+        from fleetctl.dashboard.server import Server, listen
 
         watch = Watch(source, every)
         token = new_token() if allow_actions else ""
-        acts = PageActs(lambda: open_session(file, on, transport, faults))
-        app = make_app(watch, Desk(watch, acts, token) if token else None)
+        desk = (
+            Desk(watch, PageActs(lambda: open_session(file, on, transport, faults)), token) if token else None
+        )
+        server = Server(watch, desk)
     except ImportError as error:
         raise ToolchainMissing(
             f"the dashboard needs {error.name}, which is not installed",
@@ -87,16 +87,23 @@ def dashboard(
     try:
         talk.step(f"{_shown(address, token, kept)} shows the fleet; Ctrl-C ends")
         watch.start()
-        settings = uvicorn.Config(
-            app, log_level="error", access_log=False, timeout_graceful_shutdown=1, lifespan="off"
-        )
-        uvicorn.Server(settings).run(sockets=[listener])
+        server.run(sockets=[listener])
     except KeyboardInterrupt:
         pass  # uvicorn passes on what ended it
     finally:
         watch.stop()
-        if token:
+        if desk:
             kept.unlink(missing_ok=True)
+            _end(desk)
+
+
+def _end(desk: "Desk") -> None:
+    """Boards that are on their way back are not left there."""
+    from fleetctl.report.console import talk
+
+    if desk.is_at_work:
+        talk.step("what the page asked for is under way; this ends after it")
+    desk.close()
 
 
 def _shown(address: str, token: str, kept: Path) -> str:
@@ -140,24 +147,3 @@ def source_of(session: "Session") -> "Source":
 
     boards = session.selection.boards
     return Source(session.project, session.fleet, boards, session.transport, lambda: ask_boards(session))
-
-
-def listen(port: int) -> socket.socket:
-    """A socket that listens on loopback.
-
-    Raises:
-        UsageError: the port is taken.
-    """
-    from fleetctl.errors import UsageError
-
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("127.0.0.1", port))
-        listener.listen()  # before the address is said: whoever is quick waits instead of being refused
-    except OSError as error:
-        listener.close()
-        raise UsageError(
-            f"port {port} cannot be used: {error.strerror}", hint="choose another with --port, or 0"
-        ) from error
-    return listener

@@ -5,9 +5,11 @@ the dashboard. Another site can do neither: a browser says where a request comes
 cookie that it would send along, and the header that carries it is one that other origins may not set.
 """
 
+import asyncio
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 _MOST = 16 << 10  # bytes of a request
+_WORKERS = 8  # a rollback waits for boards, and a word to a rollout does not wait for it
 
 
 class Acts(Protocol):
@@ -76,20 +79,35 @@ class Desk:
         self._watch = watch
         self._acts = acts
         self._token = token
+        self._workers = ThreadPoolExecutor(_WORKERS)  # of its own, for what is begun here must also end
+        self._begun: set[Future[str]] = set()
+
+    @property
+    def is_at_work(self) -> bool:
+        return not all(each.done() for each in tuple(self._begun))
+
+    def close(self) -> None:
+        """Begin nothing more, and wait for what is under way."""
+        self._workers.shutdown(cancel_futures=True)
 
     async def act(self, request: "Request") -> "Response":
-        from starlette.concurrency import run_in_threadpool
         from starlette.responses import JSONResponse
 
         try:
             demand_own_page(request.headers, self._token)
             work = self._work(request.path_params["verb"], await _body(request))
-            return JSONResponse({"said": await run_in_threadpool(work)})
+            return JSONResponse({"said": await asyncio.wrap_future(self._begin(work))})
         except Refusal as no:
             return JSONResponse({"error": no.why, "hint": no.hint}, no.status)
         except FleetError as error:
             status = 409 if isinstance(error, UsageError | LockHeld) else 500
             return JSONResponse({"error": error.message, "hint": error.hint}, status)
+
+    def _begin(self, work: Callable[[], str]) -> "Future[str]":
+        begun = self._workers.submit(work)
+        self._begun.add(begun)
+        begun.add_done_callback(self._begun.discard)
+        return begun
 
     def _work(self, verb: str, asked: Mapping[str, Any]) -> Callable[[], str]:
         if verb == "rollback":

@@ -7,7 +7,7 @@ and no answer may be framed, or read by others.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from fleetctl.dashboard.actions import Desk
@@ -39,17 +39,17 @@ _WALLS = {
 }
 
 
-def make_app(watch: Watch, desk: Desk | None = None) -> "Starlette":
+def make_app(watch: Watch, desk: Desk | None, is_ending: Callable[[], bool]) -> "Starlette":
     """The dashboard as an ASGI application; `watch` is started and stopped by whoever serves it.
 
-    Without a `desk` there is no address that changes anything.
+    Without a `desk` there is no address that changes anything. The streams of changes end once `is_ending`.
     """
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.routing import Route
 
-    site = _Site(watch, may_act=desk is not None)
+    site = _Site(watch, is_ending, may_act=desk is not None)
     routes = [
         Route("/", site.fleet),
         Route("/rows", site.rows),
@@ -101,8 +101,9 @@ class _Walls:
 class _Site:
     """One method for each address. Those that are not `async` run in threads: they read and ask."""
 
-    def __init__(self, watch: Watch, *, may_act: bool) -> None:
+    def __init__(self, watch: Watch, is_ending: Callable[[], bool], *, may_act: bool) -> None:
         self._watch = watch
+        self._is_ending = is_ending
         self._may_act = may_act
 
     @property
@@ -170,7 +171,7 @@ class _Site:
         """The versions now, and again whenever one is another."""
         told: dict[str, int] = {}
         silent = 0.0
-        while True:
+        while not self._is_ending():
             now = dict(self._watch.versions)
             if now != told:
                 told, silent = now, 0.0

@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from browsing import dashboard, nothing_to_object_to, window
+from browsing import nothing_to_object_to, window
+from dashboards import dashboard
 from playwright.sync_api import Browser, Page, expect
 from quadrant_fleet import QuadrantFleet
 

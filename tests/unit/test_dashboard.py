@@ -1,13 +1,15 @@
 """The dashboard's addresses: what each shows, and what keeps everybody else out."""
 
 import base64
+import contextlib
+import http.client
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from another_user import as_another_user, nobody
-from dashboards import Served, serving
+from dashboards import Served, dashboard, serving
 from many_boards import fleet_of, statuses
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
@@ -159,6 +161,15 @@ def test_machines_may_look_too(site: Served) -> None:
 
     assert "fleetctl_board_healthy" in {family.name for family in families}
     assert site.first_event().startswith('event: versions\ndata: {"fleet": 1, "rollout": 1}\n')
+
+
+def test_it_ends_without_a_word_while_somebody_looks(fleet: QuadrantFleet) -> None:
+    """Ctrl-C ends it with exit 0 and nothing more said, whoever still follows the changes."""
+    with contextlib.ExitStack() as afterwards, dashboard(fleet.root) as address:
+        page = http.client.HTTPConnection(address.removeprefix("http://"), timeout=30)
+        afterwards.callback(page.close)
+        page.request("GET", "/events")
+        assert b"event: versions\n" == page.getresponse().readline()
 
 
 def test_golden_pictures_are_png(site: Served) -> None:

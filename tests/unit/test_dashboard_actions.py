@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -250,6 +252,33 @@ def test_a_rollback_from_the_page_is_the_verb(desktop: Desktop) -> None:
     stuck = desktop.ask("rollback", one("karnak-01"))
     assert (500, True) == (stuck.status, "1 of 1 did not go back: karnak-01" in stuck.text)
     assert "failed" == Audit(desktop.state).latest(1)[0]["outcome"]
+
+
+def test_what_is_under_way_is_waited_for(desktop: Desktop, capfd: pytest.CaptureFixture[str]) -> None:
+    """A dashboard that is ended leaves no boards halfway: it is over after what the page asked for."""
+    asked, let = threading.Event(), threading.Event()
+
+    class Slow(PageActs):
+        def roll_back(self, boards: Sequence[str]) -> Mapping[str, bool]:
+            asked.set()
+            assert let.wait(60)
+            return dict.fromkeys(boards, True)
+
+    desk = Desk(desktop.watch, Slow(lambda: open_session(desktop.manifest, "", TransportKind.FAKE)), TOKEN)
+    body = json.dumps(one("luxor-01")).encode()
+    with ThreadPoolExecutor(2) as page:
+        with serving(desktop.watch, desk) as site:
+            at = f"127.0.0.1:{site.port}"
+            page.submit(site.post, "/actions/rollback", body, desktop.headers(host=at, origin=f"http://{at}"))
+            assert asked.wait(60)
+        end = page.submit(desk.close)
+        assert not wait([end], timeout=0.2).done
+        assert desk.is_at_work
+        let.set()
+        end.result(60)
+
+    assert not desk.is_at_work
+    assert "" == capfd.readouterr().err
 
 
 def test_a_token_is_for_a_person_at_a_terminal(desktop: Desktop) -> None:
