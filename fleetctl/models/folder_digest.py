@@ -1,6 +1,7 @@
 """What a folder of photos holds, as one sha256, without reading again what has not changed."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,7 +26,7 @@ def folder_digest(folder: Path, *, cache: Path, now: Callable[[], int] = time.ti
     Raises:
         BuildError: as `photo_files.find`, or a photo that may not be read.
     """
-    memory = cache / f"digests-{sha256(str(folder.absolute()).encode())[:16]}.json"
+    memory = cache / f"digests-{sha256(os.fsencode(folder.absolute()))[:16]}.json"
     known = _remembered(memory)
     fresh: dict[str, list[Any]] = {}
     for photo in photo_files.find(folder):

@@ -59,7 +59,7 @@ def _photos(folder: Path) -> Iterator[Photo]:
         elif _is_png(entry):
             if not separator:
                 raise BuildError(f"{shown(entry.path)} does not say its sign", hint=_LAYOUTS)
-            yield Photo(_file(entry), _checked(label, entry.path), entry.name)
+            yield Photo(_file(folder, entry), _checked(label, entry.path), entry.name)
         elif separator and gardiner.is_code(label):
             _demand_no_photo(entry)
 
@@ -70,7 +70,7 @@ def _labelled_folder(folder: Path, directory: "os.DirEntry[str]") -> Iterator[Ph
         if entry.is_dir():
             raise BuildError(f"{shown(entry.path)} lies too deep for a folder of photos", hint=_LAYOUTS)
         if _is_png(entry):
-            found, path = True, _file(entry)
+            found, path = True, _file(folder, entry)
             yield Photo(path, _checked(directory.name, directory.path), path.relative_to(folder).as_posix())
         else:
             _demand_no_photo(entry)
@@ -89,18 +89,18 @@ def _is_png(entry: "os.DirEntry[str]") -> bool:
     return entry.name.lower().endswith(".png")
 
 
-def _file(entry: "os.DirEntry[str]") -> Path:
+def _file(folder: Path, entry: "os.DirEntry[str]") -> Path:
     """Where an entry lies, if it is a file: a pipe would be waited for, a dead link is a photo lost."""
-    demand_utf8(entry.path)
+    demand_utf8(folder, Path(entry.path))
     if not entry.is_file():
         raise BuildError(f"{entry.path} is not a file", hint=REPLACE)
     return Path(entry.path)
 
 
-def demand_utf8(path: str) -> None:
-    """Raise `BuildError` for a name that no digest, card or JSON can hold."""
-    if not _is_utf8(path):
-        raise BuildError(f"the name of {shown(path)} is not UTF-8", hint="rename it")
+def demand_utf8(folder: Path, path: Path) -> None:
+    """Raise `BuildError` for a name below `folder` that no digest, card or JSON can hold."""
+    if not _is_utf8(str(path.relative_to(folder))):
+        raise BuildError(f"the name of {shown(str(path))} is not UTF-8", hint="rename it")
 
 
 def shown(path: str) -> str:

@@ -329,6 +329,14 @@ def test_the_digest_follows_names_and_contents(tmp_path: Path) -> None:
     assert len({before, changed, renamed, folder_digest(folder, cache=cache)}) == 4
 
 
+def test_the_folder_may_lie_where_a_name_is_not_utf8(tmp_path: Path) -> None:
+    """Only names in it are anywhere in what is built: those above it are the machine's."""
+    usual, odd = flat(tmp_path / "photos"), flat(tmp_path / "caf\udce9" / "photos")
+
+    assert folder_digest(usual, cache=tmp_path / "cache") == folder_digest(odd, cache=tmp_path / "cache")
+    assert photos.read(usual).names == photos.read(odd).names
+
+
 def test_a_change_within_the_clocks_resolution_is_seen(tmp_path: Path) -> None:
     """A photo rewritten at once, with as many bytes and the same time, is read again."""
     folder, cache = flat(tmp_path / "photos"), tmp_path / "cache"

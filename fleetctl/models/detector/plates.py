@@ -62,7 +62,7 @@ def photos(folder: Path) -> list[Path]:
             f"{folder} is not a folder of plates: {exc.strerror}", hint="check `plates` of the dataset"
         ) from None
     for path in found:
-        demand_utf8(str(path))
+        demand_utf8(folder, path)
     return sorted(found)
 
 
