@@ -176,7 +176,7 @@ def _edge_tpu_library(files: object) -> Check:
         "libedgetpu",
         present,
         "installed" if present else "not installed, and the accelerator is required",
-        "install it: docs/bootstrap.md#coral-boards",
+        "install it: docs/bootstrap.md#the-edge-tpus-library",
     )
 
 

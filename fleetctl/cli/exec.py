@@ -77,6 +77,8 @@ def exec_(
 ) -> None:
     """Run a command on boards.
 
+    It runs as the board's user, or as root where the manifest says `become: true`.
+
     Asks first when that is more than one board. Every line has its board's name in front. Exits 1 when the
     command failed on a board, or a board did not answer.
     """

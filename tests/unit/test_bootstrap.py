@@ -199,7 +199,7 @@ def test_a_board_that_must_use_an_edge_tpu_needs_its_library() -> None:
     lacking, having = ({**SAID, "libedgetpu": files} for files in ([], ["libedgetpu.so.1"]))
 
     (failed,) = [check for check in checks(board, lacking, now=1000.0) if not check.ok]
-    assert ("libedgetpu", "install it: docs/bootstrap.md#coral-boards") == (failed.name, failed.hint)
+    assert ("libedgetpu", "install it: docs/bootstrap.md#the-edge-tpus-library") == (failed.name, failed.hint)
     assert all(check.ok for check in checks(board, having, now=1000.0))
 
 
