@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` does the main job on virtual boards, `make test` runs the suite.
-# Both set themselves up in .venv; nothing else of the machine is changed.
+# Both set themselves up in .venv; of the machine, nothing but a missing hieroglyph font is installed.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -71,8 +71,9 @@ lock: $(READY) ## resolve the dependencies again
 	  --extra build --extra dashboard --extra docs --extra iothub --extra lab --extra dev \
 	  --output-file .ci/requirements.lock pyproject.toml
 
+# Not --quiet: mkdocs then counts no warnings, and is strict about nothing.
 docs: $(READY) ## the manual as a site, built strictly into .site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 clean: ## remove everything that was made here
 	rm -rf .venv .demo .site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

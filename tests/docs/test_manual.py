@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,16 +99,22 @@ def test_the_man_page_is_text() -> None:
     assert all(f".SS fleetctl {verb}" in page(Part.MAN) for verb in ("status", "lab up", "models compare"))
 
 
-def test_the_site_builds_strictly(tmp_path: Path) -> None:
-    """No page is out of reach, no link or heading is missing, and nothing is fetched from elsewhere."""
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path / "site")],
-        cwd=REPOSITORY,
+def build_site(repository: Path, site: Path) -> "subprocess.CompletedProcess[str]":
+    """The command of `make docs`, which has to be as strict as it says."""
+    (line,) = re.findall(r"\$\(BIN\)/(mkdocs .*)", (REPOSITORY / "Makefile").read_text("utf-8"))
+    return subprocess.run(
+        [sys.executable, "-m", *line.split(), "--site-dir", str(site)],
+        cwd=repository,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_the_site_builds_strictly(tmp_path: Path) -> None:
+    """No page is out of reach, no link or heading is missing, and nothing is fetched from elsewhere."""
+    done = build_site(REPOSITORY, tmp_path / "site")
     pages = {path.relative_to(tmp_path / "site").as_posix() for path in (tmp_path / "site").rglob("*.html")}
     home = (tmp_path / "site" / "index.html").read_text("utf-8")
 
@@ -116,6 +123,18 @@ def test_the_site_builds_strictly(tmp_path: Path) -> None:
     assert {"reference/cli.html", "reference/exit-codes.html", "reference/json.html"} <= pages
     assert (tmp_path / "site" / "fleetctl.1").is_file()
     assert [] == re.findall(r'(?:src|<link[^>]*rel="stylesheet"[^>]*href)="(https?:[^"]+)"', home)
+
+
+def test_a_page_that_cannot_be_found_ends_the_build(tmp_path: Path) -> None:
+    """So does a link that leads nowhere."""
+    shutil.copy(REPOSITORY / "mkdocs.yml", tmp_path)
+    shutil.copytree(REPOSITORY / "docs", tmp_path / "docs")
+    (tmp_path / "docs" / "stray.md").write_text("# Stray\n\n[nowhere](manifest.md#no-such-heading)\n")
+    done = build_site(tmp_path, tmp_path / "site")
+
+    assert 0 != done.returncode
+    assert "stray.md" in done.stderr.split("not included in the")[1]
+    assert "#no-such-heading" in done.stderr
 
 
 def tutorial() -> list[tuple[str, int]]:
