@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 
+from fleetctl.observation import Reach
 from fleetctl.report.console import emit_text, on_one_line
 from fleetctl.report.screen import Screen, can_redraw, print_coloured
 from fleetctl.report.status import MARKS
@@ -61,9 +62,10 @@ def watch_for(every: float) -> TerminalWatch | LogWatch:
 
 
 def _state(status: BoardStatus) -> str:
-    words = "; ".join(status.complaints) or "does what git says"
-    release = status.observed.loaded.release[:8] if status.observed.loaded else "nothing"
-    return on_one_line(f"{MARKS[status.standing].strip()} {status.board}: {release} loaded, {words}")
+    seen, words = status.observed, "; ".join(status.complaints) or "does what git says"
+    if seen.reach is Reach.REACHED:
+        words = f"{seen.loaded.release[:8] if seen.loaded else 'nothing'} loaded, {words}"
+    return on_one_line(f"{MARKS[status.standing].strip()} {status.board}: {words}")
 
 
 def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
