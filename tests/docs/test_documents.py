@@ -9,6 +9,7 @@ from fleetctl import errors
 from fleetctl.cli import VERBS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+VARIABLE = re.compile(r"\bFLEETCTL_[A-Z_]+\b")
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 
@@ -55,6 +56,19 @@ def test_the_readme_says_where_things_are() -> None:
 
     assert "device" in packages
     assert [] == [name for name in packages if not re.search(rf"\b{name}/", listed)]
+
+
+def test_every_variable_is_documented() -> None:
+    """What may be set in the environment stands on one page; nothing else does."""
+    text = (REPOSITORY / "docs" / "environment.md").read_text("utf-8")
+    read = {
+        name
+        for file in (REPOSITORY / "fleetctl").rglob("*.py")
+        for name in VARIABLE.findall(file.read_text("utf-8"))
+    }
+    for_itself = {"FLEETCTL_LAB_BOARD"}  # the mark of what runs on a virtual board
+
+    assert for_itself == read ^ set(VARIABLE.findall(text))
 
 
 def test_every_stage_of_a_build_is_documented() -> None:
