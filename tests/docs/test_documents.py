@@ -1,12 +1,18 @@
 """Documents that keep their word: links lead somewhere, verbs and exit codes are all there."""
 
+import json
 import re
+import textwrap
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 
 from fleetctl import errors
 from fleetctl.cli import VERBS
+from fleetctl.manifest.json_schema import json_schema
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VARIABLE = re.compile(r"\bFLEETCTL_[A-Z_]+\b")
@@ -40,6 +46,28 @@ def test_tables_are_tables(document: Path) -> None:
 
         assert re.fullmatch(r"\|(?: ?:?-+:? ?\|)+", rows[1] if rows[1:] else ""), rows[0]
         assert 1 == len(widths), rows[0]
+
+
+def parts_of_manifests(document: Path) -> list[dict[str, Any]]:
+    """The YAML of a document that is a manifest, or a part of one."""
+    blocks = re.findall(r"^ *```yaml\n(.*?)^ *```", document.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    shown = [json.loads(json.dumps(yaml.safe_load(textwrap.dedent(block)), default=str)) for block in blocks]
+    return [each for each in shown if not {*json_schema()["properties"]}.isdisjoint(each)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_manifest_that_is_shown_could_be_one(document: Path) -> None:
+    """Its keys and values are a manifest's; what a part leaves out is not asked for."""
+    validator = jsonschema.Draft202012Validator(json_schema())
+    for shown in parts_of_manifests(document):
+        found = [error for error in validator.iter_errors(shown) if error.validator != "required"]
+
+        assert [] == [f"{error.json_path}: {error.message}" for error in found]
+
+
+def test_manifests_are_found_where_they_are_shown() -> None:
+    """Else every one that is shown could be one."""
+    assert [] != parts_of_manifests(REPOSITORY / "docs" / "howto-raspberry-pi.md")
 
 
 def test_the_readme_names_every_verb() -> None:
