@@ -25,7 +25,7 @@ _NUMBERED = "UNKNOWN:"  # before the number of an operation that the schema here
 _FLEX = "Flex"  # prefix of operations that only the whole of TensorFlow runs
 
 # What is known to work together on a Raspberry Pi: the pins of frigate's image, July 2026.
-_PAIR = "libedgetpu 16.0tf2.17.1 beside tflite-runtime 2.17.1"
+_PAIR = "libedgetpu 16.0tf2.17.1 beside tflite-runtime 2.17.1: docs/bootstrap.md says how"
 
 
 class Rule(StrEnum):
