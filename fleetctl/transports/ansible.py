@@ -10,6 +10,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import sys
 import sysconfig
 import tempfile
@@ -38,6 +39,7 @@ WORK_SCHEMA = "fleetctl.work/v1"
 
 _SHARD = 500  # boards that Ansible gets at once; its memory grows with every host it knows
 _POLL = 0.2  # seconds between looks at the clock
+_FAREWELL = 2.0  # seconds that Ansible may take to end its workers, before it is killed
 _PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "SSH_AUTH_SOCK")
 _RUNNERS = (
     "AWX_ISOLATED_DATA_DIR",
@@ -298,6 +300,8 @@ class _Run(Struct):
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=10))  # of what Ansible said outside results
     _queue: "SimpleQueue[Mapping[str, Any] | BaseException | None]" = field(default_factory=SimpleQueue)
     _cancel: threading.Event = field(default_factory=threading.Event)
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _process: int = 0  # Ansible's, which leads a group; 0 until it says so
 
     def events(self, budget: float) -> Generator[Mapping[str, Any], None, None]:
         """Events as they come, until Ansible ends or `budget` seconds passed.
@@ -306,15 +310,27 @@ class _Run(Struct):
             TransportError: ansible-runner could not run Ansible at all.
         """
         until = time.monotonic() + budget
-        thread = threading.Thread(target=self._run, name="ansible-runner", daemon=True)
-        thread.start()
+        threading.Thread(target=self._run, name="ansible-runner", daemon=True).start()
         try:
             while (event := self._next(until)) is not None:
                 yield event
         finally:
             # Also when the consumer stops early: boards that are not confirmed revert themselves.
+            self._end()
+
+    def _end(self) -> None:
+        """End Ansible, also where somebody who asked for that asks again: else it goes on, unseen."""
+        try:
+            # Asked first: its workers have sessions of their own, and it alone knows them.
+            if self._process and not self._ended.is_set():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process, signal.SIGTERM)
+                self._ended.wait(_FAREWELL)
             self._cancel.set()
-            thread.join()
+            self._ended.wait()
+        except (KeyboardInterrupt, SystemExit):
+            self._end()
+            raise
 
     def _next(self, until: float) -> Mapping[str, Any] | None:
         while True:
@@ -341,9 +357,11 @@ class _Run(Struct):
                 forks=self.forks,
                 quiet=True,
                 suppress_env_files=True,
-                settings={"pexpect_timeout": _POLL / 4, "suppress_output_file": True},
             )
             config.prepare()
+            # Set behind it, which forgets every setting where there is no file of them.
+            config.pexpect_timeout = _POLL / 4
+            config.suppress_output_file = True
             # ansible-runner would pass on, and write down, the whole environment.
             config.env = _environment(config.env, self.folder)
             config.command = [*_ansible_playbook(), *config.command[1:]]
@@ -352,8 +370,11 @@ class _Run(Struct):
             self._queue.put(error)
         else:
             self._queue.put(None)
+        finally:
+            self._ended.set()
 
     def _keep(self, event: dict[str, Any]) -> bool:
+        self._process = self._process or event.get("pid", 0)
         if "host" in (event.get("event_data") or {}):
             self._queue.put(event)
         elif event.get("stdout"):

@@ -3,8 +3,10 @@
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -122,7 +124,7 @@ def confirmed_by(playbook: str, tmp_path: Path, **settings: Any) -> Reply:
     board = Board("luxor-01", BoardKind.GENERIC, "reader", VariantName.INT8, host="127.0.0.1", port=9)
     known_hosts = tmp_path / "known_hosts"
     transport = AnsibleTransport(SshReader(known_hosts, None), known_hosts, playbooks=tmp_path, **settings)
-    (reply,) = transport.confirm([board], {"luxor-01": "0" * 64}, deadline=settings.pop("deadline", 1.0))
+    (reply,) = transport.confirm([board], {"luxor-01": "0" * 64}, deadline=1.0)
     return reply
 
 
@@ -144,6 +146,47 @@ def test_a_run_past_its_deadline_is_cancelled(tmp_path: Path) -> None:
 
     assert reply.status is ReplyStatus.TIMED_OUT
     assert "did not finish within the deadline" in reply.error
+
+
+# Three tasks, so that each is left behind by a process of its own: Ansible, its worker, and what that runs.
+AT_WORK = """
+- hosts: all
+  gather_facts: false
+  connection: local
+  tasks:
+    - {command: touch begun, args: {chdir: "{{ playbook_dir }}"}}
+    - {shell: sleep 2; touch went-on, args: {chdir: "{{ playbook_dir }}"}}
+    - {command: touch went-on, args: {chdir: "{{ playbook_dir }}"}}
+"""
+CONFIRM = """
+import sys
+from pathlib import Path
+from test_ansible_playbooks import AT_WORK, confirmed_by
+confirmed_by(AT_WORK, Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_interrupt_leaves_nothing_at_work(tmp_path: Path, times: int) -> None:
+    """Ansible ends with whoever started it, its workers too, at once, and also for the impatient."""
+    here = str(Path(__file__).parent)
+    process = subprocess.Popen(
+        [sys.executable, "-c", CONFIRM, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([here, *sys.path]), "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (tmp_path / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    _, said = process.communicate(timeout=30)
+    left = list(tmp_path.glob("fleetctl-*"))
+    time.sleep(3)
+
+    assert (-signal.SIGINT, [], False) == (process.returncode, left, (tmp_path / "went-on").exists()), said
 
 
 @pytest.mark.slow
