@@ -87,8 +87,8 @@ def serving(watch: Watch, desk: Desk | None = None) -> Iterator[Served]:
 
 
 @contextlib.contextmanager
-def dashboard(folder: Path, *words: str) -> Iterator[str]:
-    """Where `fleetctl dashboard` says that it listens, over simulated boards; it ends well on Ctrl-C."""
+def dashboard(folder: Path, *words: str, end: signal.Signals = signal.SIGINT) -> Iterator[str]:
+    """Where `fleetctl dashboard` says that it listens, over simulated boards; it ends well on `end`."""
     with subprocess.Popen(
         [sys.executable, "-m", "fleetctl", "dashboard", "--port", "0", "--every", "1", *words],
         cwd=folder,
@@ -100,8 +100,8 @@ def dashboard(folder: Path, *words: str) -> Iterator[str]:
         found = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())
         assert found
         yield found[0]
-        process.send_signal(signal.SIGINT)
+        process.send_signal(end)
         status, said = process.wait(60), process.stderr.read()
-        assert 0 == status, said
+        assert (0 if end is signal.SIGINT else 128 + end) == status, said
         unexpected = [line for line in said.splitlines() if not line.startswith(("✓", "✗"))]
         assert not unexpected, said

@@ -109,9 +109,11 @@ def _run() -> None:
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else it is to outlive its terminal, as by nohup
+        signal.signal(signal.SIGHUP, _terminate)
     status = _by_typer(app, sys.argv[1:])
     # The work is over and its outcome known: a signal while the interpreter closes down must not replace it.
-    for late in (signal.SIGINT, signal.SIGTERM):
+    for late in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(late, signal.SIG_IGN)
     sys.exit(status)
 

@@ -1,7 +1,11 @@
 """Where the dashboard listens, and how it ends: at once for who looks, after the work of who acts."""
 
+import contextlib
 import logging
+import signal
 import socket
+import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -39,6 +43,20 @@ class Server(uvicorn.Server):
 
     def __init__(self, watch: Watch, desk: Desk | None = None) -> None:
         super().__init__(_settings(make_app(watch, desk, lambda: self.should_exit)))
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn's, and that of a terminal which is closed: it ends what is served as Ctrl-C does."""
+        with super().capture_signals():
+            before = signal.getsignal(signal.SIGHUP)
+            if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+                yield
+                return
+            signal.signal(signal.SIGHUP, self.handle_exit)
+            try:
+                yield
+            finally:
+                signal.signal(signal.SIGHUP, before)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         logging.getLogger("uvicorn.error").setLevel(

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import http.client
+import signal
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,13 +164,17 @@ def test_machines_may_look_too(site: Served) -> None:
     assert site.first_event().startswith('event: versions\ndata: {"fleet": 1, "rollout": 1}\n')
 
 
-def test_it_ends_without_a_word_while_somebody_looks(fleet: QuadrantFleet) -> None:
-    """Ctrl-C ends it with exit 0 and nothing more said, whoever still follows the changes."""
-    with contextlib.ExitStack() as afterwards, dashboard(fleet.root) as address:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_it_ends_without_a_word_while_somebody_looks(fleet: QuadrantFleet, end: signal.Signals) -> None:
+    """Nothing more is said, whoever still follows the changes, and no address with a token stays behind:
+    neither on Ctrl-C nor where the terminal is closed.
+    """
+    with contextlib.ExitStack() as afterwards, dashboard(fleet.root, "--allow-actions", end=end) as address:
         page = http.client.HTTPConnection(address.removeprefix("http://"), timeout=30)
         afterwards.callback(page.close)
         page.request("GET", "/events")
         assert b"event: versions\n" == page.getresponse().readline()
+    assert [] == list((fleet.root / ".fleetctl").glob("dashboard-*"))
 
 
 def test_golden_pictures_are_png(site: Served) -> None:

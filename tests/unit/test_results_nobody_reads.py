@@ -91,3 +91,26 @@ def test_a_page_that_nobody_reads_finds_no_difference(fleetctl: Fleetctl, verb: 
         err = process.stderr.read()
 
     assert (128 + signal.SIGPIPE, "") == (process.returncode, err)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_rollout_ends_with_its_terminal_unless_it_is_to_outlive_it(fleet: GitFleet, kept: bool) -> None:
+    """Where an ssh connection drops, what was begun is ended in order; under `nohup` it goes on."""
+    fleet.edit("{group: canary}", "{group: canary, soak: 2s}")
+    argv = [*(["nohup"] if kept else []), sys.executable, "-m", "fleetctl", "rollout", "--yes"]
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "FLEETCTL_TRANSPORT": "fake"},
+    ) as process:
+        assert process.stderr
+        while "watching for" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate(timeout=60)
+
+    assert (0 if kept else 128 + signal.SIGHUP) == process.returncode, err
+    assert kept != ("! interrupted: " in err)
