@@ -31,9 +31,9 @@ $(READY): pyproject.toml .ci/requirements.lock
 demo: $(READY) ## build a model, roll it out to four virtual boards, watch a bad one be refused
 	PATH="$(CURDIR)/$(BIN):$$PATH" docs/demo/run
 
-# A worker more than CI has processors: for a third of its time, the suite waits for boards.
+# Two workers more than CI has processors: for half of its time, a test waits for boards.
 test: $(READY) lint ## lint, then the whole suite
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(BIN)/python -m pytest -n 4 --dist loadgroup
 
 test-full: $(READY) ## the suite with its long matrices, and a table of the faults that were tried
 	@rm -f $(FAULTS)

@@ -5,7 +5,6 @@ table of it. docs/crashes.md shows the last one, and says how each fault is made
 """
 
 import itertools
-import os
 import random
 import statistics
 import time
@@ -17,11 +16,11 @@ import pytest
 from board_crashes import CONFIRM_TIMEOUT, Case, CrashLab, Fault, crash_lab
 from controller_crashes import kill_controller, usual_seconds
 from crash_table import AT_ONCE, Table, on_free_boards
+from long_matrices import FULL, takes
 from test_activate_crash import BEFORE_THE_TRIAL, CONFIRMING, PROVED, REVERTING, UNDER_THE_WATCHER
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("docker boards")]
 
-FULL = "FLEETCTL_TEST_FULL" in os.environ
 TABLE = Path(__file__).parents[2] / ".fleetctl" / "faults.md"
 SEED = 20260
 BOARDS = 8 if FULL else 2
@@ -106,7 +105,7 @@ def usual_seconds_of_all(lab: CrashLab) -> float:
     return statistics.median(on_free_boards(lab.names, [lab.usual_seconds] * max(AT_ONCE, len(lab.names))))
 
 
-full = pytest.mark.skipif(not FULL, reason="takes minutes: make test-full")
+full = takes("minutes")
 
 
 @full

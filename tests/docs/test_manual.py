@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from long_matrices import FULL
 
 from fleetctl import errors
 from fleetctl.cli import VERBS
@@ -18,7 +19,6 @@ from fleetctl.report.manual import CommandDoc, ParameterDoc, man_page
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 KNOWN = {command.name: command for command in commands()}
-FULL = "FLEETCTL_TEST_FULL" in os.environ
 GLOBAL = {"-h", "--help"}
 PLACEHOLDERS = {"BOARD", "MODEL", "FILE", "VERB", "NAME", "..."}
 
@@ -151,7 +151,7 @@ def tutorial() -> list[tuple[str, int]]:
 def test_the_tutorial_works(tmp_path: Path) -> None:
     """Typed line by line into one shell, every command ends as the text says."""
     if not FULL:
-        pytest.skip("trains a model and plays the whole tutorial: set FLEETCTL_TEST_FULL=1")
+        pytest.skip("trains a model and plays the whole tutorial: make test-full")
     script = ["trap '(fleetctl lab down) >/dev/null 2>&1' EXIT"]
     commands = tutorial()
     assert commands

@@ -4,7 +4,6 @@ The usual suite tries three kinds with a model of four quadrants; FLEETCTL_TEST_
 a small reader trained and tries all of them. docs/crashes.md has the table.
 """
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,13 +11,13 @@ from pathlib import Path
 import pytest
 from bad_releases import REFUSED_WITH
 from docker_boards import client_of_engine, container_of, lab_of, said_on
+from long_matrices import FULL
 from msgspec.structs import replace
 from quadrant_fleet import QuadrantFleet
 
 from fleetctl.manifest.schema import VariantName
 from fleetctl.models.bad_releases import BAD_RELEASES
 
-FULL = "FLEETCTL_TEST_FULL" in os.environ
 KINDS = {bad.name: bad.change for bad in BAD_RELEASES}
 TRIED = sorted(KINDS) if FULL else ["another model's contract", "labels shifted by one", "truncated model"]
 ONLY_FLOAT = "weights not a number"  # no int8 weight can be that

@@ -1,10 +1,10 @@
 """Every network that readers are built from, through quantization-aware training to an int8 file."""
 
-import os
 from typing import Any
 
 import numpy as np
 import pytest
+from long_matrices import takes
 from msgspec.structs import replace
 
 from fleetctl.manifest.schema import Architecture, ArchitectureName, Qat, Training, VariantName
@@ -14,7 +14,7 @@ from fleetctl.models.tensorflow import tensorflow
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(os.environ.get("FLEETCTL_TEST_FULL") != "1", reason="FLEETCTL_TEST_FULL=1 runs it"),
+    takes("minutes of training"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 

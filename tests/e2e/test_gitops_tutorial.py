@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from long_matrices import FULL
 from workflow_runner import ROOT, programs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("workflows")]
 
-FULL = "FLEETCTL_TEST_FULL" in os.environ
 TUTORIAL = (ROOT / "docs" / "gitops.md").read_text("utf-8").split("## The workflows")[0]
 
 

@@ -1,7 +1,6 @@
 """A real build, stopped again and again by the command line's user, a service manager, and a power cut."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -11,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from long_matrices import takes
 
 pytestmark = pytest.mark.e2e
-long = pytest.mark.skipif("FLEETCTL_TEST_FULL" not in os.environ, reason="trains for minutes: make test-full")
+long = takes("minutes of training")
 
 MANIFEST = """\
 apiVersion: fleetctl/v1

@@ -1,13 +1,13 @@
 """The reader on photos of the Pyramid of Unas, built and measured by the command line."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from long_matrices import takes
 
 from fleetctl.manifest.schema import (
     Architecture,
@@ -37,7 +37,7 @@ def documented(glyphs: Path) -> str:
     return f"apiVersion: fleetctl/v1\nkind: Fleet\nmetadata: {{name: unas}}\n{models}{BOARDS}"
 
 
-@pytest.mark.skipif("FLEETCTL_TEST_FULL" not in os.environ, reason="trains for minutes: make test-full")
+@takes("minutes of training")
 def test_most_real_signs_are_read(shared_data: Path, tmp_path: Path) -> None:
     """The documented int8 model reads at least 94.5 % of labelled photos; unseen signs count as errors."""
     glyphs = shared_data.resolve() / "glyphs"
@@ -61,7 +61,7 @@ def test_most_real_signs_are_read(shared_data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning:keras")  # TensorFlow's own
-@pytest.mark.skipif("FLEETCTL_TEST_FULL" not in os.environ, reason="takes minutes: make test-full")
+@takes("minutes")
 def test_a_logistic_head_in_tflite_answers_as_scikit_learn_does(shared_data: Path, tmp_path: Path) -> None:
     """Deep features and a scikit-learn regression, as one TFLite graph: the same sign for every photo."""
     from fleetctl.models import evaluate, logistic_head, network, quantize, runtime

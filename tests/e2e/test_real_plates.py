@@ -1,9 +1,9 @@
 """The detector on a photographed plate that it never saw, learnt from walls and the other plates."""
 
-import os
 from pathlib import Path
 
 import pytest
+from long_matrices import takes
 
 from fleetctl.manifest.schema import (
     Architecture,
@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.skipif("FLEETCTL_TEST_FULL" not in os.environ, reason="trains for minutes: make test-full")
+@takes("minutes of training")
 def test_most_signs_of_an_unseen_plate_are_found(shared_data: Path, tmp_path: Path) -> None:
     """int8 finds at least 85 % of the boxed signs, at IoU 0.5 and score 0.5."""
     dataset = WallsDataset(Path("plates"), Path("glyphs/training"), held_out=("9",), walls=300)

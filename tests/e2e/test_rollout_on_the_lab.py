@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from long_matrices import FULL
 from process_tree import descendants
 from published import Said
 from quadrant_fleet import QuadrantFleet, quadrants_on_the_lab
@@ -80,9 +81,9 @@ def test_boards_are_left_as_often_as_one_likes(fleet: QuadrantFleet) -> None:
     assert (41, True) == (again.status, "luxor-01: nothing to do: no release of ours" in again.err), again.err
 
 
-# Seconds into a rollout: while it plans, while the canary proves itself, while the last wave does.
-MOMENTS = [(2.5, signal.SIGINT), (4.0, signal.SIGKILL)]
-if "FLEETCTL_TEST_FULL" in os.environ:
+# Seconds into a rollout: while the canary proves itself, or from its plan to its last wave.
+MOMENTS = [(4.0, signal.SIGKILL)]
+if FULL:
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
     MOMENTS = [(tenths / 10, sent) for tenths in range(5, 100, 5) for sent in SIGNALS]
 

@@ -16,6 +16,7 @@ from azure.iot.hub import IoTHubConfigurationManager, IoTHubRegistryManager
 from base_images import engine_rootfs, publish, quickly
 from docker_boards import client_of_engine, demand
 from iothub_hub import own_address
+from long_matrices import takes
 from prepare_boards import MACHINES, WHEELHOUSE
 from quadrant_fleet import QuadrantFleet
 from registry import running_registry
@@ -210,9 +211,7 @@ def assert_power_can_be_cut(edge: EdgeFleet) -> None:
     assert {"edge-01": True, "edge-02": True} == lab["edge_boards"]
 
 
-@pytest.mark.skipif(
-    "FLEETCTL_TEST_FULL" not in os.environ, reason="emulated for minutes: set FLEETCTL_TEST_FULL=1"
-)
+@takes("minutes of emulation")
 @pytest.mark.parametrize("edge", ["arm64"], indirect=True)
 def test_an_image_for_raspberry_pis_is_made_here_and_proves_itself(edge: EdgeFleet) -> None:
     """An arm64 image, made on this machine without running any of it, serves and is proved as aarch64."""

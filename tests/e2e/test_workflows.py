@@ -5,7 +5,6 @@ The boards are the process lab's, the model is real and tiny. `fleetctl build` i
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 from base_images import FILES, little_wheelhouse, publish, rootfs
 from github_stand_in import REPOSITORY, GitHubStandIn, standing_in
+from long_matrices import takes
 from quadrant_fleet import QuadrantFleet
 from registry import running_registry
 from workflow_runner import ELSEWHERE, FOLDER, ROOT, JobResult, Runner, all_steps, name_of, programs
@@ -325,7 +325,7 @@ def _nothing_left_out(team: Team) -> None:
     assert set() == named - ran - set(ELSEWHERE)
 
 
-@pytest.mark.skipif("FLEETCTL_TEST_FULL" not in os.environ, reason="long: set FLEETCTL_TEST_FULL=1")
+@takes("minutes")
 def test_a_rollout_that_fails_stops_and_is_taken_up_again(team: Team) -> None:
     """A bad model is refused by the canary: the second job never starts, and the next merge goes on."""
     ok(team.runner.run("rollout", "push", "refs/heads/main", {}))
@@ -351,7 +351,7 @@ def test_a_rollout_that_fails_stops_and_is_taken_up_again(team: Team) -> None:
     assert {True} == {healthy for healthy, _ in loaded(team).values()}
 
 
-@pytest.mark.skipif("FLEETCTL_TEST_FULL" not in os.environ, reason="long: set FLEETCTL_TEST_FULL=1")
+@takes("minutes")
 def test_a_gate_over_shards_takes_back_what_another_runner_proved(team: Team) -> None:
     """karnak-01 fails on one runner; luxor-02, proved on another, goes back, and nobody else is asked."""
     ok(team.runner.run("rollout", "push", "refs/heads/main", {}))

