@@ -53,7 +53,8 @@ class LazyGroup(Verbs):
                 raise error.__cause__ from None
             from fleetctl.report import problems
 
-            if (told := problems.nowhere(error) or problems.barred(error)) is not None:
+            told = problems.nowhere(error) or problems.barred(error) or problems.lacking(error)
+            if told is not None:
                 problems.show_error(told)
                 raise typer.Exit(told.exit_code) from error
             if os.environ.get("FLEETCTL_DEBUG") or problems.unwritten(error):

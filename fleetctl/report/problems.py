@@ -5,12 +5,19 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from fleetctl.errors import FleetError, ManifestError, UsageError, WriteError
+from fleetctl.errors import FleetError, ManifestError, ToolchainMissing, UsageError, WriteError
 from fleetctl.report import github
 from fleetctl.report.console import printable, say_plainly, talk
 
 # What the kernel says of a disk that takes no more. Whoever writes a file says so with its name.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+# Modules that a plain installation lacks, by the extra that brings them.
+EXTRAS = {
+    "build": ("PIL", "fontTools", "matplotlib", "sklearn", "tensorflow", "tflite"),
+    "dashboard": ("markdown_it", "starlette", "uvicorn"),
+    "iothub": ("azure", "cyclonedx"),
+    "lab": ("aiohttp", "amqtt", "asyncssh", "docker", "lark"),
+}
 
 
 def unwritten(error: BaseException) -> WriteError | None:
@@ -45,6 +52,17 @@ def barred(error: BaseException) -> FleetError | None:
         case _:
             return None
     return FleetError(f"{error.filename}: {error.strerror}", hint=hint)
+
+
+def lacking(error: BaseException) -> ToolchainMissing | None:
+    """The error to show where a verb needs a package of an extra that is not installed."""
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return None
+    package = error.name.partition(".")[0]
+    for extra, packages in EXTRAS.items():
+        if package in packages:
+            return ToolchainMissing(f"{package} is not installed", hint=f"pip install 'fleetctl[{extra}]'")
+    return None
 
 
 def error_text(error: FleetError) -> str:
