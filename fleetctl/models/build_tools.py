@@ -4,7 +4,8 @@ import importlib
 
 from fleetctl.errors import ToolchainMissing
 
-HOW_TO_INSTALL = "install the build tools: `pip install 'fleetctl[build]'`"
+# With any later Python the extra brings no TensorFlow, which would be missed again.
+HOW_TO_INSTALL = "install the build tools, with Python 3.11: `pip install 'fleetctl[build]'`"
 
 
 def demand(package: str) -> None:
