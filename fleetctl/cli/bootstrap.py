@@ -200,7 +200,7 @@ def _words(data: Mapping[str, Any]) -> list[str]:
 def _row(outcome: Outcome) -> list[str]:
     wrong = [f"{check.name}: {check.detail}; {check.hint}" for check in outcome.checks if not check.ok]
     if outcome.error:
-        wrong.append(". ".join(filter(None, (outcome.error, outcome.hint))))
+        wrong.append("; ".join(filter(None, (outcome.error, outcome.hint))))
     platform = outcome.platform.name if outcome.platform else "-"
     exposure = "-" if outcome.exposure is None else f"{outcome.exposure:.1f}"
     return [outcome.board, platform, exposure, ", ".join(outcome.changed) or "nothing", "; ".join(wrong)]
