@@ -32,6 +32,7 @@ _TIMEOUT_S = 10.0
 _PAUSES_S = (1.0, 4.0, 15.0)  # before the second, third and fourth try
 _LONGEST_S = 60.0  # that a receiver may ask us to wait
 _PATIENCE_S = 90.0  # for what is still under way when the work is over
+_SOON_S = 3.0  # that nobody wonders about, and all that there is where somebody wants an end
 _REMEMBERED_S = 7 * 86400.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PRINTABLE = re.compile(r"[!-~]+")
@@ -178,10 +179,14 @@ class Notifier:
     def __enter__(self) -> "Notifier":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Wait for what is under way, not for ever."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for what is under way, not for ever; hardly, where the work was interrupted."""
         self._waiting.put(None)
-        self._thread.join(self._patience)
+        self._thread.join(min(_SOON_S, self._patience))
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        if self._thread.is_alive() and not interrupted and (longer := self._patience - _SOON_S) > 0:
+            self._warn(f"the receiver of notifications is slow: it has another {longer:g} s at most")
+            self._thread.join(longer)
         if self._thread.is_alive():
             self._warn("notifications were not delivered in time")
 

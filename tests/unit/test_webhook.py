@@ -1,5 +1,6 @@
 """A webhook's address and secret are said nowhere, and nothing about an address ends who delivers."""
 
+import contextlib
 import ssl
 import subprocess
 import threading
@@ -219,6 +220,29 @@ def test_nobody_waits_behind_the_last_try() -> None:
     send(Webhook("http://127.0.0.1:1/", "s"), PAUSED, slept.append)
 
     assert [0.0, 1.0, 4.0, 15.0] == slept
+
+
+@pytest.mark.parametrize("stopped", [None, KeyboardInterrupt, SystemExit, OSError])
+def test_who_interrupts_does_not_wait_for_a_receiver(
+    tmp_path: Path, stopped: type[BaseException] | None
+) -> None:
+    """What ends by itself does, for so long, and says so: nobody looks at a silent terminal for long."""
+    warned: list[str] = []
+    for_ever = threading.Event()
+    webhook = Webhook("http://127.0.0.1:1/", "s")
+
+    def sleep(_: float) -> None:
+        for_ever.wait()
+
+    notifier = Notifier(webhook, tmp_path / "m", warned.append, sleep=sleep, patience=4.0)
+    with contextlib.suppress(KeyboardInterrupt, SystemExit, OSError), notifier:
+        notifier.tell(PAUSED)
+        if stopped:
+            raise stopped
+
+    slow = "the receiver of notifications is slow: it has another 1 s at most"
+    waited = stopped is None or issubclass(stopped, Exception)
+    assert [*([slow] if waited else []), "notifications were not delivered in time"] == warned
 
 
 def test_what_is_not_delivered_in_time_is_not_remembered_as_told(tmp_path: Path) -> None:
