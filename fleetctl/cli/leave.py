@@ -37,6 +37,7 @@ def leave(
     too, or the next rollout adopts it again. A board that has nothing of ours to end stays as it is.
     """
     from fleetctl.cli.agreed import ask
+    from fleetctl.cli.interrupted import told_if_interrupted
     from fleetctl.cli.session import open_session, over_ssh
     from fleetctl.errors import RollbackFailed
     from fleetctl.listed import listed
@@ -45,7 +46,10 @@ def leave(
     session = open_session(file, on, transport)
     ansible = over_ssh(session, transport, "had nothing on them before")
     ask(yes, f"Leave {session.selection}?")
-    with Lock(session.project.state / "lock", f"leaving boards of {session.fleet.name}"):
+    with (
+        told_if_interrupted("`fleetctl status` says which boards were left; run this again to go on"),
+        Lock(session.project.state / "lock", f"leaving boards of {session.fleet.name}"),
+    ):
         replies = ansible.leave(
             session.boards,
             reason="asked for by `fleetctl leave`",

@@ -53,13 +53,15 @@ def rollback(
     Git still says what it said: revert the commit too, or the next rollout brings the release back.
     """
     from fleetctl.cli.agreed import ask
+    from fleetctl.cli.interrupted import told_if_interrupted
     from fleetctl.cli.session import open_session
     from fleetctl.listed import listed
 
     session = open_session(file, on, transport, faults)
     _signing(session)
     ask(yes, f"Roll back {session.selection}?")
-    results = roll_back(session, to, "command")
+    with told_if_interrupted("`fleetctl status` says which boards went back; run this again to go on"):
+        results = roll_back(session, to, "command")
     with read_or_not():
         show(
             output,

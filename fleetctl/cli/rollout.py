@@ -146,6 +146,7 @@ def carry_out(
 ) -> "Rollout":
     """Run a rollout on; what happens is told, and journalled where anything may be written to."""
     from fleetctl import events
+    from fleetctl.cli.interrupted import told_if_interrupted
     from fleetctl.cli.notify import telling_rollout
     from fleetctl.driver import drive
     from fleetctl.report.console import talk
@@ -158,27 +159,24 @@ def carry_out(
     narrate = Narrator(talk)
 
     policy, name, plan = session.fleet.rollout, session.fleet.name, begun[0].plan.digest
-    try:
-        with (
-            Helm(session.project.state, f"rollout of {name}") as helm,
-            telling_rollout(session.project, name, commit, plan) as tell,
-        ):
+    confirm = f"{policy.confirm_timeout:g} s"
+    with (
+        Helm(session.project.state, f"rollout of {name}") as helm,
+        telling_rollout(session.project, name, commit, plan) as tell,
+        told_if_interrupted(
+            f"a board that was not confirmed goes back by itself within {confirm}; run this again to go on"
+        ),
+    ):
 
-            def emit(event: events.Event) -> None:
-                if orders:
-                    journal.append({"time": time.time(), **events.event_json(event)})
-                    tell(event)
-                narrate(event)
+        def emit(event: events.Event) -> None:
+            if orders:
+                journal.append({"time": time.time(), **events.event_json(event)})
+                tell(event)
+            narrate(event)
 
-            emit(events.RolloutStarted(name, commit, plan, len(orders)))
-            boards = session.fleet.boards
-            return drive(begun, orders, session.transport, emit=emit, steering=helm, boards=boards)
-    except (KeyboardInterrupt, SystemExit):
-        talk.warn(
-            "interrupted: a board that was not confirmed goes back by itself within "
-            f"{policy.confirm_timeout:g} s; run this again to go on"
-        )
-        raise
+        emit(events.RolloutStarted(name, commit, plan, len(orders)))
+        boards = session.fleet.boards
+        return drive(begun, orders, session.transport, emit=emit, steering=helm, boards=boards)
 
 
 def show_result(state: "Rollout", commit: str, output: Output, *, talked: bool) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,22 @@ def test_a_rollout_ends_with_its_terminal_unless_it_is_to_outlive_it(fleet: GitF
 
     assert (0 if kept else 128 + signal.SIGHUP) == process.returncode, err
     assert kept != ("! interrupted: " in err)
+
+
+def test_a_rollback_that_is_interrupted_says_how_to_go_on(fleetctl: Fleetctl) -> None:
+    """Some boards went back and others did not: whoever presses Ctrl-C is told how to find out."""
+    fleetctl("rollout", "--yes")
+    board = Path(".fleetctl/fake/luxor-01.json")
+    board.unlink()
+    os.mkfifo(board)  # which nobody writes into: the board never answers
+    argv = [sys.executable, "-m", "fleetctl", "rollback", "--yes"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        audit = Path(".fleetctl/audit.jsonl")
+        while not (audit.exists() and "begun" in audit.read_text()):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+
+    said = "! interrupted: `fleetctl status` says which boards went back; run this again to go on\n"
+    assert (130, "", said) == (process.returncode, out, err)
+    assert "cut short" in audit.read_text()
