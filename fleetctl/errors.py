@@ -42,6 +42,11 @@ class FleetError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def in_short(self) -> str:
+        """The error in one line, as part of a sentence about something else."""
+        return self.message
+
 
 class WriteError(FleetError):
     """A file cannot be written: no space, no permission. What it held before, it still holds."""
@@ -83,6 +88,11 @@ class ManifestError(FleetError):
         self.problems = sorted(problems)
         count = len(problems)
         super().__init__(f"{count} problem{'s' if count != 1 else ''} in the manifest")
+
+    @property
+    def in_short(self) -> str:
+        """Of many problems the first, for it is the one to mend."""
+        return str(self.problems[0]) if self.problems else self.message
 
 
 class LockStale(FleetError):

@@ -231,22 +231,28 @@ def _rounds(opened: Callable[[], "Session"], every: float) -> Iterator[tuple["Se
     """What boards say, round by round; the errors of the first are raised.
 
     Git is read anew each time. It may be in the middle of an edit: then what it said before holds. What leads
-    to boards may be away for a while: then a round is left out.
+    to boards may be away for a while: then a round is left out. Either is said when it begins, not each time.
     """
     from fleetctl.errors import FleetError
     from fleetctl.report.console import talk
 
     session = opened()
     yield session, ask_boards(session)
+    known: set[str] = set()
     while True:
         time.sleep(every)
+        wrong: set[str] = set()
+        found = None
         try:
             session = opened()
         except FleetError as error:
-            talk.warn(f"{error.message}; watching what git said before")
+            wrong.add(f"{error.in_short}; watching what git said before")
         try:
             found = ask_boards(session)
         except FleetError as error:
-            talk.warn(f"{error.message}; boards are asked again in {every:g} s")
-        else:
+            wrong.add(f"{error.in_short}; boards are asked again every {every:g} s")
+        for each in sorted(wrong - known):
+            talk.warn(each)
+        known = wrong
+        if found is not None:
             yield session, found

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from fleetctl.audit import Audit
 from fleetctl.desired import Desired, desired_fleet
-from fleetctl.errors import FleetError, ManifestError
+from fleetctl.errors import FleetError
 from fleetctl.manifest.schema import Fleet
 from fleetctl.observation import Observed
 from fleetctl.project import Project
@@ -105,7 +105,7 @@ class Watch:
             source = self._open()
             self.snapshot = take(source)
         except FleetError as error:
-            self.snapshot = replace(self.snapshot, note=f"git cannot be read: {_told(error)}")
+            self.snapshot = replace(self.snapshot, note=f"git cannot be read: {error.in_short}")
         except Exception as error:  # noqa: BLE001 - what was known would stand there for ever, and nobody be told
             self.snapshot = replace(
                 self.snapshot, note=f"boards cannot be asked: {type(error).__name__}: {error}"
@@ -147,8 +147,3 @@ def _size(path: Path | None) -> int:
         return path.stat().st_size if path else -1
     except OSError:
         return -1
-
-
-def _told(error: FleetError) -> str:
-    """The error in one line: of many problems the first, for it is the one to mend."""
-    return str(error.problems[0]) if isinstance(error, ManifestError) and error.problems else error.message

@@ -122,20 +122,22 @@ def _waited_for_another_round(out: Path) -> None:
 
 
 def test_a_watch_survives_an_edit_that_is_not_finished(fleet: QuadrantFleet, tmp_path: Path) -> None:
-    """A manifest that cannot be read meanwhile is told, and the boards are watched all the same."""
+    """What is wrong with the manifest is told once, and the boards are watched all the same."""
     manifest, out = fleet.root / "inventory" / "fleet.yaml", tmp_path / "out"
     whole = manifest.read_text()
     with watching(fleet, tmp_path) as process:
         _wait_for(lambda: '"schema"' in out.read_text())
         try:
             manifest.write_text(whole.replace("kind: Fleet", "kind: Flee"))
-            warning = "1 problem in the manifest; watching what git said before"
-            _wait_for(lambda: warning in (tmp_path / "err").read_text())
+            _wait_for(lambda: "watching what git said before" in (tmp_path / "err").read_text())
+            _waited_for_another_round(out)
             _waited_for_another_round(out)
         finally:
             manifest.write_text(whole)
 
-    assert 0 == process.returncode
+    said = (tmp_path / "err").read_text()
+    wrong = "inventory/fleet.yaml:2:7: kind: must be `Fleet`, not `Flee`"
+    assert (0, f"! {wrong}; watching what git said before\n") == (process.returncode, said)
     assert json.loads(out.read_text().split('\n{\n  "schema"')[0])
 
 
@@ -146,7 +148,7 @@ def test_a_watch_survives_what_leads_to_boards(fleet: QuadrantFleet, tmp_path: P
 
     def is_told() -> bool:
         record.write_text("spoilt")  # each time: the board may just have been asked, and written down anew
-        warning = "is not the record of a simulated board; boards are asked again in 1 s\n"
+        warning = "is not the record of a simulated board; boards are asked again every 1 s\n"
         return warning in (tmp_path / "err").read_text()
 
     with watching(fleet, tmp_path) as process:
