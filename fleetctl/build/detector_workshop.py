@@ -133,9 +133,8 @@ class DetectorWorkshop:
         self, model: Model, trained: "TrainedDetector", scenes: "Scenes"
     ) -> Iterator[tuple[VariantName, _Built]]:
         """Each variant that the model lists, and float32."""
-        order = in_order(model)
-        for number, variant in enumerate(order, start=1):
-            self.progress(f"convert {variant}", number, len(order))
+        for variant in in_order(model):
+            self.progress(f"convert {variant}", 0, 0)
             converted = self.stages.convert(model, trained, variant, scenes.train)
             contract = self.stages.describe(converted.runnable, trained, model.name, variant.value)
             evaluation = self.stages.measure(

@@ -104,11 +104,10 @@ class Workshop:
 
     def _variants(self, model: Model, trained: Trained, split: Split) -> Iterator[tuple[VariantName, _Made]]:
         """Each variant that the model lists, and float32."""
-        order = in_order(model)
         reference: _Tried | None = None
         travelling: Travelling | None = None
-        for number, variant in enumerate(order, start=1):
-            self.progress(f"convert {variant}", number, len(order))
+        for variant in in_order(model):
+            self.progress(f"convert {variant}", 0, 0)
             converted = self.stages.convert(
                 model, trained, variant, split.train, progress=told_of(variant, self.progress)
             )

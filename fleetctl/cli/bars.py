@@ -31,7 +31,8 @@ class Bars:
     def took(self) -> str:
         """Minutes of each stage until the next began, `reader: draw 3.2 min, reader: train 41.0 min`.
 
-        What is done for each variant counts together, such as `convert float32` and `convert int8`.
+        What is done for each variant counts together, such as `convert float32` and `convert int8`; so does
+        what was resumed with what was not.
         """
         self._end()
         return ", ".join(f"{kind} {seconds / 60:.1f} min" for kind, seconds in self._seconds.items())
@@ -39,7 +40,7 @@ class Bars:
     def _end(self) -> None:
         now = self.clock()
         if self.stage:
-            kind = _without_variant(self.stage)
+            kind = _without_variant(self.stage.partition(",")[0])
             self._seconds[kind] = self._seconds.get(kind, 0.0) + now - self._since
         self._since = now
 

@@ -99,7 +99,7 @@ def _built(fleet: "Fleet", project: "Project", names: list[str], *, force: bool)
     """What was built, and how long each stage of it took."""
     from fleetctl.build import builder as library
 
-    with ExitStack() as stack, _told_if_interrupted(force=force):
+    with _told_if_interrupted(force=force), ExitStack() as stack:  # what is told comes after the bar is gone
         bars = Bars(stack)
         result = library.build(fleet, project, models=names, force=force, progress=bars)
         return result, bars.took()

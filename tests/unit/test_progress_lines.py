@@ -4,7 +4,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from fleetctl.build.variants import told_of
 from fleetctl.cli.bars import Bars
+from fleetctl.manifest.schema import VariantName
 from fleetctl.report.console import PlainProgress, duration
 
 
@@ -92,13 +94,25 @@ def test_a_build_says_what_its_stages_took() -> None:
             ("reader: convert float32", 12),
             ("reader: evaluate float32", 6),
             ("reader: convert int8-qat", 48),
+            ("reader: fine-tune int8-qat, resumed at step 2 of 5", 120),
         ]:
             bars(stage, 1, 2)
             clock.now += seconds
         took = bars.took()
 
     assert "reader: read photos 0.5 min, reader: train 10.0 min, reader: convert 1.0 min" in took
-    assert took.endswith(", reader: evaluate 0.1 min")
+    assert took.endswith(", reader: evaluate 0.1 min, reader: fine-tune 2.0 min")
+
+
+def test_a_stage_of_a_variant_is_named_before_where_it_goes_on() -> None:
+    """It is the variant's fine-tuning that was resumed, not its steps that are."""
+    told: list[str] = []
+    progress = told_of(VariantName.INT8_QAT, lambda stage, *_: told.append(stage))
+
+    progress("fine-tune", 0, 5)
+    progress("fine-tune, resumed at step 2 of 5", 2, 5)
+
+    assert ["fine-tune int8-qat", "fine-tune int8-qat, resumed at step 2 of 5"] == told
 
 
 def test_a_build_with_nothing_to_do_took_nothing() -> None:
