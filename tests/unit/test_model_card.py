@@ -1,5 +1,6 @@
 """The model card: its numbers, its plots, and when it is written."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from PIL import Image
 from toy_build import EACH, SIGNS, ToyStages, lose_local_state, remodelled, toy_fleet, toy_model
 
 from fleetctl.build.builder import build, check
@@ -122,6 +124,18 @@ def test_plots_are_a_function_of_their_numbers(count: int) -> None:
     for png in drawn[0]:
         assert png.startswith(b"\x89PNG")
         assert not any(chunk in png for chunk in (b"tEXt", b"iTXt", b"tIME"))
+
+
+@pytest.mark.parametrize("darkest", [(103, 0, 13), (8, 48, 107)], ids=["wrong", "right"])
+def test_the_count_of_a_dark_cell_is_written_in_white(darkest: tuple[int, int, int]) -> None:
+    """Whether the answers were right or wrong: black on dark red cannot be read."""
+    counts = np.array([[0, 8], [0, 8]])
+    picture = Image.open(io.BytesIO(plots.confusion_png(["G17", "M17"], counts))).convert("RGB")
+    pixels = np.asarray(picture)[:, : picture.width * 3 // 4]  # without the scales of the colours
+    rows, columns = np.nonzero((pixels == darkest).all(axis=-1))
+    cell = pixels[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+
+    assert (cell.min(axis=-1) > 200).any()
 
 
 def test_a_cell_cannot_break_a_table() -> None:

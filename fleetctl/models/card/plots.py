@@ -11,6 +11,7 @@ from fleetctl.models.drawing import drawing, png
 
 _DPI = 120
 _CELL = 0.085  # inches a sign; a label of 5 points needs as much
+_DARK = 0.6  # of the way to the darkest of its colour a cell takes white text
 _LABELLED = 40  # up to so many signs, cells have room for their counts
 
 
@@ -27,13 +28,14 @@ def confusion_png(signs: Sequence[str], counts: NDArray[np.int64]) -> bytes:
         figure = matplotlib.figure.Figure(figsize=(side + 2.0, side + 0.4), dpi=_DPI, layout="constrained")
         axes = figure.add_subplot()
         right = np.where(np.eye(len(signs), dtype=bool), counts, 0)
+        roomy = min(1.5, side / len(signs) / cell)  # how much larger than its text a cell is
         for part, colours, label in ((right, "Blues", "read rightly"), (counts - right, "Reds", "misread")):
             _cells(figure, axes, part, colours, label)
-        if few:
-            _write_counts(axes, counts)
-        else:
+            if few:
+                _write_counts(axes, part, points=5.5 * roomy)
+        if not few:
             _part_groups(axes, signs)
-        points = 6 if few else 5
+        points = 6 * roomy if few else 5
         axes.set_xticks(range(len(signs)), signs, rotation=90, fontsize=points)
         axes.set_yticks(range(len(signs)), signs, fontsize=points)
         axes.tick_params(length=1, pad=1)
@@ -65,29 +67,37 @@ def reliability_png(bins: Sequence[Bin], error: float) -> bytes:
             lows, [part.count for part in bins], width, align="edge", color="#8c8c8c", edgecolor="white"
         )
         lower.set(xlabel="score", ylabel="answers", yscale="log")
+        lower.set_ylim(bottom=0.5)  # a single answer must be seen
+        lower.yaxis.set_major_formatter("{x:.0f}")
+        lower.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         return png(figure)
 
 
 def _cells(figure: Any, axes: Any, counts: NDArray[np.int64], colours: str, label: str) -> None:
-    from matplotlib.colors import LogNorm
-
-    # From half a sample on: a single one must be seen.
-    most = max(2, int(counts.max(initial=0)))
-    norm = LogNorm(vmin=0.3, vmax=most)
+    norm = _scale(counts)
     shown = np.where(counts > 0, counts, np.nan)  # nothing is drawn of what is not a number
     image = axes.imshow(shown, cmap=colours, norm=norm, interpolation="none")
     bar = figure.colorbar(image, ax=axes, shrink=0.4, pad=0.01, label=label)
-    ticks = [tick for tick in (1, 3, 10, 30, 100, 300, 1000) if tick <= most]
+    ticks = [tick for tick in (1, 3, 10, 30, 100, 300, 1000) if tick <= norm.vmax]
     bar.set_ticks(ticks, labels=[str(tick) for tick in ticks])
     bar.ax.minorticks_off()
 
 
-def _write_counts(axes: Any, counts: NDArray[np.int64]) -> None:
-    for row, column in zip(*np.nonzero(counts), strict=True):
-        many = row == column and counts[row, column] > counts.max() / 4
+def _scale(counts: NDArray[np.int64]) -> Any:
+    """How dark a cell is, 0 to 1. From a third of a sample on: a single one must be seen."""
+    from matplotlib.colors import LogNorm
+
+    return LogNorm(vmin=0.3, vmax=max(2, int(counts.max(initial=0))))
+
+
+def _write_counts(axes: Any, part: NDArray[np.int64], points: float) -> None:
+    """The counts of the cells of one colour, in white where that is dark."""
+    norm = _scale(part)
+    for row, column in zip(*np.nonzero(part), strict=True):
+        count = part[row, column]
         axes.text(
-            column, row, str(counts[row, column]), ha="center", va="center", fontsize=5,
-            color="white" if many else "black",
+            column, row, str(count), ha="center", va="center", fontsize=points,
+            color="white" if norm(count) > _DARK else "black",
         )  # fmt: skip
 
 
