@@ -37,7 +37,10 @@ class LazyGroup(Verbs):
             show_error(error)
             raise typer.Exit(error.exit_code) from error
         except typer.Abort as stop:
-            if isinstance(stop.__context__, KeyboardInterrupt):  # which Typer takes for an answer of no
+            cut_off = stop.__context__
+            if isinstance(cut_off, KeyboardInterrupt | EOFError):
+                typer.echo(err=True)  # nobody ended the line of the question
+            if isinstance(cut_off, KeyboardInterrupt):  # which Typer takes for an answer of no
                 typer.echo("Aborted!", err=True)
                 raise typer.Exit(128 + signal.SIGINT) from stop
             raise

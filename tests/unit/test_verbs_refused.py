@@ -189,25 +189,28 @@ def test_nobody_is_asked_without_a_terminal(fleetctl: Fleetctl) -> None:
 
 
 def test_an_interrupt_at_a_question_is_no_answer(fleetctl: Fleetctl) -> None:
-    """Ctrl-C is exit 130 there too, and no is 1."""
+    """Ctrl-C is exit 130 there too, no and Ctrl-D are 1; what is said of it has a line of its own."""
     del fleetctl
-    assert 128 + signal.SIGINT == asked(lambda process, _: process.send_signal(signal.SIGINT))
-    assert 1 == asked(lambda _, terminal: os.write(terminal, b"n\n"))
+    aborted = b"\r\nAborted!\r\n"
+    assert (130, aborted) == asked(lambda process, _: process.send_signal(signal.SIGINT))
+    assert (1, b"n" + aborted) == asked(lambda _, terminal: os.write(terminal, b"n\n"))
+    assert (1, aborted) == asked(lambda _, terminal: os.write(terminal, b"\x04"))
 
 
-def asked(answer: Callable[["subprocess.Popen[bytes]", int], object]) -> int:
-    """How a rollout ends whose question is answered so."""
+def asked(answer: Callable[["subprocess.Popen[bytes]", int], object]) -> tuple[int, bytes]:
+    """How a rollout ends whose question is answered so, and what stands behind the question."""
     terminal, side = pty.openpty()
     argv = [sys.executable, "-m", "fleetctl", "rollout"]
     with subprocess.Popen(argv, stdin=side, stdout=subprocess.DEVNULL, stderr=side) as process:
         os.close(side)
         said = b""
-        while b"[y/N]" not in said:
+        while b"[y/N]:" not in said:
             said += os.read(terminal, 1000)
         answer(process, terminal)
         process.wait(60)
+    said += os.read(terminal, 1000)
     os.close(terminal)
-    return process.returncode
+    return process.returncode, said.partition(b"[y/N]:")[2].lstrip(b" ")
 
 
 def test_two_controllers_take_turns(fleetctl: Fleetctl) -> None:
