@@ -13,6 +13,7 @@ from .activation import Activation
 from .board_error import BoardError
 from .call import Call
 from .circumstances import TPU_AT_WORK, TPU_WITHOUT_FIRMWARE, usb_devices
+from .login_session import leave_session
 
 UNPLUGGED_S = 2.0
 
@@ -63,6 +64,8 @@ def reboot(_: Call) -> str:
     program = shutil.which("systemctl")
     if program is None:
         raise BoardError("no-systemd", "this board has no systemctl to reboot it with")
+    with contextlib.suppress(BoardError):  # it reboots from where it is, then
+        leave_session()  # logind may end the login behind this reply, and with it what waits a second
     words = "sleep 1; exec %s reboot" % program
     subprocess.Popen(
         ["sh", "-c", words],

@@ -193,6 +193,28 @@ def test_what_watches_a_board_outlives_the_login_that_began_it(fleet: QuadrantFl
     assert (good, good, "running") == (board["loaded"], board["current"], board["service"])
 
 
+def test_a_reboot_outlives_the_login_that_ordered_it(fleet: QuadrantFleet) -> None:
+    """Where logind ends all processes of a session with it, a board that was told to boot anew does."""
+    with client_of_engine() as client:
+        container = container_of(client, fleet, "karnak-01")
+        begin = f"cat > /etc/ssh/sshrc <<'END'\n{BEGIN_SESSION}END"
+        assert container.exec_run(["sh", "-c", begin]).exit_code == 0
+        doctor = fleet.start("doctor", "karnak-01", "--remedy", "reboot", "--yes")
+        give_up = time.monotonic() + 60
+        while container.exec_run(["pgrep", "-f", "systemctl reboot"]).exit_code:
+            assert doctor.poll() is None, doctor.communicate()
+            assert time.monotonic() < give_up
+        assert container.exec_run(["sh", "-c", END_SESSIONS]).exit_code == 0
+
+        container.wait(timeout=60)
+        kill_all_of(doctor)  # it waits for a clock to begin anew, and a container has its machine's
+        doctor.communicate()
+    fleet.must("lab", "start", "karnak-01")
+    give_up = time.monotonic() + 90
+    while fleet.boards("karnak-01")["karnak-01"]["service"] != "running":
+        assert time.monotonic() < give_up
+
+
 def test_a_board_that_is_left_runs_what_it_ran_before_us(fleet: QuadrantFleet) -> None:
     """Unit, link and files of before are there again after many releases, and their service answers."""
     assert answer_of_before(fleet, "luxor-01") == ""
