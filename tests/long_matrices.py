@@ -1,4 +1,4 @@
-"""What only `make test-full` tries: whole matrices, of which the usual suite takes a few, and tests of minutes."""
+"""What only `make test-full` tries: whole matrices, of which the usual suite takes some, and long tests."""
 
 import os
 from collections.abc import Sequence
