@@ -199,8 +199,12 @@ def _switch(file: FileOption, boards: Sequence[str], *, online: bool) -> None:
 
 def _files(file: FileOption) -> "LabFiles":
     from fleetctl.lab.state import LabFiles
+    from fleetctl.manifest.files import demand_manifest
 
-    return LabFiles.of(Project(file))
+    files = LabFiles.of(Project(file))
+    if not files.folder.is_dir():
+        demand_manifest(file)
+    return files
 
 
 def _count(number: int) -> str:

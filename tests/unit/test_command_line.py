@@ -16,10 +16,10 @@ from fleetctl.cli import VERBS, main
         ("pause", 10),
         ("resume", 10),
         ("abort --yes", 10),
-        ("lab down", 0),
-        ("lab status", 1),
-        ("lab stop luxor-01", 2),
-        ("lab start luxor-01", 2),
+        ("lab down", 10),
+        ("lab status", 10),
+        ("lab stop luxor-01", 10),
+        ("lab start luxor-01", 10),
         ("artifacts pull models", 10),
         ("artifacts prune --yes", 10),
     ],
@@ -27,7 +27,7 @@ from fleetctl.cli import VERBS, main
 def test_a_wrong_folder_stays_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, status: int
 ) -> None:
-    """Where no fleet is, nothing of ours is left behind."""
+    """Where no fleet is, nothing of ours is left behind, and nobody is told that there is no lab."""
     monkeypatch.chdir(tmp_path)
 
     assert status == main(line.split())
@@ -61,6 +61,7 @@ def test_the_verbs_are_those_that_exist() -> None:
         "group",
         "help_page",
         "hints",
+        "interrupted",
         "lab_iothub",
         "named_file",
         "notify",
