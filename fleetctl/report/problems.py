@@ -11,6 +11,7 @@ from fleetctl.report.console import printable, say_plainly, talk
 
 # What the kernel says of a disk that takes no more. Whoever writes a file says so with its name.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_SOMETHING_ELSE = "something else lies where fleetctl keeps files of its own: move it away"
 # Modules that a plain installation lacks, by the extra that brings them.
 EXTRAS = {
     "build": ("PIL", "fontTools", "matplotlib", "sklearn", "tensorflow", "tflite"),
@@ -48,7 +49,11 @@ def barred(error: BaseException) -> FleetError | None:
         case PermissionError():
             hint = "work as whoever it belongs to, or have them let you"
         case NotADirectoryError() | IsADirectoryError():
-            hint = "something else lies where fleetctl keeps files of its own: move it away"
+            hint = _SOMETHING_ELSE
+        case OSError(errno=errno.ELOOP):  # a link that leads to itself
+            hint = _SOMETHING_ELSE
+        case OSError(errno=errno.EIO | errno.EROFS | errno.ESTALE):
+            hint = "see to the disk that it lies on"
         case _:
             return None
     return FleetError(f"{error.filename}: {error.strerror}", hint=hint)

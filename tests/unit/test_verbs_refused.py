@@ -117,6 +117,19 @@ def test_what_lies_in_the_way_of_our_files_is_named(fleet: GitFleet, fleetctl: F
     assert ": Not a directory\nhint: something else lies where fleetctl keeps files of its own" in said.err
 
 
+def test_a_link_to_itself_among_our_files_is_named(fleet: GitFleet, fleetctl: Fleetctl) -> None:
+    """It is in the way of the record of a simulated board."""
+    records = fleet.root / ".fleetctl" / "fake"
+    records.mkdir(parents=True, exist_ok=True)
+    record = records / "luxor-01.json"
+    record.unlink(missing_ok=True)
+    record.symlink_to(record.name)
+    said = fleetctl("status")
+
+    assert (70, "") == (said.status, said.out)
+    assert f"{record}: Too many levels of symbolic links\nhint: something else lies" in said.err
+
+
 @as_another_user
 def test_a_manifest_that_may_not_be_read_is_a_problem_of_the_manifest(
     fleet: GitFleet, fleetctl: Fleetctl
