@@ -194,7 +194,7 @@ def test_an_operation_newer_than_the_compiler_makes_it_reject_the_model() -> Non
 
 @pytest.mark.parametrize("name", ["GELU", "STABLEHLO_ADD", "UNKNOWN:250", "CUSTOM:Atan"])
 def test_operations_that_the_compiler_does_not_know(name: str) -> None:
-    """Built in since, or custom without a kernel in the compiler: the model cannot be loaded there."""
+    """Built in since, or custom without a kernel in the compiler: no other converter helps."""
     net = Net()
     chain(net, "RELU", name)
 
@@ -202,6 +202,8 @@ def test_operations_that_the_compiler_does_not_know(name: str) -> None:
 
     assert prediction.refusal.startswith(f"{name}: ")
     assert 0 == prediction.mapped
+    advice = prediction.ops[1].reason.advice
+    assert ("without " + name in advice) != ("built-in operations only" in advice)
 
 
 def test_a_size_known_at_run_time_only_makes_the_compiler_reject_the_model() -> None:
@@ -251,6 +253,17 @@ def test_a_shape_with_a_hole_makes_the_compiler_reject_the_model() -> None:
     chain(net, "RELU")
 
     assert "RELU: a tensor has no fixed size" == predict(encode(net.graph())).refusal
+
+
+def test_activations_of_int16_are_to_be_of_int8() -> None:
+    """What makes int16 of the input is no harmless end of a model for the Edge TPU."""
+    net = Net((1, 4), "FLOAT32")
+    net.op("QUANTIZE", (net.input,), (1, 4), "INT16")
+
+    prediction = predict(encode(net.graph()))
+
+    assert "it is not quantized to int8" == prediction.refusal
+    assert "quantize the model to int8 throughout" == prediction.ops[0].reason.advice
 
 
 def test_a_float_model_is_rejected() -> None:

@@ -81,6 +81,8 @@ def _too_new(operation: Operation) -> str:
 def _renewal(operation: Operation) -> str:
     if operation.op.startswith("CUSTOM:"):
         return "use built-in operations only"
+    if not newest(operation.op):
+        return f"build the model without {operation.op}, or compute it behind the network"
     if operation.op == "CONV_2D":
         return "convert with TensorFlow 2.15, without grouped convolutions"
     return "convert with TensorFlow 2.15, to int8 throughout"

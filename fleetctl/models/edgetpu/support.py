@@ -125,7 +125,7 @@ def _data_types(graph: Graph, operation: Operation, known: Collection[int]) -> R
         tensor = graph.tensors[index]
         if index != ABSENT and not quantized(tensor):
             what = f"it works on {tensor.dtype.lower()}, not on int8 or uint8"
-            return Reason(what, tensor.name, _type_advice(operation))
+            return Reason(what, tensor.name, _type_advice(graph, operation))
     bias = roles.bias(operation)
     if bias != ABSENT and graph.tensors[bias].dtype != "INT32":
         what = f"its bias is {graph.tensors[bias].dtype.lower()}, not int32"
@@ -164,8 +164,8 @@ _CHECKS: tuple[Callable[[Graph, Operation, Collection[int]], Reason | None], ...
 )
 
 
-def _type_advice(operation: Operation) -> str:
-    if operation.op == "QUANTIZE":
+def _type_advice(graph: Graph, operation: Operation) -> str:
+    if operation.op == "QUANTIZE" and quantized(graph.tensors[operation.outputs[0]]):
         return "none needed at the input; convert with uint8 or int8 input to be rid of it"
     return _INTEGER_ONLY
 
