@@ -116,7 +116,7 @@ def steer(state: Path, word: Word, by: str, name: str = "") -> UnderWay:
     if name and name != found.name:
         raise UsageError("that rollout is over, and another is under way", hint="look again")
     if found.wish.word is Word.ABORT:
-        raise UsageError(f"it was aborted already, by {found.wish.by}")
+        raise UsageError(f"the rollout was aborted already, by {found.wish.by}")
     document = {"schema": _SCHEMA, "rollout": found.name, "word": word.value, "by": by, "time": time.time()}
     atomic_write(state / _WISH, canonical_json(document))
     return UnderWay(found.purpose, found.pid, found.since, Wish(word, by))

@@ -260,7 +260,10 @@ def _ending(session: "Session", part: Part, joined: "Joined", state: "Rollout") 
     github.set_outputs({"open": is_open, "next": "" if is_last or not is_open else part.wave + 1})
     now_back = [b for b, said in state.verdicts.items() if said.verdict is not joined.verdicts[b].verdict]
     if not is_open or now_back:
-        return failure(state)
+        error = failure(state)
+        if joined.doubt and isinstance(error, GatePaused):
+            error.hint = f"run again each shard whose result is not in {part.results}, then join again"
+        return error
     if gone := state.counts()[Verdict.ROLLED_BACK]:
         talk.warn(f"the gate allows for {gone} of {len(state.at_first)} boards that went back")
     return None

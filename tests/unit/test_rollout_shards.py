@@ -203,7 +203,7 @@ def test_a_gate_that_allows_for_a_failure_opens(fleet: GitFleet, fleetctl: Fleet
 
 
 def test_a_machine_that_gave_no_result_keeps_the_gate_shut(fleetctl: Fleetctl) -> None:
-    """Exit 42 names the shard; nobody goes back, and once it has run the gate opens."""
+    """Exit 42 names the shard, and what to do; nobody goes back, and once it has run the gate opens."""
     for shard in SHARDS[:2]:
         prove(fleetctl, shard)
     lost = fleetctl("rollout", "--wave", "2", "--join", "shards")
@@ -213,6 +213,7 @@ def test_a_machine_that_gave_no_result_keeps_the_gate_shut(fleetctl: Fleetctl) -
     assert "karnak-01  inconclusive" in lost.out
     assert "1 board could not be judged" in lost.err
     assert "no result of shard 3/3 of wave 2" in lost.out
+    assert "hint: run again each shard whose result is not in shards, then join again\n" in lost.err
     assert 0 == fleetctl("rollout", "--wave", "2", "--join", "shards").status
 
 
