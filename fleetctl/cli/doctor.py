@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DOCTOR_SCHEMA = "fleetctl.doctor/v1"
 _BOOT_S = 300.0  # seconds that a board may take to boot before it counts as lost
 _LOOK_S = 3.0  # seconds between two looks whether it is back
+_AWAY = "see to its power and its network; `fleetctl status --watch` shows when it is back"
 
 
 def doctor(
@@ -171,8 +172,8 @@ def _only(replies: "Iterator[Reply]", board: str) -> "Reply":
     for reply in replies:
         if reply.ok:
             return reply
-        kind = Refused if reply.status is ReplyStatus.REFUSED else TransportError
-        raise kind(f"{board}: {reply.error or reply.status.value}", hint=reply.hint)
+        kind, hint = (Refused, "") if reply.status is ReplyStatus.REFUSED else (TransportError, _AWAY)
+        raise kind(f"{board}: {reply.error or reply.status.value}", hint=reply.hint or hint)
     raise TransportError(f"{board} gave no answer")
 
 

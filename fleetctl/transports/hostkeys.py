@@ -3,6 +3,7 @@
 Host keys are trusted from `inventory/known_hosts` alone, so accepting one is a change in git, never a prompt.
 """
 
+import re
 import shlex
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fleetctl.transports.wire import BoardFault, printable
 
 _DENIED = ("Permission denied", "Too many authentication failures", "No more authentication methods")
 _SLOW_SUDO = "waiting for privilege escalation prompt"  # Ansible's words; ssh alone may have been slow, too
+_TO_WHOM = re.compile(r"^ssh: connect to host \S+ port \d+: ")  # which we say ourselves
 _CUT_OFF = "Data could not be sent to remote host"  # Ansible's words
 
 
@@ -84,4 +86,4 @@ def fault_of(said: str, board: Board, known_hosts: Path) -> BoardFault:
 
 def _last_line(said: str) -> str:
     lines = [line for line in said.splitlines() if line.strip()]
-    return printable(lines[-1] if lines else "ssh said nothing", 200)
+    return printable(_TO_WHOM.sub("", lines[-1]) if lines else "ssh said nothing", 200)

@@ -186,7 +186,11 @@ SSH_WORDS = [
     ("root@192.0.2.11: Permission denied (publickey).", "refused", "refused our ssh keys"),
     ("Received disconnect: Too many authentication failures", "refused", "refused our ssh keys"),
     ("sudo: a password is required", "refused", "sudo on luxor-01 wants a password"),
-    ("ssh: connect to host 192.0.2.11 port 22: Connection refused", "unreachable", "Connection refused"),
+    (
+        "ssh: connect to host 192.0.2.11 port 2222: Connection refused",
+        "unreachable",
+        "no connection to 192.0.2.11:2222: Connection refused",
+    ),
     (
         "kex_exchange_identification: \x1b[31mread: reset",
         "unreachable",

@@ -28,7 +28,7 @@ def test_a_healthy_and_a_hot_board(fleet: QuadrantFleet) -> None:
     ("arguments", "status", "says"),
     [
         (["@canary,luxor-02"], 2, "doctor examines one board at a time"),
-        (["karnak-01", "--faults", "faults.yaml"], 30, "karnak-01: simulated: no connection"),
+        (["karnak-01", "--faults", "faults.yaml"], 30, "simulated: no connection\nhint: see to its power"),
         (["luxor-01", "--remedy", "reboot"], 2, "nobody is there to be asked"),
         (["luxor-01", "--remedy", "unplug"], 2, "restart-service"),
     ],
