@@ -103,7 +103,10 @@ def evaluate(
 def demand_labelled(samples: Samples) -> None:
     """Raise `BuildError` where no photo has a sign that a model could be held against."""
     if all(label == UNKNOWN for label in samples.labels):
-        raise BuildError("there is no labelled photo to evaluate on")
+        raise BuildError(
+            "there is no labelled photo to evaluate on",
+            hint="give photos whose sign is known: those labelled UNKNOWN cannot be read rightly",
+        )
 
 
 def reject(truth: Sequence[str], answered: Sequence[GoldenAnswer], threshold: float) -> Rejection:

@@ -27,8 +27,10 @@ def test_nothing_to_evaluate_is_an_error() -> None:
     samples = Samples([np.zeros((4, 4), np.uint8)], ["UNKNOWN"], ["1_UNKNOWN.png"])
     tensor = Tensor((1, 3), "uint8")
 
-    with pytest.raises(BuildError, match="no labelled photo"):
+    with pytest.raises(BuildError, match="no labelled photo") as refused:
         evaluate.evaluate(b"", LABELS, {}, tensor, tensor, samples)
+
+    assert refused.value.hint.startswith("give photos whose sign is known")
 
 
 def test_labels_must_fit_the_model() -> None:
