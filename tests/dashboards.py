@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import hangup
+
 from fleetctl.dashboard.actions import Desk
 from fleetctl.dashboard.server import Server, listen
 from fleetctl.dashboard.snapshot import Watch
@@ -90,7 +92,18 @@ def serving(watch: Watch, desk: Desk | None = None) -> Iterator[Served]:
 def dashboard(folder: Path, *words: str, end: signal.Signals = signal.SIGINT) -> Iterator[str]:
     """Where `fleetctl dashboard` says that it listens, over simulated boards; it ends well on `end`."""
     with subprocess.Popen(
-        [sys.executable, "-m", "fleetctl", "dashboard", "--port", "0", "--every", "1", *words],
+        [
+            *hangup.NOTICED,
+            sys.executable,
+            "-m",
+            "fleetctl",
+            "dashboard",
+            "--port",
+            "0",
+            "--every",
+            "1",
+            *words,
+        ],
         cwd=folder,
         env={**os.environ, "FLEETCTL_TRANSPORT": "fake", "NO_COLOR": "1"},
         stderr=subprocess.PIPE,
@@ -99,9 +112,12 @@ def dashboard(folder: Path, *words: str, end: signal.Signals = signal.SIGINT) ->
         assert process.stderr
         found = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())
         assert found
-        yield found[0]
-        process.send_signal(end)
-        status, said = process.wait(60), process.stderr.read()
+        try:
+            yield found[0]
+            process.send_signal(end)
+            status, said = process.wait(60), process.stderr.read()
+        finally:
+            process.kill()  # else a test that failed would wait for it
         assert (0 if end is signal.SIGINT else 128 + end) == status, said
         unexpected = [line for line in said.splitlines() if not line.startswith(("✓", "✗"))]
         assert not unexpected, said

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import hangup
 import pytest
 from git_fleet import Fleetctl, GitFleet, faults
 from published import published
@@ -98,7 +99,7 @@ def test_a_page_that_nobody_reads_finds_no_difference(fleetctl: Fleetctl, verb: 
 def test_a_rollout_ends_with_its_terminal_unless_it_is_to_outlive_it(fleet: GitFleet, kept: bool) -> None:
     """Where an ssh connection drops, what was begun is ended in order; under `nohup` it goes on."""
     fleet.edit("{group: canary}", "{group: canary, soak: 2s}")
-    argv = [*(["nohup"] if kept else []), sys.executable, "-m", "fleetctl", "rollout", "--yes"]
+    argv = [*(["nohup"] if kept else hangup.NOTICED), sys.executable, "-m", "fleetctl", "rollout", "--yes"]
     with subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
