@@ -16,6 +16,11 @@ def first_of(cases: Sequence[Case], few: int = 1) -> Sequence[Case]:
     return cases if FULL else cases[:few]
 
 
+def every(nth: int, cases: Sequence[Case]) -> Sequence[Case]:
+    """All cases, or every nth of very many."""
+    return cases if FULL else cases[::nth]
+
+
 def takes(what: str) -> pytest.MarkDecorator:
     """Skips a test that takes `what`, minutes say, and says who runs it."""
     return pytest.mark.skipif(not FULL, reason=f"takes {what}: make test-full")

@@ -118,7 +118,7 @@ def kill_while_it_watches(fleet: QuadrantFleet, transport: str) -> None:
     """Begin a rollout of something new, and end it by SIGKILL as soon as it watches the canary."""
     assert fleet.run("rollout", "--yes", transport=transport).status == 0
     fleet.edit("defaults: {", "defaults: {config: {threads: 2}, ")
-    fleet.edit("{group: canary}", "{group: canary, soak: 20s}")
+    fleet.edit("{group: canary}", "{group: canary, soak: 12s}")
     with fleet.start("rollout", "--yes", transport=transport) as rollout:
         try:
             until_journalled(fleet, "SoakStarted")
@@ -139,7 +139,7 @@ def test_a_soak_that_was_cut_short_is_not_forgotten(tmp_path: Path) -> None:
     assert "wave 1 (canary): 1 board of an earlier rollout" in done.err
     assert done.err.index("watching for another ") < done.err.index("gate of wave 1: open")
     assert done.err.index("gate of wave 1: open") < done.err.index("wave 2 (100 %): 2 boards")
-    assert 10 < took < 60
+    assert 5 < took < 60
 
 
 def test_a_canary_that_stops_in_the_rest_of_its_soak_keeps_the_others_waiting(fleet: QuadrantFleet) -> None:
@@ -163,7 +163,7 @@ def test_a_canary_that_stops_in_the_rest_of_its_soak_keeps_the_others_waiting(fl
         after[n]["loaded"] for n in ("luxor-02", "karnak-01")
     ]
 
-    fleet.edit("soak: 20s", "soak: 1s")
+    fleet.edit("soak: 12s", "soak: 1s")
     fleet.must("rollout", "--yes")
     fleet.must("status")
 

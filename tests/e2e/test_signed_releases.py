@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from long_matrices import takes
 from quadrant_fleet import QuadrantFleet, quadrants_on_the_lab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("signed releases")]
@@ -63,6 +64,7 @@ def test_from_unsigned_to_signed_and_back_on_purpose(
     assert fleet.boards("karnak-01")["karnak-01"]["loaded"] == before["karnak-01"]["loaded"]
 
 
+@takes("most of a minute")  # tests/contract/test_contract_trust.py shows each of it by itself
 def test_a_manifest_that_asks_for_no_signature_does_not_talk_boards_out_of_it(
     fleet: QuadrantFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

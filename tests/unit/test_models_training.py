@@ -81,6 +81,7 @@ def test_training_tells_of_every_step(built: Built) -> None:
 
 
 @pytest.mark.slow
+@takes("half a minute of training")
 def test_members_that_have_learnt_are_not_taught_again(built: Built, tmp_path: Path) -> None:
     """Stopped in the second of two, a training goes on there, and ends as one that nobody stopped."""
     tiny = replace(SMALL, architecture=replace(TINY, members=2), training=Training(epochs=1, batch_size=64))
