@@ -120,6 +120,7 @@ def _prepare(
     wheelhouse: "Path",
     trust: "Trust",
 ) -> None:
+    from fleetctl.cli.interrupted import told_if_interrupted
     from fleetctl.device.prepare_verb import TO_BE_PROVED
     from fleetctl.report.console import talk
 
@@ -130,7 +131,10 @@ def _prepare(
     fit = [board for board in fit if board.name in preparations]
     if not fit:
         return
-    with talk.progress("preparing boards", total=len(fit)) as advance:
+    with (
+        told_if_interrupted("boards that were not told of may be fit or not; run this again to go on"),
+        talk.progress("preparing boards", total=len(fit)) as advance,
+    ):
         for reply in transport.prepare(fit, preparations, deadline=DEADLINE):
             advance(1)
             outcome = outcomes[reply.board]

@@ -125,13 +125,17 @@ def _proof(session: "Session") -> "Proof":
 def _take(session: "Session", remedy: Remedy, yes: bool) -> None:
     """Take one rung of the ladder, and wait until the board is back."""
     from fleetctl.cli.agreed import ask
+    from fleetctl.cli.interrupted import told_if_interrupted
     from fleetctl.cli.session import READ_DEADLINE, examining
     from fleetctl.report.console import talk
     from fleetctl.store import Lock
 
     [board] = session.boards
     ask(yes, f"{remedy.value.replace('-', ' ').capitalize()} on {board.name}? It does not serve meanwhile.")
-    with Lock(session.project.state / "lock", f"doctor of {board.name}"):
+    with (
+        told_if_interrupted(f"`fleetctl doctor {board.name}` says how the board is"),
+        Lock(session.project.state / "lock", f"doctor of {board.name}"),
+    ):
         before = session.observe()[board.name].health.uptime_s
         replies = examining(session.transport).remedy(
             session.boards, step=remedy.value, deadline=READ_DEADLINE

@@ -135,3 +135,20 @@ def test_a_rollback_that_is_interrupted_says_how_to_go_on(fleetctl: Fleetctl) ->
     said = "! interrupted: `fleetctl status` says which boards went back; run this again to go on\n"
     assert (130, "", said) == (process.returncode, out, err)
     assert "cut short" in audit.read_text()
+
+
+def test_a_remedy_that_is_interrupted_says_how_to_look(fleetctl: Fleetctl) -> None:
+    """What was asked of the board may yet happen: who presses Ctrl-C is told what says so."""
+    fleetctl("rollout", "--yes")
+    board = Path(".fleetctl/fake/luxor-01.json")
+    board.unlink()
+    os.mkfifo(board)  # which nobody writes into: the board never answers
+    argv = [sys.executable, "-m", "fleetctl", "doctor", "luxor-01", "--remedy", "restart-service", "--yes"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while "doctor of luxor-01" not in Path(".fleetctl/lock").read_text():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+
+    said = "! interrupted: `fleetctl doctor luxor-01` says how the board is\n"
+    assert (130, "", said) == (process.returncode, out, err)
