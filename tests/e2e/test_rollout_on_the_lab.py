@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from long_matrices import FULL
+from long_matrices import takes
 from process_tree import descendants
 from published import Said
 from quadrant_fleet import QuadrantFleet, quadrants_on_the_lab
@@ -81,13 +81,12 @@ def test_boards_are_left_as_often_as_one_likes(fleet: QuadrantFleet) -> None:
     assert (41, True) == (again.status, "luxor-01: nothing to do: no release of ours" in again.err), again.err
 
 
-# Seconds into a rollout: while the canary proves itself, or from its plan to its last wave.
-MOMENTS = [(4.0, signal.SIGKILL)]
-if FULL:
-    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-    MOMENTS = [(tenths / 10, sent) for tenths in range(5, 100, 5) for sent in SIGNALS]
+# Seconds into a rollout, from its plan to its last wave.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+MOMENTS = [(tenths / 10, sent) for tenths in range(5, 100, 5) for sent in SIGNALS]
 
 
+@takes("half a minute each")  # tests/crash kills controllers at instants of its own
 @pytest.mark.parametrize(("after", "with_signal"), MOMENTS)
 def test_an_interrupted_rollout_leaves_every_board_whole(
     fleet: QuadrantFleet, after: float, with_signal: signal.Signals

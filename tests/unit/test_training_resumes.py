@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from full_disk import longest_file
-from long_matrices import first_of
+from long_matrices import first_of, takes
 from msgspec.structs import replace
 from tiny_training import SHORT, STEPS, Weights, fitted, tiny_network
 
@@ -215,6 +215,7 @@ def test_a_diverged_training_leaves_no_checkpoint(checkpoint: Checkpoint) -> Non
     assert not checkpoint.path.exists()
 
 
+@takes("some seconds of training")
 def test_dropout_goes_on_too(checkpoint: Checkpoint) -> None:
     """A random layer goes on drawing where it stopped, if its numbers come from a variable."""
     backend = tensorflow().keras.backend.experimental
