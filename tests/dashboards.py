@@ -91,19 +91,9 @@ def serving(watch: Watch, desk: Desk | None = None) -> Iterator[Served]:
 @contextlib.contextmanager
 def dashboard(folder: Path, *words: str, end: signal.Signals = signal.SIGINT) -> Iterator[str]:
     """Where `fleetctl dashboard` says that it listens, over simulated boards; it ends well on `end`."""
+    program = [*hangup.NOTICED, sys.executable, "-m", "fleetctl", "dashboard"]
     with subprocess.Popen(
-        [
-            *hangup.NOTICED,
-            sys.executable,
-            "-m",
-            "fleetctl",
-            "dashboard",
-            "--port",
-            "0",
-            "--every",
-            "1",
-            *words,
-        ],
+        [*program, "--port", "0", "--every", "1", *words],
         cwd=folder,
         env={**os.environ, "FLEETCTL_TRANSPORT": "fake", "NO_COLOR": "1"},
         stderr=subprocess.PIPE,

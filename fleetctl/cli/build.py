@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -98,8 +98,11 @@ def _refuse_together(*, force: bool, check: bool, changed: bool, images: bool) -
 def _built(fleet: "Fleet", project: "Project", names: list[str], *, force: bool) -> "tuple[BuildResult, str]":
     """What was built, and how long each stage of it took."""
     from fleetctl.build import builder as library
+    from fleetctl.cli.interrupted import told_if_interrupted
 
-    with _told_if_interrupted(force=force), ExitStack() as stack:  # what is told comes after the bar is gone
+    kept = "" if force else "; what was finished is kept: run this again to go on"
+    # What is told comes after the bar is gone.
+    with told_if_interrupted(f"the lock is as it was{kept}"), ExitStack() as stack:
         bars = Bars(stack)
         result = library.build(fleet, project, models=names, force=force, progress=bars)
         return result, bars.took()
@@ -126,19 +129,6 @@ def _tell(result: "BuildResult", took: str) -> None:
                 f"{model.name} is from builder {other} and stays; `fleetctl build --force {model.name}` "
                 "makes it anew with this one"
             )
-
-
-@contextmanager
-def _told_if_interrupted(*, force: bool) -> Iterator[None]:
-    """Say what became of the work, and how to go on; what is forced begins anew."""
-    from fleetctl.report.console import talk
-
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        kept = "" if force else "; what was finished is kept: run this again to go on"
-        talk.warn(f"interrupted: the lock is as it was{kept}")
-        raise
 
 
 def _tell_github(result: "BuildResult", rows: list[list[str]], *, lock_changed: bool) -> None:

@@ -72,9 +72,8 @@ def dashboard(
 
         watch = Watch(source, every)
         token = new_token() if allow_actions else ""
-        desk = (
-            Desk(watch, PageActs(lambda: open_session(file, on, transport, faults)), token) if token else None
-        )
+        acts = PageActs(lambda: open_session(file, on, transport, faults))
+        desk = Desk(watch, acts, token) if token else None
         server = Server(watch, desk)
     except ImportError as error:
         raise ToolchainMissing(

@@ -1,4 +1,4 @@
-"""What a verb says when it is cut short: whoever is in a hurry still has to know where boards stand."""
+"""What a verb says when it is cut short: whoever is in a hurry still has to know what became of the work."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from long_matrices import FULL
+from long_matrices import takes
 
 from fleetctl import errors
 from fleetctl.cli import VERBS
@@ -145,13 +145,12 @@ def tutorial() -> list[tuple[str, int]]:
     return [(each[1], int(each[2] or 0)) for each in found if each]
 
 
+@takes("a training, and the whole tutorial")
 @pytest.mark.slow
 @pytest.mark.e2e
 @pytest.mark.xdist_group("tutorial")
 def test_the_tutorial_works(tmp_path: Path) -> None:
     """Typed line by line into one shell, every command ends as the text says."""
-    if not FULL:
-        pytest.skip("trains a model and plays the whole tutorial: make test-full")
     script = ["trap '(fleetctl lab down) >/dev/null 2>&1' EXIT"]
     commands = tutorial()
     assert commands
